@@ -1,0 +1,117 @@
+// Package internal holds the one test that keeps the packages apart: who may import whom, and which third
+// party lives where. docs/design.md explains the picture; this file is the rule.
+package internal
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ksera524/imgbump"
+
+// imports says, for each package, which of ours it may import; tests may import anything of ours.
+// A package that is not listed fails the test, so that a new one is given its place here.
+var imports = map[string][]string{
+	"cmd/imgbump":     {"*"},
+	"cmd/harborpush":  {"*"},
+	"internal/demo":   {"*"},
+	"internal/cli":    {"fault"},
+	"internal/access": {"cli", "fault", "imageref", "registry"},
+
+	"internal/githubactions": {"fault"},
+
+	"internal/fault":           {},
+	"internal/imageref":        {"fault"},
+	"internal/image":           {"fault", "imageref"},
+	"internal/dockerfile":      {"fault", "imageref", "image"},
+	"internal/gitops/manifest": {"fault", "imageref"},
+	"internal/bump":            {"fault", "imageref", "gitops/manifest"},
+	"internal/ship":            {"fault", "imageref", "image", "dockerfile"},
+	"internal/gitops/folder":   {"fault", "gitops/manifest"},
+	"internal/gitops/repo":     {"fault", "gitops/manifest"},
+	"internal/gitops/github":   {"fault"},
+	"internal/registry":        {"fault", "imageref", "image"},
+	"internal/registrytest":    {},
+	"internal/gittest":         {},
+}
+
+// quarantine says which packages may import a third party, by the longest matching prefix.
+var quarantine = map[string][]string{
+	"github.com/google/go-containerregistry/pkg/v1":        {"image", "dockerfile", "ship", "registry", "registrytest"},
+	"github.com/google/go-containerregistry/pkg/v1/remote": {"registry"},
+	"github.com/google/go-containerregistry/pkg/authn":     {"registry"},
+	"github.com/google/go-containerregistry/pkg/name":      {"imageref", "registry"},
+	"github.com/google/go-containerregistry/pkg/registry":  {"registrytest"},
+	"github.com/moby/buildkit":                             {"dockerfile"},
+	"github.com/moby/patternmatcher":                       {"dockerfile"},
+	"sigs.k8s.io/kustomize/kyaml":                          {"gitops/manifest", "gitops/argocd", "config"},
+	"github.com/go-git":                                    {"gitops/repo"},
+	"github.com/google/go-github":                          {"gitops/github"},
+	"github.com/sethvargo/go-githubactions":                {"githubactions"},
+	"github.com/spf13/cobra":                               {"cli", "access", "cmd/imgbump", "cmd/harborpush"},
+	"github.com/spf13/pflag":                               {"cli", "access", "cmd/imgbump", "cmd/harborpush"},
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestImports(t *testing.T) {
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module+"/")
+		if path == "internal" || path == "manifests" || path == "internal/actiontest" {
+			continue // tests only
+		}
+		allowed, known := imports[path]
+		if !known {
+			t.Errorf("%s: not in the table of internal/architecture_test.go: give it a place", path)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
+				if !slices.Contains(allowed, "*") && !slices.Contains(allowed, strings.TrimPrefix(ours, "internal/")) {
+					t.Errorf("%s may not import %s", path, ours)
+				}
+			} else if owners := keepers(imported); owners != nil && !slices.Contains(owners, strings.TrimPrefix(path, "internal/")) {
+				t.Errorf("%s may not import %s: it lives in %s", path, imported, strings.Join(owners, ", "))
+			}
+		}
+	}
+}
+
+// keepers are the packages that may import a third party, or nil when anybody may.
+func keepers(imported string) []string {
+	longest := ""
+	for prefix := range quarantine {
+		if len(prefix) > len(longest) && (imported == prefix || strings.HasPrefix(imported, prefix+"/")) {
+			longest = prefix
+		}
+	}
+	return quarantine[longest]
+}
+
+func packages(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []listed
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+)
+
+// Streams are where a command reads and writes, and its environment.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Getenv   func(string) string
+}
+
+// Workflow is the CI system around the command, as GitHub Actions offers it; all of it does nothing elsewhere.
+type Workflow interface {
+	Active() bool
+	Group(title string)
+	EndGroup()
+	Error(file string, line int, message string)
+	Warning(file string, line int, message string)
+	Notice(file string, line int, message string)
+	Mask(secret string)
+	Output(name, value string) error
+	Summary(markdown string) error
+	Untrusted(write func(io.Writer))
+}
+
+// Console talks to the person: results on stdout and only those, everything else on stderr.
+// It is safe for use by several goroutines.
+type Console struct {
+	Streams
+	Workflow Workflow
+
+	binary string
+	format string
+	quiet  bool
+	chatty bool
+	mu     sync.Mutex
+}
+
+// JSON reports whether the result is wanted as one JSON document.
+func (c *Console) JSON() bool { return c.format == formatJSON }
+
+// Print writes the result to stdout: doc as one JSON document, or text.
+func (c *Console) Print(doc any, text string) error {
+	if !c.JSON() {
+		_, err := io.WriteString(c.Out, text)
+		return err
+	}
+	enc := json.NewEncoder(c.Out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(doc)
+}
+
+// Progressf tells what is going on; --quiet silences it.
+func (c *Console) Progressf(format string, args ...any) {
+	if !c.quiet {
+		c.say("", format, args...)
+	}
+}
+
+// Detailf tells what only --verbose wants to know.
+func (c *Console) Detailf(format string, args ...any) {
+	if c.chatty {
+		c.say("", format, args...)
+	}
+}
+
+// Warnf tells what the person should know although the work goes on; under GitHub Actions it is an annotation,
+// at file and line where those are known.
+func (c *Console) Warnf(file string, line int, format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
+	if c.Workflow.Active() {
+		c.Workflow.Warning(file, line, message)
+		return
+	}
+	c.say("warning: ", "%s%s", place(file, line), message)
+}
+
+// Group bundles the lines that follow, where the CI system can fold them, until the returned function is called.
+func (c *Console) Group(title string) (end func()) {
+	if c.quiet {
+		return func() {}
+	}
+	if c.Workflow.Active() {
+		c.Workflow.Group(title)
+		return c.Workflow.EndGroup
+	}
+	c.Progressf("%s", title)
+	return func() {}
+}
+
+// failure is the last word about an error: what failed and what to do next.
+func (c *Console) failure(message, hint string) {
+	if c.Workflow.Active() {
+		c.Workflow.Error("", 0, message)
+	}
+	c.say("error: ", "%s", message)
+	if hint != "" {
+		c.say("hint: ", "%s", hint)
+	}
+}
+
+func (c *Console) say(prefix, format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text := strings.TrimRight(fmt.Sprintf(format, args...), "\n")
+	if c.Workflow.Active() {
+		c.Workflow.Untrusted(func(w io.Writer) { fmt.Fprintf(w, "%s: %s%s\n", c.binary, prefix, printable(text)) })
+		return
+	}
+	fmt.Fprintf(c.Err, "%s: %s%s\n", c.binary, prefix, printable(text))
+}
+
+// printable replaces control characters, which a hostile file name or server answer could use on a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if (r < ' ' && r != '\n' && r != '\t') || (r >= 0x7f && r < 0xa0) {
+			return '�'
+		}
+		return r
+	}, s)
+}
+
+func place(file string, line int) string {
+	switch {
+	case file == "":
+		return ""
+	case line == 0:
+		return file + ": "
+	}
+	return fmt.Sprintf("%s:%d: ", file, line)
+}
