@@ -4,6 +4,16 @@
 // No file is ever re-serialised, so whatever was not asked for stays as it is. The package does no I/O.
 package manifest
 
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// MaxSize is the largest file, in bytes, that is read as a manifest. etcd refuses objects over 1.5 MiB; files with
+// many documents are larger, but nothing that people write by hand comes near.
+const MaxSize = 64 << 20
+
 // File is one file that may name images. Path is relative to the root with "/". Read returns the whole content and
 // may be called from several goroutines. Skip says why the file cannot be edited (a symbolic link, a submodule), else "".
 type File struct {
@@ -11,4 +21,43 @@ type File struct {
 	Size int64
 	Read func() ([]byte, error)
 	Skip string
+}
+
+// kustomizationNames are the file names that kustomize looks for in a directory, in its order.
+var kustomizationNames = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
+
+// IsManifest reports whether the file at p may hold manifests or values: YAML or JSON by its name, and not a
+// GitHub workflow or a Compose file, which name images that no cluster pulls.
+func IsManifest(p string) bool {
+	name := path.Base(p)
+	switch path.Ext(name) {
+	case ".yaml", ".yml", ".json":
+	default:
+		return name == "Kustomization"
+	}
+	return !slices.Contains(strings.Split(path.Dir(p), "/"), ".github") &&
+		!strings.HasPrefix(name, "docker-compose") && name != "compose.yaml" && name != "compose.yml"
+}
+
+// IsKustomization reports whether kustomize would read the file at p as a kustomization.
+func IsKustomization(p string) bool { return slices.Contains(kustomizationNames, path.Base(p)) }
+
+// Charts knows the Helm charts of a tree. Their templates are programs, not manifests, and are left alone.
+type Charts map[string]bool
+
+// Add notes that a chart lives where p is a Chart.yaml.
+func (c Charts) Add(p string) {
+	if path.Base(p) == "Chart.yaml" {
+		c[path.Dir(p)] = true
+	}
+}
+
+// Template reports whether p lies in the templates folder of a chart.
+func (c Charts) Template(p string) bool {
+	for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
+		if path.Base(dir) == "templates" && c[path.Dir(dir)] {
+			return true
+		}
+	}
+	return false
 }

@@ -1,0 +1,170 @@
+package manifest_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
+	"github.com/ksera524/imgbump/internal/imageref"
+	"github.com/rogpeppe/go-internal/txtar"
+)
+
+// TestSet runs testdata/set: the archive's comment is [OLD=]REF, "in" is the file, "want" what must become of it,
+// "sites" (optional) what Find says of it. An empty file named kustomization.yaml gives the file that name.
+func TestSet(t *testing.T) {
+	paths, _ := filepath.Glob("testdata/set/*.txtar")
+	if len(paths) == 0 {
+		t.Fatal("no cases")
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name, parts := "values.yaml", map[string]string{}
+			for _, f := range archive.Files {
+				parts[f.Name] = string(f.Data)
+				if len(f.Data) == 0 {
+					name = f.Name
+				}
+			}
+			request := strings.TrimSpace(string(archive.Comment))
+			got := set(t, name, parts["in"], request)
+			if diff := cmp.Diff(parts["want"], got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if again := set(t, name, got, request); again != got {
+				t.Errorf("a second run changes the file again:\n%s", cmp.Diff(got, again))
+			}
+			if want, ok := parts["sites"]; ok {
+				if diff := cmp.Diff(want, listing(t, name, parts["in"])); diff != "" {
+					t.Errorf("sites -want +got:\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+// set makes every site that names OLD's or REF's repository name REF.
+func set(t *testing.T, name, in, request string) string {
+	t.Helper()
+	sites, err := manifest.Find(name, []byte(in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, ref, rename := strings.Cut(request, "=")
+	if !rename {
+		ref = old
+	}
+	want, from := parse(t, ref), parse(t, old)
+	var edits []manifest.Edit
+	for _, s := range sites {
+		if s.Ref.Same(want) || rename && (s.Ref.Same(from) || s.Replaces.Same(from)) {
+			e, err := s.Set(want, rename)
+			if err != nil {
+				t.Fatal(err)
+			}
+			edits = append(edits, e...)
+		}
+	}
+	out, err := manifest.Apply([]byte(in), edits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+func listing(t *testing.T, name, in string) string {
+	t.Helper()
+	sites, err := manifest.Find(name, []byte(in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, s := range sites {
+		o := s.Object
+		fmt.Fprintf(&b, "%d %s %s %s %s %s/%s %s\n", s.Line, s.Field, s.Shape, o.APIVersion, o.Kind, o.Namespace, o.Name, s.Ref)
+	}
+	return b.String()
+}
+
+func parse(t *testing.T, s string) imageref.Ref {
+	t.Helper()
+	r, err := imageref.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestBytesStay holds the edits against files whose bytes an archive cannot show.
+func TestBytesStay(t *testing.T) {
+	for name, in := range map[string]string{
+		"CRLF":                  "a: 1\r\nimage: app:1\r\n\r\n# end\r\n",
+		"byte order mark":       "\ufeffimage: app:1\n",
+		"byte order mark twice": "\ufeff# é\nb: [é, {image: app:1}]\n",
+		"no final newline":      "x: ü\nimage: app:1",
+		"tabs and trailing":     "image:\tapp:1 \t # c\t\n",
+		"line separators":       "a: \"x\u2028y\"\nb: \"x\u0085y\"\nimage: app:1\n",
+		"old Mac":               "a: 1\rimage: app:1\r",
+		"wide before":           "{ a: '日本語😀', image: app:1 }\n",
+		"JSON":                  "{\n\t\"image\":\"app:1\"\n}",
+	} {
+		want := strings.ReplaceAll(in, "app:1", "app:v2")
+		if got := set(t, "x.yaml", in, "app:v2"); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestInsertKeepsLineEndings(t *testing.T) {
+	got := set(t, "kustomization.yaml", "images:\r\n- name: app", "app:v2")
+	if want := "images:\r\n- name: app\r\n  newTag: v2"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestSyntaxErrorNamesTheLine(t *testing.T) {
+	_, err := manifest.Find("x.yaml", []byte("a: 1\nb: {{ .Values.x }}\n c: 2\n"))
+	var syntax *manifest.SyntaxError
+	if !errors.As(err, &syntax) || syntax.Line == 0 || !strings.HasPrefix(syntax.Message, "not valid YAML: ") {
+		t.Errorf("got %#v", err)
+	}
+	if _, err := manifest.Find("x.yaml", []byte("\xff\xfea\x00")); err == nil || !strings.Contains(err.Error(), "UTF-16") {
+		t.Errorf("UTF-16: %v", err)
+	}
+}
+
+func TestApply(t *testing.T) {
+	data := []byte("0123456789")
+	for _, tt := range []struct {
+		edits []manifest.Edit
+		want  string
+		fails string
+	}{
+		{[]manifest.Edit{{Start: 8, End: 9, Old: "8", New: "x"}, {Start: 1, End: 3, Old: "12", New: ""}}, "034567x9", ""},
+		{[]manifest.Edit{{Start: 1, End: 2, Old: "1", New: "a"}, {Start: 1, End: 2, Old: "1", New: "a"}}, "0a23456789", ""},
+		{[]manifest.Edit{{Start: 1, End: 3, Old: "12"}, {Start: 2, End: 4, Old: "23"}}, "", "overlap"},
+		{[]manifest.Edit{{Start: 1, End: 2, Old: "1", New: "a"}, {Start: 1, End: 2, Old: "1", New: "b"}}, "", "overlap"},
+		{[]manifest.Edit{{Start: 1, End: 2, Old: "x"}}, "", "the file has changed"},
+		{[]manifest.Edit{{Start: 9, End: 11, Old: "9"}}, "", "overlap"},
+	} {
+		got, err := manifest.Apply(data, tt.edits)
+		if tt.fails != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.fails) {
+				t.Errorf("%v: %v, want %q", tt.edits, err, tt.fails)
+			}
+		} else if err != nil || string(got) != tt.want {
+			t.Errorf("%v: %q, %v, want %q", tt.edits, got, err, tt.want)
+		}
+	}
+	if !bytes.Equal(data, []byte("0123456789")) {
+		t.Error("Apply wrote into its input")
+	}
+}
