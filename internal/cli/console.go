@@ -109,12 +109,17 @@ func (c *Console) failure(message, hint string) {
 func (c *Console) say(prefix, format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	text := strings.TrimRight(fmt.Sprintf(format, args...), "\n")
-	if c.Workflow.Active() {
-		c.Workflow.Untrusted(func(w io.Writer) { fmt.Fprintf(w, "%s: %s%s\n", c.binary, prefix, printable(text)) })
+	text := c.binary + ": " + prefix + printable(strings.TrimRight(fmt.Sprintf(format, args...), "\n")) + "\n"
+	if c.Workflow.Active() && mayCommand(text) {
+		c.Workflow.Untrusted(func(w io.Writer) { io.WriteString(w, text) })
 		return
 	}
-	fmt.Fprintf(c.Err, "%s: %s%s\n", c.binary, prefix, printable(text))
+	io.WriteString(c.Err, text)
+}
+
+// mayCommand reports whether a runner could take a part of text for a workflow command.
+func mayCommand(text string) bool {
+	return strings.Contains(text, "::") || strings.Contains(text, "##[")
 }
 
 // printable replaces control characters, which a hostile file name or server answer could use on a terminal.

@@ -42,6 +42,15 @@ func IsManifest(p string) bool {
 // IsKustomization reports whether kustomize would read the file at p as a kustomization.
 func IsKustomization(p string) bool { return slices.Contains(kustomizationNames, path.Base(p)) }
 
+// KustomizationsIn are the files in which kustomize would look for the kustomization of folder dir.
+func KustomizationsIn(dir string) []string {
+	var files []string
+	for _, name := range kustomizationNames {
+		files = append(files, path.Join(dir, name))
+	}
+	return files
+}
+
 // Charts knows the Helm charts of a tree. Their templates are programs, not manifests, and are left alone.
 type Charts map[string]bool
 

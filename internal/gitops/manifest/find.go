@@ -15,7 +15,7 @@ func Find(path string, data []byte) ([]Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &finder{src: src, seen: map[int]bool{}}
+	f := &finder{src: src, seen: map[place]bool{}}
 	for n, doc := range docs {
 		f.doc = n
 		f.document(doc)
@@ -29,7 +29,13 @@ type finder struct {
 	doc    int
 	object Object
 	sites  []Site
-	seen   map[int]bool // by start: a value that several aliases name is one site
+	seen   map[place]bool
+}
+
+// place tells sites apart: a value that several aliases name is one site, unless the keys beside it make it another image.
+type place struct {
+	start int
+	ref   imageref.Ref
 }
 
 func (f *finder) document(doc *yaml.Node) {
@@ -168,7 +174,7 @@ func (f *finder) pair(m mapping, nameKey, tagKey, parent string) {
 	}
 	h := helm{mapping: m}
 	site := Site{Ref: ref, Replaces: ref.Bare(), Shape: Helm, write: &h}
-	f.place(&site, m, parent,
+	f.locate(&site, m, parent,
 		part{nameKey, &h.name}, part{"registry", &h.registry}, part{"digest", &h.digest}, part{tagKey, &h.tag})
 	f.add(site)
 }
@@ -199,7 +205,7 @@ func (f *finder) kustomization(root mapping) {
 		}
 		k := entry{mapping: m}
 		site := Site{Ref: ref, Replaces: replaces.Bare(), Shape: Kustomize, write: &k}
-		f.place(&site, m, "images["+strconv.Itoa(i)+"]",
+		f.locate(&site, m, "images["+strconv.Itoa(i)+"]",
 			part{"name", &k.name}, part{"newName", &k.newName}, part{"digest", &k.digest}, part{"newTag", &k.newTag})
 		f.add(site)
 	}
@@ -230,9 +236,9 @@ type part struct {
 	to  *field
 }
 
-// place locates the parts of a site that is a map below parent. The site's own place is that of the last part that
+// locate finds the parts of a site that is a map below parent. The site's own place is that of the last part that
 // the file has a value for.
-func (f *finder) place(site *Site, m mapping, parent string, parts ...part) {
+func (f *finder) locate(site *Site, m mapping, parent string, parts ...part) {
 	site.Field, site.Line = parent, m.node.Line
 	for _, p := range parts {
 		var err error
@@ -247,12 +253,13 @@ func (f *finder) place(site *Site, m mapping, parent string, parts ...part) {
 	}
 }
 
-// add keeps the site, unless its value was already met through another alias.
+// add keeps the site, unless it was already met through another alias.
 func (f *finder) add(site Site) {
-	if site.End > 0 && f.seen[site.Start] {
+	at := place{site.Start, site.Ref}
+	if site.End > 0 && f.seen[at] {
 		return
 	}
-	f.seen[site.Start] = true
+	f.seen[at] = true
 	site.File, site.Doc, site.Object = f.src.path, f.doc, f.object
 	f.sites = append(f.sites, site)
 }

@@ -47,6 +47,16 @@ func (m mapping) find(name string) (key, value *yaml.Node) {
 	return key, value
 }
 
+// count is how often the mapping has the key; the YAML reader lets duplicates pass.
+func (m mapping) count(name string) (n int) {
+	m.entries(func(k, _ *yaml.Node) {
+		if k.Value == name {
+			n++
+		}
+	})
+	return n
+}
+
 // text is the string under name, its own or one that a merge key (<<) brings; "" when there is none.
 func (m mapping) text(name string) string {
 	if _, v := m.find(name); v != nil {
@@ -88,7 +98,7 @@ func (m mapping) field(name string) (field, error) {
 	if key == nil {
 		return field{}, nil
 	}
-	if value.Kind != yaml.ScalarNode {
+	if value.Kind != yaml.ScalarNode || m.count(name) > 1 {
 		return field{}, fmt.Errorf("%s is not a single value", name)
 	}
 	v, err := m.src.valueOf(key, value)

@@ -130,9 +130,10 @@ type entry struct {
 func (k entry) edits(want imageref.Ref, rename bool) ([]Edit, error) {
 	var edits []Edit
 	var missing []pair
+	edit := func(e Edit) { edits = append(edits, e) }
 	put := func(f field, key, value string) {
 		if f.present() {
-			edits = append(edits, k.set(f, value))
+			edit(k.set(f, value))
 		} else {
 			missing = append(missing, pair{key, value})
 		}
@@ -142,9 +143,9 @@ func (k entry) edits(want imageref.Ref, rename bool) ([]Edit, error) {
 	}
 	switch {
 	case want.Digest == "":
-		edits = append(edits, k.only(k.newTag, k.digest, pair{"newTag", want.Tag}, put)...)
+		k.only(k.newTag, k.digest, pair{"newTag", want.Tag}, put, edit)
 	case want.Tag == "":
-		edits = append(edits, k.only(k.digest, k.newTag, pair{"digest", want.Digest}, put)...)
+		k.only(k.digest, k.newTag, pair{"digest", want.Digest}, put, edit)
 	default:
 		put(k.newTag, "newTag", want.Tag)
 		put(k.digest, "digest", want.Digest)
@@ -154,23 +155,24 @@ func (k entry) edits(want imageref.Ref, rename bool) ([]Edit, error) {
 		if k.newName.present() {
 			after = k.newName
 		}
-		edits = append(edits, k.insert(after, missing...))
+		edit(k.insert(after, missing...))
 	}
 	return edits, nil
 }
 
 // only writes p to keep and takes drop out of the entry. A key that would open the list element when it is dropped
 // becomes the kept one instead, so that the element's dash stays where it is.
-func (k entry) only(keep, drop field, p pair, put func(f field, key, value string)) []Edit {
+func (k entry) only(keep, drop field, p pair, put func(f field, key, value string), edit func(Edit)) {
 	switch {
 	case drop.present() && !keep.present():
-		return []Edit{k.rekey(drop, p)}
+		edit(k.rekey(drop, p))
 	case drop.present() && k.first(drop):
-		return []Edit{k.rekey(drop, p), k.remove(keep)}
+		edit(k.rekey(drop, p))
+		edit(k.remove(keep))
 	case drop.present():
+		edit(k.remove(drop))
 		put(keep, p.key, p.value)
-		return []Edit{k.remove(drop)}
+	default:
+		put(keep, p.key, p.value)
 	}
-	put(keep, p.key, p.value)
-	return nil
 }

@@ -1,0 +1,49 @@
+package bump
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/agext/levenshtein"
+	"github.com/ksera524/imgbump/internal/imageref"
+)
+
+// nearestShown is how many repositories are named when the one asked for is not found.
+const nearestShown = 3
+
+// explain adds the failures of images that no site names, with the repositories that come closest to each.
+func (t *tree) explain(ctx context.Context, plan *Plan) error {
+	if len(plan.Missing) == 0 {
+		return nil
+	}
+	all, err := t.search(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, image := range plan.Missing {
+		plan.Failures = append(plan.Failures, missing(image, nearest(image.Ref, all)))
+	}
+	return nil
+}
+
+// nearest are the repositories in the tree that are spelled most like ref's, best first.
+func nearest(ref imageref.Ref, all []found) []string {
+	likeness := map[string]float64{}
+	for _, f := range all {
+		for _, site := range f.sites {
+			name := site.Ref.Name()
+			if _, known := likeness[name]; !known {
+				likeness[name] = max(levenshtein.Match(site.Ref.Canonical(), ref.Canonical(), nil), levenshtein.Match(site.Ref.Base(), ref.Base(), nil))
+			}
+		}
+	}
+	names := make([]string, 0, len(likeness))
+	for name := range likeness {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(likeness[b], likeness[a]), cmp.Compare(a, b))
+	})
+	return names[:min(len(names), nearestShown)]
+}

@@ -1,0 +1,128 @@
+package bump
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
+	"github.com/ksera524/imgbump/internal/imageref"
+)
+
+// Change is one site that gets another reference. Line is that of the value which is edited; From and To are whole
+// references, whatever keys they are spread over.
+type Change struct {
+	Site manifest.Site
+	Line int
+	From imageref.Ref
+	To   imageref.Ref
+	Why  string
+}
+
+// Skipped is a place that was left alone on purpose. Line is 0 when it is a whole file.
+type Skipped struct {
+	File   string
+	Line   int
+	Reason string
+}
+
+// Failure is a place or an image for which what was asked could not be done. Image is "" when a file is at fault, File
+// when it is not one place; Line may be 0.
+type Failure struct {
+	Image string
+	File  string
+	Line  int
+	Err   error
+}
+
+// Rewrite is a file with its content before and after.
+type Rewrite struct {
+	Path          string
+	Before, After []byte
+}
+
+// Plan is what a decision comes to, in the order of the files. Missing are the images that no site names, Named counts
+// the others.
+type Plan struct {
+	Changes  []Change
+	Skipped  []Skipped
+	Failures []Failure
+	Rewrites []Rewrite
+	Missing  []Image
+	Named    int
+}
+
+// Commit is a commit that was made. Attempts counts how often it was tried against a moving branch.
+type Commit struct {
+	Repository string
+	Branch     string
+	SHA        string
+	Message    string
+	Attempts   int
+	Pushed     bool
+}
+
+// Result is the plan that was carried out, and the commits that it became.
+type Result struct {
+	Plan
+	Commits []Commit
+}
+
+// Images are the distinct references that the changes lead to, in their order.
+func (p Plan) Images() []imageref.Ref {
+	var refs []imageref.Ref
+	for _, c := range p.Changes {
+		if !slices.Contains(refs, c.To) {
+			refs = append(refs, c.To)
+		}
+	}
+	return refs
+}
+
+// Err is what the plan says about the run as a whole: nil, kind Missing when no site names any of the images, or kind
+// Partial.
+func (p Plan) Err() error {
+	var failed []error
+	for _, f := range p.Failures {
+		failed = append(failed, f.Err)
+	}
+	switch {
+	case len(failed) == 0:
+		return nil
+	case len(failed) == len(p.Missing) && p.Named == 0:
+		return &fault.Error{Kind: fault.Missing, Hint: fault.HintOf(failed[0]), Err: together(failed)}
+	}
+	return &fault.Error{Kind: fault.Partial, Hint: firstHint(failed), Err: together(failed)}
+}
+
+// together is one error with a line for each cause.
+func together(causes []error) error {
+	if len(causes) == 1 {
+		return causes[0]
+	}
+	return fmt.Errorf("%d failures:\n%w", len(causes), errors.Join(causes...))
+}
+
+func firstHint(causes []error) string {
+	for _, err := range causes {
+		if hint := fault.HintOf(err); hint != "" {
+			return hint
+		}
+	}
+	return ""
+}
+
+// missing is the failure of an image that no site names.
+func missing(image Image, nearest []string) Failure {
+	hint := "no manifest or values file here names an image; is this the right folder (--root, --path)?"
+	if len(nearest) > 0 {
+		hint = "the nearest images named here: " + strings.Join(nearest, ", ")
+	}
+	name := image.Ref.Name()
+	if image.Rename {
+		name = image.Old.Name() + " or " + name
+	}
+	return Failure{Image: image.Ref.String(), Err: &fault.Error{Kind: fault.Missing, What: "no manifest names", Where: name, Hint: hint}}
+}

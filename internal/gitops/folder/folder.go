@@ -1,0 +1,131 @@
+// Package folder reads the manifests below a folder and writes changed ones back, all of them or none.
+package folder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path"
+
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
+)
+
+// Folder is the tree below one folder. Symbolic links are never followed, so nothing outside is read or written.
+type Folder struct {
+	dir  string
+	root *os.Root
+}
+
+// Open opens the folder at dir; Close it when done.
+func Open(dir string) (*Folder, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, &fault.Error{Kind: fault.Usage, What: "open folder", Hint: "--root names an existing folder", Err: err}
+	}
+	return &Folder{dir: dir, root: root}, nil
+}
+
+// Close releases the folder.
+func (f *Folder) Close() error { return f.root.Close() }
+
+// Files are the files below the given paths (all when none), in order of their path. A path that does not exist or is
+// a symbolic link is an error of kind Usage.
+func (f *Folder) Files(ctx context.Context, under []string) iter.Seq2[manifest.File, error] {
+	if len(under) == 0 {
+		under = []string{"."}
+	}
+	return func(yield func(manifest.File, error) bool) {
+		for _, p := range under {
+			if err := f.check(p); err != nil {
+				yield(manifest.File{}, err)
+				return
+			}
+			err := fs.WalkDir(f.root.FS(), path.Clean(p), func(p string, entry fs.DirEntry, err error) error {
+				return f.visit(ctx, p, entry, err, yield)
+			})
+			if errors.Is(err, fs.SkipAll) {
+				return
+			}
+			if err != nil {
+				yield(manifest.File{}, err)
+				return
+			}
+		}
+	}
+}
+
+// check refuses a path that the person named and that cannot be walked.
+func (f *Folder) check(p string) error {
+	info, err := f.root.Lstat(p)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		err = errors.New("it is a symbolic link; name the folder that it points to")
+	}
+	if err != nil {
+		return &fault.Error{Kind: fault.Usage, What: "path", Where: p, Hint: "--path names a file or folder below --root", Err: err}
+	}
+	return nil
+}
+
+func (f *Folder) visit(ctx context.Context, p string, entry fs.DirEntry, err error, yield func(manifest.File, error) bool) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	file := manifest.File{Path: p}
+	switch {
+	case err != nil:
+		file.Skip = fmt.Sprintf("cannot be read: %v", err)
+	case entry.IsDir() && entry.Name() == ".git":
+		return fs.SkipDir
+	case entry.IsDir():
+		return nil
+	case entry.Type()&fs.ModeSymlink != 0:
+		file.Skip = f.linkReason(p)
+	case !entry.Type().IsRegular():
+		file.Skip = "not a regular file"
+	default:
+		info, err := entry.Info()
+		if err != nil {
+			return nil // gone since it was listed
+		}
+		file.Size = info.Size()
+		file.Read = func() ([]byte, error) { return f.read(p, info.Size()) }
+	}
+	if !yield(file, nil) {
+		return fs.SkipAll
+	}
+	return nil
+}
+
+// linkReason says where a symbolic link leads, which decides whether its target is found by itself.
+func (f *Folder) linkReason(p string) string {
+	if _, err := f.root.Stat(p); err != nil {
+		return "a symbolic link that leads outside the root or nowhere"
+	}
+	return "a symbolic link; its target is edited where it is"
+}
+
+func (f *Folder) read(p string, size int64) ([]byte, error) {
+	file, err := f.root.Open(p)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data := make([]byte, 0, size+1)
+	for {
+		n, err := file.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return data, nil
+		case err != nil:
+			return nil, err
+		case len(data) == cap(data):
+			data = append(data, 0)[:len(data)]
+		}
+	}
+}

@@ -1,0 +1,13 @@
+package folder
+
+import "golang.org/x/sys/unix"
+
+// flush puts all staged files on the disk with one call for their file system.
+func (f *Folder) flush(map[string]string) error {
+	dir, err := f.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return unix.Syncfs(int(dir.Fd()))
+}
