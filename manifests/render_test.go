@@ -1,0 +1,137 @@
+package manifests_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// kubernetes is the newest version whose schemas kubectl-validate v0.0.4 carries. The API versions used here are the same in later ones.
+const kubernetes = "1.30"
+
+// custom are the API versions whose schemas no tool at hand carries: such an object is only parsed (an Application also
+// decoded strictly). Not checked: the fields of cert-manager's, MetalLB's and External Secrets' resources, and the
+// values given to other people's charts.
+var custom = []string{
+	"argoproj.io/v1alpha1",
+	"cert-manager.io/v1",
+	"external-secrets.io/v1",
+	"metallb.io/v1beta1",
+}
+
+// TestRendered builds what every Application of this repository deploys, as Argo CD would, and asks for valid objects with pinned images.
+func TestRendered(t *testing.T) {
+	out := t.TempDir()
+	for _, a := range applications(t) {
+		for i, s := range a.sources() {
+			if s.RepoURL != repository {
+				continue
+			}
+			rendered := render(t, a, s)
+			if len(rendered) == 0 {
+				t.Errorf("%s: %s deploys nothing", a.Metadata.Name, s.Path)
+			}
+			var native []object
+			for _, o := range rendered {
+				checkImages(t, a.Metadata.Name, o.Node)
+				if !slices.Contains(custom, o.text("apiVersion")) {
+					native = append(native, o)
+				}
+			}
+			write(t, filepath.Join(out, fmt.Sprintf("%s-%d.yaml", a.Metadata.Name, i)), native)
+		}
+	}
+	run(t, "kubectl-validate", "--version", kubernetes, out)
+}
+
+// TestKustomizations builds each one by itself: the base that no Application names, too.
+func TestKustomizations(t *testing.T) {
+	for _, o := range tree(t) {
+		if path.Base(o.File) == "kustomization.yaml" {
+			run(t, "kustomize", "build", path.Dir(o.File))
+		}
+	}
+}
+
+func render(t *testing.T, a application, s source) []object {
+	t.Helper()
+	has := func(name string) bool {
+		_, err := os.Stat(path.Join(s.folder(), name))
+		return err == nil
+	}
+	switch {
+	case has("kustomization.yaml"):
+		return parse(t, s.Path, run(t, "kustomize", "build", s.folder()))
+	case has("Chart.yaml"):
+		args := []string{"template", s.Helm.ReleaseName, s.folder(), "--namespace", a.Spec.Destination.Namespace}
+		for _, file := range valueFiles(a, s) {
+			args = append(args, "--values", file)
+		}
+		return parse(t, s.Path, run(t, "helm", args...))
+	default:
+		return plain(t, s)
+	}
+}
+
+// checkImages looks at every `image:` string at any depth: each has a tag other than latest, or a digest.
+func checkImages(t *testing.T, application string, node *yaml.Node) {
+	t.Helper()
+	pinned := regexp.MustCompile(`^[^:@\s]+(:[\w][\w.-]*)?(@sha256:[0-9a-f]{64})?$`)
+	for i, child := range node.Content {
+		checkImages(t, application, child)
+		if node.Kind != yaml.MappingNode || i%2 == 0 || node.Content[i-1].Value != "image" || child.Kind != yaml.ScalarNode {
+			continue
+		}
+		m := pinned.FindStringSubmatch(child.Value)
+		if m == nil || m[1]+m[2] == "" || m[1] == ":latest" {
+			t.Errorf("%s: image %q is not pinned", application, child.Value)
+		}
+	}
+}
+
+func write(t *testing.T, file string, documents []object) {
+	t.Helper()
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	for _, o := range documents {
+		if err := encoder.Encode(o.Node); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out.Len() == 0 {
+		return
+	}
+	if err := os.WriteFile(file, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run is a tool's stdout. The tool sees no kubeconfig, so that a laptop's cluster is never asked.
+func run(t *testing.T, tool string, args ...string) []byte {
+	t.Helper()
+	if _, err := exec.LookPath(tool); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%s is not on PATH: sh hack/tools.sh %s", tool, tool)
+		}
+		t.Skipf("%s is not on PATH: sh hack/tools.sh %s", tool, tool)
+	}
+	command := exec.Command(tool, args...)
+	home := t.TempDir()
+	command.Env = append(os.Environ(), "HOME="+home, "KUBECONFIG="+filepath.Join(home, "none"))
+	var stderr strings.Builder
+	command.Stderr = &stderr
+	stdout, err := command.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", tool, strings.Join(args, " "), err, stderr.String(), stdout)
+	}
+	return stdout
+}
