@@ -3,6 +3,7 @@ package bump
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math/rand/v2"
 	"path"
@@ -101,12 +102,15 @@ func (j Job) Commit(ctx context.Context, branch Branch, c Committing) (Result, e
 		if err == nil {
 			return Result{Plan: plan, Commits: []Commit{{SHA: commit, Message: message, Attempts: attempt}}}, nil
 		}
-		if fault.KindOf(err) != fault.Conflict || attempt == c.MaxAttempts {
+		if fault.KindOf(err) != fault.Conflict {
 			return Result{Plan: plan}, err
+		}
+		if attempt == c.MaxAttempts {
+			return Result{Plan: plan}, lost(attempt, err)
 		}
 		c.Lost(attempt, err)
 		if !pause(ctx, attempt) {
-			return Result{Plan: plan}, timeUp(ctx, err)
+			return Result{Plan: plan}, timeUp(ctx, lost(attempt, err))
 		}
 	}
 }
@@ -114,6 +118,11 @@ func (j Job) Commit(ctx context.Context, branch Branch, c Committing) (Result, e
 // wants reports whether the plan is to be carried out.
 func (j Job) wants(p Plan) bool {
 	return len(p.Rewrites) > 0 && (!j.AllOrNothing || len(p.Failures) == 0)
+}
+
+// lost is the error of a race that was given up.
+func lost(attempts int, err error) error {
+	return &fault.Error{Kind: fault.Conflict, What: fmt.Sprintf("lost the race %d times", attempts), Hint: "run it again, or allow it more with --timeout and --max-attempts", Err: err}
 }
 
 // timeUp is the lost race's error, unless the person ended the run.

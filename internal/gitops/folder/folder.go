@@ -25,7 +25,7 @@ type Folder struct {
 func Open(dir string) (*Folder, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, &fault.Error{Kind: fault.Usage, What: "open folder", Hint: "--root names an existing folder", Err: err}
+		return nil, &fault.Error{Kind: fault.Usage, What: "open folder", Where: dir, Hint: "--root names an existing folder", Err: cause(err)}
 	}
 	return &Folder{dir: dir, root: root}, nil
 }
@@ -66,9 +66,18 @@ func (f *Folder) check(p string) error {
 		err = errors.New("it is a symbolic link; name the folder that it points to")
 	}
 	if err != nil {
-		return &fault.Error{Kind: fault.Usage, What: "path", Where: p, Hint: "--path names a file or folder below --root", Err: err}
+		return &fault.Error{Kind: fault.Usage, What: "path", Where: p, Hint: "--path names a file or folder below --root", Err: cause(err)}
 	}
 	return nil
+}
+
+// cause is err without the system call and the path, which the message around it names.
+func cause(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 func (f *Folder) visit(ctx context.Context, p string, entry fs.DirEntry, err error, yield func(manifest.File, error) bool) error {
