@@ -180,9 +180,41 @@ func TestCommitDecidesAgainAfterALostRace(t *testing.T) {
 	if tip["apps/a.yaml"] != "# newer\nimage: app:2\n" {
 		t.Errorf("the tip says %q", tip["apps/a.yaml"])
 	}
-	want := "chore(images): bump app to 2\n\na.yaml:2 app:1 -> app:2\n\nImgbump: v1\n"
+	want := "chore(images): bump app to 2\n\napp:\n- a.yaml:2 1 -> 2\n\nImgbump: v1\n"
 	if tip["MESSAGE"] != want {
 		t.Errorf("message %q, want %q", tip["MESSAGE"], want)
+	}
+}
+
+func TestMessage(t *testing.T) {
+	b := &branch{tips: []tree{{
+		"a.yaml": "image: team/a:1\nb: {image: team/b}\n", "c.yaml": "image: team/a:1\nd: {image: old/c:1}\n",
+	}}}
+	digest := "sha256:" + strings.Repeat("1", 64)
+	images, _ := bump.ParseImages([]string{"team/a:2", "team/b@" + digest, "old/c=team/c:3@" + digest})
+	for text, want := range map[string]string{
+		"": "chore(images): bump 3 images\n\nteam/a:\n- a.yaml:1 1 -> 2\n- c.yaml:1 1 -> 2\n\n" +
+			"team/b:\n- a.yaml:2 no version -> sha256:111111111111\n\n" +
+			"team/c:\n- c.yaml:2 old/c:1 -> 3@sha256:111111111111\n\nImgbump: v1\n",
+		"deploy {{.Summary}}{{range .Images}} {{.Image}}{{end}}\n\n\n": "deploy 3 images team/a team/b team/c\n\nImgbump: v1\n",
+	} {
+		message, err := bump.ParseMessage(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := bump.Job{Images: images}.Commit(t.Context(), b, bump.Committing{Message: message})
+		if err != nil || len(result.Commits) != 1 {
+			t.Fatalf("%+v, %v", result, err)
+		}
+		if diff := cmp.Diff(want, result.Commits[0].Message); diff != "" {
+			t.Error(diff)
+		}
+		b.tips = b.tips[:1]
+	}
+	for _, text := range []string{"{{.Nope}}", "{{", "{{template \"x\"}}"} {
+		if _, err := bump.ParseMessage(text); fault.KindOf(err) != fault.Usage {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }
 

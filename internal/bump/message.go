@@ -2,10 +2,12 @@ package bump
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/template"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/imageref"
 )
 
 // Trailer marks our own commits, so that a workflow that they start can stop.
@@ -13,8 +15,11 @@ const Trailer = "Imgbump: v1"
 
 // defaultMessage is the template of a commit's message.
 const defaultMessage = `chore(images): bump {{.Summary}}
-
-{{range .Changes}}{{.File}}:{{.Line}} {{.From}} -> {{.To}}
+{{range .Images}}
+{{.Image}}:
+{{- range .Changes}}
+- {{.File}}:{{.Line}} {{.From}} -> {{.To}}
+{{- end}}
 {{end}}`
 
 // Message is the template of a commit's message; the zero Message is the default one.
@@ -23,22 +28,30 @@ type Message struct{ template *template.Template }
 // variables are what a message template may use.
 type variables struct {
 	Summary string // "rss to 1.5.0", or "3 images"
+	Images  []imageChanges
+}
+
+// imageChanges are the changes that lead to one repository.
+type imageChanges struct {
+	Image   string
 	Changes []line
 }
 
+// line is one change; From and To are versions: a tag, a digest, or both.
 type line struct {
-	File, Image, From, To string
-	Line                  int
+	File, From, To string
+	Line           int
 }
 
-// ParseMessage reads a text/template over .Summary and .Changes (.File .Line .Image .From .To); "" is the default.
+// ParseMessage reads a text/template over .Summary and .Images (.Image, .Changes: .File .Line .From .To); "" is the
+// default.
 func ParseMessage(text string) (Message, error) {
 	if text == "" {
 		text = defaultMessage
 	}
 	t, err := template.New("message").Parse(text)
 	if err == nil {
-		err = t.Execute(new(strings.Builder), variables{Summary: "x", Changes: []line{{}}})
+		err = t.Execute(new(strings.Builder), variables{Summary: "x", Images: []imageChanges{{Changes: []line{{}}}}})
 	}
 	if err != nil {
 		return Message{}, fault.Usagef("for example: --message 'deploy {{.Summary}}'", "--message: %w", err)
@@ -53,7 +66,16 @@ func (m Message) render(p Plan) (string, error) {
 	}
 	v := variables{Summary: p.summary()}
 	for _, c := range p.Changes {
-		v.Changes = append(v.Changes, line{File: c.Site.File, Line: c.Line, Image: c.To.Name(), From: c.From.String(), To: c.To.String()})
+		name := c.To.Name()
+		i := slices.IndexFunc(v.Images, func(g imageChanges) bool { return g.Image == name })
+		if i < 0 {
+			i, v.Images = len(v.Images), append(v.Images, imageChanges{Image: name})
+		}
+		from := versionOf(c.From)
+		if !c.From.Same(c.To) {
+			from = c.From.String()
+		}
+		v.Images[i].Changes = append(v.Images[i].Changes, line{File: c.Site.File, Line: c.Line, From: from, To: versionOf(c.To)})
 	}
 	var b strings.Builder
 	if err := m.template.Execute(&b, v); err != nil {
@@ -73,9 +95,26 @@ func (p Plan) summary() string {
 		return fmt.Sprintf("%d images", len(images))
 	}
 	ref := images[0]
-	version := ref.Tag
-	if version == "" {
-		version = ref.Digest
+	if ref.Tag != "" {
+		ref.Digest = ""
 	}
-	return ref.Base() + " to " + version
+	return ref.Base() + " to " + versionOf(ref)
 }
+
+// versionOf is the tag and digest of ref as a person reads them, with the digest cut to what tells it apart.
+func versionOf(ref imageref.Ref) string {
+	digest := ref.Digest
+	if i := strings.IndexByte(digest, ':'); i >= 0 && len(digest) > i+digestShown {
+		digest = digest[:i+1+digestShown]
+	}
+	switch {
+	case ref.Tag != "" && digest != "":
+		return ref.Tag + "@" + digest
+	case !ref.Versioned():
+		return "no version"
+	}
+	return ref.Tag + digest
+}
+
+// digestShown is how many hex digits of a digest a message shows.
+const digestShown = 12

@@ -85,6 +85,7 @@ func Run(streams Streams, workflow Workflow, root *cobra.Command, args []string,
 // prepare gives root the flags, streams and error classes that both binaries share.
 func prepare(root *cobra.Command, c *Console) {
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetIn(c.In)
 	root.SetOut(c.Out)

@@ -26,17 +26,21 @@ type File struct {
 // kustomizationNames are the file names that kustomize looks for in a directory, in its order.
 var kustomizationNames = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
 
-// IsManifest reports whether the file at p may hold manifests or values: YAML or JSON by its name, and not a
-// GitHub workflow or a Compose file, which name images that no cluster pulls.
+// IsManifest reports whether the file at p may hold manifests or values: YAML or JSON by its name, and not a Compose
+// file, whose images no cluster pulls.
 func IsManifest(p string) bool {
 	name := path.Base(p)
 	switch path.Ext(name) {
 	case ".yaml", ".yml", ".json":
-	default:
-		return name == "Kustomization"
+		return !strings.HasPrefix(name, "docker-compose") && name != "compose.yaml" && name != "compose.yml"
 	}
-	return !slices.Contains(strings.Split(path.Dir(p), "/"), ".github") &&
-		!strings.HasPrefix(name, "docker-compose") && name != "compose.yaml" && name != "compose.yml"
+	return name == "Kustomization"
+}
+
+// objectsOnly reports whether only Kubernetes objects count in the file at p: JSON is rarely written for Helm, and hidden
+// files (.gitlab-ci.yml, .github/workflows) configure tools that name images of their own.
+func objectsOnly(p string) bool {
+	return path.Ext(p) == ".json" || strings.HasPrefix(p, ".") || strings.Contains(p, "/.")
 }
 
 // IsKustomization reports whether kustomize would read the file at p as a kustomization.

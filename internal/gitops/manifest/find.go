@@ -41,10 +41,15 @@ type place struct {
 func (f *finder) document(doc *yaml.Node) {
 	f.object = Object{}
 	for _, root := range doc.Content {
-		if root.Kind == yaml.MappingNode && isKustomization(f.src.path, mapping{f.src, root}) {
-			f.kustomization(mapping{f.src, root})
+		m := mapping{f.src, root}
+		object := root.Kind == yaml.MappingNode && objectOf(m).Kind != "" && objectOf(m).APIVersion != ""
+		kustomization := root.Kind == yaml.MappingNode && isKustomization(f.src.path, m)
+		if kustomization {
+			f.kustomization(m)
 		}
-		f.visit(root, "", "")
+		if object || kustomization || !objectsOnly(f.src.path) {
+			f.visit(root, "", "")
+		}
 	}
 }
 

@@ -130,6 +130,48 @@ func TestInsertKeepsLineEndings(t *testing.T) {
 	}
 }
 
+// TestOthersImages holds Find against files that name images which no cluster pulls.
+func TestOthersImages(t *testing.T) {
+	object := "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"spec\": {\"containers\": [{\"image\": \"app:1\"}]}}"
+	for path, tt := range map[string]struct {
+		content string
+		sites   int
+	}{
+		"values.yaml":              {"image: app:1", 1},
+		".gitlab-ci.yml":           {"image: app:1", 0},
+		".github/workflows/ci.yml": {"jobs: {a: {container: {image: app:1}}}", 0},
+		".tekton/pipeline.yaml":    {object, 1},
+		"devcontainer.json":        {`{"image": "app:1"}`, 0},
+		"pod.json":                 {object, 1},
+	} {
+		sites, err := manifest.Find(path, []byte(tt.content))
+		if err != nil || len(sites) != tt.sites {
+			t.Errorf("%s: %d sites, %v, want %d", path, len(sites), err, tt.sites)
+		}
+	}
+	for path, want := range map[string]bool{
+		"a/b.yaml": true, "a/b.yml": true, "a/b.json": true, "a/Kustomization": true, "docker-compose.prod.yml": false,
+		"compose.yaml": false, "a/Dockerfile": false, "yaml": false,
+	} {
+		if manifest.IsManifest(path) != want {
+			t.Errorf("IsManifest(%s) is not %v", path, want)
+		}
+	}
+}
+
+func TestTemplatesAreNotManifests(t *testing.T) {
+	charts := manifest.Charts{}
+	charts.Add("apps/web/Chart.yaml")
+	charts.Add("apps/web/values.yaml")
+	for path, want := range map[string]bool{
+		"apps/web/templates/a/deployment.yaml": true, "apps/web/values.yaml": false, "apps/templates/x.yaml": false, "templates/x.yaml": false,
+	} {
+		if charts.Template(path) != want {
+			t.Errorf("Template(%s) is not %v", path, want)
+		}
+	}
+}
+
 func TestSyntaxErrorNamesTheLine(t *testing.T) {
 	_, err := manifest.Find("x.yaml", []byte("a: 1\nb: {{ .Values.x }}\n c: 2\n"))
 	var syntax *manifest.SyntaxError
