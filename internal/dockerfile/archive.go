@@ -1,0 +1,181 @@
+package dockerfile
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// Whiteouts as the OCI image specification's layer.md defines them.
+const (
+	whiteout = ".wh."
+	opaque   = ".wh..wh..opq"
+)
+
+// capability is the one extended attribute that layers carry, as BuildKit exports them.
+const capability = "SCHILY.xattr.security.capability"
+
+// archive is a tar that can be read again: a layer of an image, or an archive in the build context.
+type archive struct {
+	open func() (io.ReadCloser, error) // the tar, decompressed
+}
+
+// member is the content of an archive's entry, by its number.
+type member struct {
+	archive *archive
+	number  int
+}
+
+func (m member) open() (io.ReadCloser, error) {
+	r, err := m.archive.open()
+	if err != nil {
+		return nil, err
+	}
+	tr := tar.NewReader(r)
+	for range m.number + 1 {
+		if _, err := tr.Next(); err != nil {
+			r.Close()
+			return nil, fmt.Errorf("reading an archive again: %w", err)
+		}
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{tr, r}, nil
+}
+
+// each calls visit for every entry of the archive, until the context ends. It reads the archive to its end.
+func (a *archive) each(ctx context.Context, visit func(number int, hdr *tar.Header, r io.Reader) error) error {
+	r, err := a.open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	tr := tar.NewReader(r)
+	for number := 0; ctx.Err() == nil; number++ {
+		hdr, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			_, err := io.Copy(io.Discard, r) // whoever gives the bytes checks them at their end
+			return err
+		}
+		if err == nil {
+			err = visit(number, hdr, tr)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// entry is the file of an archive's entry; hard links are the caller's.
+func (a *archive) entry(number int, hdr *tar.Header) (*file, error) {
+	f := &file{Header: tar.Header{
+		Typeflag: hdr.Typeflag, Linkname: hdr.Linkname, Mode: hdr.Mode & 0o7777, Uid: hdr.Uid, Gid: hdr.Gid,
+		ModTime: hdr.ModTime, Devmajor: hdr.Devmajor, Devminor: hdr.Devminor,
+	}}
+	if value, ok := hdr.PAXRecords[capability]; ok {
+		f.PAXRecords = map[string]string{capability: value}
+	}
+	switch hdr.Typeflag {
+	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
+		f.Typeflag, f.Size = tar.TypeReg, hdr.Size
+		if hdr.Size > 0 {
+			f.content = member{a, number}
+		}
+	case tar.TypeDir, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
+	default:
+		return nil, fmt.Errorf("%s has the unknown type %q", hdr.Name, hdr.Typeflag)
+	}
+	return f, nil
+}
+
+// imageTree reads the headers of an image's layers into a tree.
+func imageTree(ctx context.Context, img v1.Image) (*tree, error) {
+	layers, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	t := newTree()
+	for i, l := range layers {
+		if err := t.apply(ctx, &archive{open: l.Uncompressed}, i+1); err != nil {
+			return nil, fmt.Errorf("reading layer %d of %d: %w", i+1, len(layers), err)
+		}
+	}
+	return t, nil
+}
+
+// apply puts a layer on the tree, as a runtime unpacks it.
+func (t *tree) apply(ctx context.Context, a *archive, layer int) error {
+	return a.each(ctx, func(number int, hdr *tar.Header, _ io.Reader) error {
+		dir, base := path.Split(path.Clean("/" + hdr.Name))
+		if base == "" || hdr.Typeflag == tar.TypeXGlobalHeader {
+			return nil
+		}
+		dir, err := resolve(t, dir)
+		if err != nil {
+			return err
+		}
+		if base == opaque {
+			if n := t.at(dir); n != nil {
+				n.hide(layer)
+			}
+			return nil
+		}
+		if hidden, ok := strings.CutPrefix(base, whiteout); ok {
+			t.remove(path.Join(dir, hidden))
+			return nil
+		}
+		if err := t.mkdirAll(dir, directory(0o755), layer, func(string) {}); err != nil {
+			return err
+		}
+		f, err := t.unpacked("/", a, number, hdr)
+		if err != nil {
+			return err
+		}
+		t.put(path.Join(dir, base), f, layer)
+		return nil
+	})
+}
+
+// unpacked is an entry's file when the archive is unpacked below dir: that of the other name for a hard link.
+func (t *tree) unpacked(dir string, a *archive, number int, hdr *tar.Header) (*file, error) {
+	if hdr.Typeflag != tar.TypeLink {
+		return a.entry(number, hdr)
+	}
+	target := path.Join("/", hdr.Linkname)
+	parent, err := resolve(below{t, dir}, path.Dir(target))
+	if err != nil {
+		return nil, err
+	}
+	f, err := t.lstat(path.Join(dir, parent, path.Base(target)))
+	if err != nil || f.isDir() {
+		return nil, fmt.Errorf("%s is a hard link to %s, which is no file", hdr.Name, hdr.Linkname)
+	}
+	return f, nil
+}
+
+// hide removes what lower layers put below n.
+func (n *node) hide(layer int) {
+	for name, child := range n.children {
+		child.hide(layer)
+		if child.layer != layer && len(child.children) == 0 {
+			delete(n.children, name)
+		}
+	}
+}
+
+// below is a folder of a source as if it were the top.
+type below struct {
+	source
+	dir string
+}
+
+func (b below) lstat(name string) (*file, error)   { return b.source.lstat(path.Join(b.dir, name)) }
+func (b below) list(name string) ([]string, error) { return b.source.list(path.Join(b.dir, name)) }

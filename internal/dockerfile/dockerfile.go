@@ -1,0 +1,132 @@
+// Package dockerfile turns a Dockerfile into an image: its text into a graph of stages, and the stages into layers
+// and a config, with neither a daemon nor a network nor an unpacked base image.
+//
+// Parser, instructions and shell words are BuildKit's; what the instructions do follows BuildKit's dockerfile:1.
+// What is not supported yet is refused with its line before anything is built. Layers are written when the image
+// is read, so that building, compressing and uploading overlap.
+package dockerfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
+
+	"github.com/ksera524/imgbump/internal/fault"
+)
+
+// Options are what a caller decides about a build.
+type Options struct {
+	Target   string            // the stage to build, the last one when empty
+	Args     map[string]string // values of ARG instructions
+	Labels   map[string]string // labels of the image, stronger than the Dockerfile's
+	Platform v1.Platform       // what the image is for, this machine's Linux when empty
+	Created  time.Time         // of the image, its history and the directories that instructions create
+}
+
+// File is a parsed Dockerfile with the stages that its target needs.
+type File struct {
+	name   string
+	data   []byte
+	opts   Options
+	escape rune
+	global []string // KEY=VALUE that FROM sees, and ARG without a value
+	stages []*stage // needed ones, in the order of the file
+}
+
+// Base is an image that a File reads: of a FROM or a COPY --from.
+type Base struct {
+	Ref      string // as the Dockerfile has it, variables expanded
+	Platform v1.Platform
+	Line     int
+}
+
+// Parse reads a Dockerfile; name is what errors call it. Every error names the line. An instruction or a flag
+// that is not supported yet is an error here, if a needed stage has it.
+func Parse(name string, data []byte, opts Options) (*File, error) {
+	f := &File{name: name, data: data, opts: opts}
+	if opts.Platform.OS == "" {
+		f.opts.Platform = buildPlatform()
+	}
+	f.opts.Platform = normalize(f.opts.Platform)
+	if err := f.directives(); err != nil {
+		return nil, err
+	}
+	parsed, err := parser.Parse(bytes.NewReader(data))
+	if err != nil {
+		return nil, f.syntax(err)
+	}
+	stages, args, err := instructions.Parse(parsed.AST, nil)
+	if err != nil {
+		return nil, f.syntax(err)
+	}
+	if len(stages) == 0 {
+		return nil, f.fail(1, errors.New("there is no FROM, so no stage to build"))
+	}
+	f.escape = parsed.EscapeToken
+	if err := f.globals(stages, args); err != nil {
+		return nil, err
+	}
+	return f, f.graph(stages)
+}
+
+// Bases are the images that the target needs, in the order of the file, each once per platform.
+func (f *File) Bases() []Base {
+	var bases []Base
+	seen := map[string]bool{}
+	add := func(ref string, platform v1.Platform, line int) {
+		key := ref + " " + platform.String()
+		if ref == "" || ref == scratch || seen[key] {
+			return
+		}
+		seen[key] = true
+		bases = append(bases, Base{Ref: ref, Platform: platform, Line: line})
+	}
+	for _, s := range f.stages {
+		add(s.image, s.platform, s.line)
+		for _, c := range s.commands {
+			add(c.from.image, f.opts.Platform, c.line)
+		}
+	}
+	return bases
+}
+
+// lex is a fresh word processor; BuildKit's is not safe to share.
+func (f *File) lex() *shell.Lex { return shell.NewLex(f.escape) }
+
+// fail says at which line of the Dockerfile err happened. It keeps err's kind and hint.
+func (f *File) fail(line int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fault.Error{Kind: fault.KindOf(err), Where: fmt.Sprintf("%s:%d", f.name, max(line, 1)), Err: err}
+}
+
+// syntax is BuildKit's error at its line, without the words that BuildKit puts before it.
+func (f *File) syntax(err error) error {
+	line := 1
+	var located *parser.LocationError
+	if errors.As(err, &located) && len(located.Locations) > 0 {
+		line = firstLine(located.Locations[0])
+	}
+	if at := parseErrorPrefix.FindStringIndex(err.Error()); at != nil {
+		err = errors.New(err.Error()[at[1]:])
+	}
+	return f.fail(line, err)
+}
+
+// parseErrorPrefix is dropped because fail says the same; what kind of error it is is not read from it.
+var parseErrorPrefix = regexp.MustCompile(`^dockerfile parse error on line \d+: `)
+
+func firstLine(location []parser.Range) int {
+	if len(location) == 0 {
+		return 1
+	}
+	return location[0].Start.Line
+}

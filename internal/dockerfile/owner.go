@@ -1,0 +1,86 @@
+package dockerfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/ksera524/imgbump/internal/fault"
+)
+
+// maxAccounts bounds /etc/passwd and /etc/group, in bytes, as BuildKit does.
+const maxAccounts = 10 << 20
+
+// owner is who a file belongs to.
+type owner struct{ uid, gid int }
+
+// parseOwner reads USER[:GROUP], names or numbers. As in BuildKit a user without a group brings the group of
+// /etc/passwd, a number the group of that number, and no user at all is root.
+func parseOwner(s string, t *tree) (*owner, error) {
+	user, group, _ := strings.Cut(s, ":")
+	o := &owner{}
+	if id, ok := number(user); ok {
+		o.uid, o.gid = id, id
+	} else if user != "" {
+		fields, err := account(t, "/etc/passwd", user, 4)
+		if err != nil {
+			return nil, err
+		}
+		o.uid, o.gid = fields[0], fields[1]
+	}
+	if id, ok := number(group); ok {
+		o.gid = id
+	} else if group != "" {
+		fields, err := account(t, "/etc/group", group, 3)
+		if err != nil {
+			return nil, err
+		}
+		o.gid = fields[0]
+	}
+	return o, nil
+}
+
+// named reports whether an owner needs /etc/passwd or /etc/group.
+func named(s string) bool {
+	for part := range strings.SplitSeq(s, ":") {
+		if _, ok := number(part); !ok && part != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func number(s string) (int, bool) {
+	if s == "root" {
+		return 0, true
+	}
+	id, err := strconv.ParseUint(s, 10, 31)
+	return int(id), err == nil
+}
+
+// account is the numbers from the third field on of a name's line in passwd or group, up to field last.
+func account(t *tree, file, name string, last int) ([]int, error) {
+	data, err := read(t, file, maxAccounts)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Split(strings.TrimSpace(line), ":")
+		if fields[0] != name || len(fields) < last {
+			continue
+		}
+		var ids []int
+		for _, field := range fields[2:last] {
+			id, ok := number(field)
+			if !ok {
+				return nil, fmt.Errorf("%s of the image gives %s the number %q", file, name, field)
+			}
+			ids = append(ids, id)
+		}
+		return ids, nil
+	}
+	return nil, &fault.Error{Hint: "write numbers, as in 1000:1000",
+		Err: fmt.Errorf("%s of the image does not name %s", file, name)}
+}

@@ -1,0 +1,60 @@
+package dockerfile
+
+import (
+	"errors"
+	"runtime"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+func buildPlatform() v1.Platform {
+	return normalize(v1.Platform{OS: "linux", Architecture: runtime.GOARCH})
+}
+
+// parsePlatform reads OS/ARCH[/VARIANT], OS or ARCH.
+func parsePlatform(s string) (v1.Platform, error) {
+	p, err := v1.ParsePlatform(s)
+	if err != nil {
+		return v1.Platform{}, err
+	}
+	switch {
+	case s == "":
+		return *p, errors.New("--platform is empty")
+	case p.Architecture == "" && p.OS == "linux":
+		p.Architecture = runtime.GOARCH
+	case p.Architecture == "" && p.OS != "windows":
+		p.OS, p.Architecture = "linux", p.OS
+	}
+	return normalize(*p), nil
+}
+
+// normalize spells a platform as containerd does.
+func normalize(p v1.Platform) v1.Platform {
+	p.OS, p.Architecture = strings.ToLower(p.OS), strings.ToLower(p.Architecture)
+	switch p.Architecture {
+	case "x86_64", "x86-64":
+		p.Architecture = "amd64"
+	case "aarch64":
+		p.Architecture = "arm64"
+	case "armhf":
+		p.Architecture, p.Variant = "arm", "v7"
+	}
+	switch {
+	case p.Architecture == "arm64" && (p.Variant == "v8" || p.Variant == "8"), p.Architecture == "amd64" && p.Variant == "v1":
+		p.Variant = ""
+	case p.Architecture == "arm" && p.Variant == "":
+		p.Variant = "v7"
+	}
+	return p
+}
+
+func supportedPlatform(p v1.Platform) error {
+	if p.OS != "linux" {
+		return notYet("platform "+p.String(), "linux is")
+	}
+	if p.Architecture == "" {
+		return errors.New("the platform has no architecture: write linux/amd64 or linux/arm64")
+	}
+	return nil
+}

@@ -1,0 +1,223 @@
+package dockerfile
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// maxLinks bounds how many symbolic links one path may lead through, as Linux does with 40 and containerd with 255.
+const maxLinks = 255
+
+// file is what a name in a tree stands for. Files are never changed once they are in a tree; names that share
+// one are hard links. The header's Name is not used, and its Typeflag is never that of a hard link.
+type file struct {
+	tar.Header
+	content content // of a regular file, nil when it is empty
+}
+
+// content gives the bytes of a regular file, from their beginning.
+type content interface {
+	open() (io.ReadCloser, error)
+}
+
+// inline is content that the Dockerfile itself holds.
+type inline string
+
+func (s inline) open() (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader([]byte(s))), nil
+}
+
+func (f *file) isDir() bool { return f.Typeflag == tar.TypeDir }
+
+func (f *file) isRegular() bool { return f.Typeflag == tar.TypeReg }
+
+// source is where COPY reads: the build context, or the tree of a stage or an image. Paths are absolute, clean
+// and name the place itself: links on the way are resolved already, one at the end is not followed.
+type source interface {
+	lstat(name string) (*file, error)  // fs.ErrNotExist when there is none
+	list(dir string) ([]string, error) // sorted; lstat decides whether a name is there
+}
+
+// node is a name in a tree, with the names below it.
+type node struct {
+	file     *file
+	children map[string]*node
+	layer    int // the layer of the image that wrote it
+}
+
+// tree is a root filesystem as headers: paths resolve inside of it and nowhere else.
+type tree struct {
+	root *node
+}
+
+func newTree() *tree {
+	return &tree{root: &node{file: directory(0o755)}}
+}
+
+func directory(mode int64) *file {
+	return &file{Header: tar.Header{Typeflag: tar.TypeDir, Mode: mode}}
+}
+
+// clone is a copy that can change alone; files are shared, for they never change.
+func (t *tree) clone() *tree { return &tree{root: t.root.clone()} }
+
+func (n *node) clone() *node {
+	c := &node{file: n.file, layer: n.layer}
+	if n.children != nil {
+		c.children = make(map[string]*node, len(n.children))
+		for name, child := range n.children {
+			c.children[name] = child.clone()
+		}
+	}
+	return c
+}
+
+// at is the node of a path, nil when there is none.
+func (t *tree) at(name string) *node {
+	n := t.root
+	for part := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
+		if part == "" {
+			continue
+		}
+		if n = n.children[part]; n == nil {
+			return nil
+		}
+	}
+	return n
+}
+
+func (t *tree) lstat(name string) (*file, error) {
+	if n := t.at(name); n != nil {
+		return n.file, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+func (t *tree) list(dir string) ([]string, error) {
+	n := t.at(dir)
+	if n == nil {
+		return nil, fs.ErrNotExist
+	}
+	return slices.Sorted(maps.Keys(n.children)), nil
+}
+
+// put makes name stand for f. Its parents must be there. A directory put on a directory keeps what is in it;
+// anything else replaces what was there.
+func (t *tree) put(name string, f *file, layer int) {
+	old := t.at(name)
+	switch {
+	case old == t.root:
+		t.root.file = f
+	case old != nil && old.file.isDir() && f.isDir():
+		old.file, old.layer = f, layer
+	default:
+		parent := t.at(path.Dir(name))
+		if parent.children == nil {
+			parent.children = map[string]*node{}
+		}
+		parent.children[path.Base(name)] = &node{file: f, layer: layer}
+	}
+}
+
+func (t *tree) remove(name string) {
+	if parent := t.at(path.Dir(name)); parent != nil {
+		delete(parent.children, path.Base(name))
+	}
+}
+
+// mkdirAll makes the missing directories of name like f, tells made of each, and wants the others to be directories.
+func (t *tree) mkdirAll(name string, f *file, layer int, made func(string)) error {
+	if n := t.at(name); n != nil {
+		if !n.file.isDir() {
+			return fmt.Errorf("%s is not a directory", name)
+		}
+		return nil
+	}
+	if err := t.mkdirAll(path.Dir(name), f, layer, made); err != nil {
+		return err
+	}
+	t.put(name, f, layer)
+	made(name)
+	return nil
+}
+
+// resolve follows every symbolic link of a path, as a process chrooted to the top of src would meet it. Parts
+// that do not exist stay as they are.
+func resolve(src source, name string) (string, error) {
+	at, rest, links := "/", strings.Split(name, "/"), 0
+	for len(rest) > 0 {
+		part := rest[0]
+		rest = rest[1:]
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			at = path.Dir(at)
+			continue
+		}
+		next := path.Join(at, part)
+		f, err := src.lstat(next)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		if err != nil || f.Typeflag != tar.TypeSymlink {
+			at = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", fmt.Errorf("%s leads through too many symbolic links", name)
+		}
+		if path.IsAbs(f.Linkname) {
+			at = "/"
+		}
+		rest = append(strings.Split(f.Linkname, "/"), rest...)
+	}
+	return at, nil
+}
+
+// read is the content of a regular file of at most limit bytes.
+func read(src source, name string, limit int64) ([]byte, error) {
+	resolved, err := resolve(src, name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := src.lstat(resolved)
+	if err != nil {
+		return nil, err
+	}
+	if !f.isRegular() || f.Size > limit {
+		return nil, fmt.Errorf("%s is not a file of at most %d bytes", name, limit)
+	}
+	if f.content == nil {
+		return nil, nil
+	}
+	r, err := f.content.open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// merge puts another tree on top, as a runtime unpacks its layer. The top itself stays.
+func (t *tree) merge(over *tree) { t.root.merge(over.root) }
+
+func (n *node) merge(over *node) {
+	for name, o := range over.children {
+		switch below := n.children[name]; {
+		case below != nil && below.file.isDir() && o.file.isDir():
+			below.file, below.layer = o.file, o.layer
+			below.merge(o)
+		default:
+			put(&n.children, name, o.clone())
+		}
+	}
+}

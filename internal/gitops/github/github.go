@@ -1,0 +1,98 @@
+// Package github opens pull requests on GitHub and GitHub Enterprise Server, through their REST API.
+//
+// The token is for the API's own host: a redirect that leaves it is an error, not a way for the token to travel.
+package github
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/google/go-github/v60/github"
+
+	"github.com/ksera524/imgbump/internal/fault"
+)
+
+const (
+	connectTimeout = 10 * time.Second
+	answerTimeout  = 25 * time.Second // of one request; a dead server is reported within half a minute
+)
+
+// Options say which GitHub is spoken to, and as whom.
+type Options struct {
+	APIURL    string // GITHUB_API_URL; empty is https://api.github.com
+	Token     string
+	TokenName string // where the token came from ("GITHUB_TOKEN"), for messages
+	CAFile    string // PEM certificates to trust besides the system's
+	UserAgent string // empty is the library's own
+}
+
+// Client speaks to the API of one GitHub server. It is safe for use by several goroutines.
+type Client struct {
+	api       *github.Client
+	host      string
+	tokenName string
+}
+
+// New is a client; it sends nothing before it is asked to. A bad address or CA file is an error of kind Usage, a missing
+// token one of kind Denied.
+func New(options Options) (*Client, error) {
+	base, err := url.Parse(cmp.Or(options.APIURL, "https://api.github.com"))
+	if err != nil || base.Scheme != "https" && base.Scheme != "http" || base.Host == "" || base.User != nil {
+		return nil, fault.Usagef(hintAddress, "GITHUB_API_URL is not the address of GitHub's API")
+	}
+	if options.Token == "" {
+		return nil, &fault.Error{Kind: fault.Denied, What: "reach", Where: base.Host, Err: errors.New("a pull request needs a token, and there is none for this host"),
+			Hint: "set GITHUB_TOKEN; a workflow's own is ${{ github.token }}, and needs `permissions: pull-requests: write`"}
+	}
+	transport, err := newTransport(options.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	web := &http.Client{Transport: transport, Timeout: answerTimeout, CheckRedirect: stay}
+	c := &Client{api: github.NewClient(web).WithAuthToken(options.Token), host: base.Host, tokenName: cmp.Or(options.TokenName, "the token")}
+	c.api.BaseURL = base.JoinPath("/")
+	c.api.UserAgent = cmp.Or(options.UserAgent, c.api.UserAgent)
+	return c, nil
+}
+
+func newTransport(caFile string) (*http.Transport, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	if caFile == "" {
+		return transport, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, &fault.Error{Kind: fault.Usage, What: "read GitHub's CA certificates", Err: err}
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fault.Usagef("name a file of PEM certificates", "%s holds no certificate", caFile)
+	}
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	return transport, nil
+}
+
+// stay follows redirects to the same host only: go-github sends the token with every request, wherever it goes. Nor is a
+// request followed that net/http turned into a GET; GitHub answers 307 for a repository that was renamed.
+func stay(next *http.Request, via []*http.Request) error {
+	first := via[0]
+	switch {
+	case next.URL.Scheme != first.URL.Scheme || next.URL.Host != first.URL.Host:
+		return &fault.Error{Err: fmt.Errorf("%s redirects to %s://%s, which the token is not for", first.URL.Host, next.URL.Scheme, next.URL.Host), Hint: hintAddress}
+	case next.Method != first.Method || len(via) == 10:
+		return &fault.Error{Err: fmt.Errorf("%s redirects, and not as GitHub does", first.URL.Host), Hint: hintAddress}
+	}
+	return nil
+}

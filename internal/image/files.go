@@ -1,0 +1,162 @@
+package image
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// files are the named files of an image on disk: a folder, or a tar that is read in place.
+type files interface {
+	open(name string) (io.ReadCloser, int64, error)
+	Close() error
+}
+
+// folder keeps to its root: a link that leaves it is not followed.
+type folder struct{ root *os.Root }
+
+func (f folder) open(name string) (io.ReadCloser, int64, error) {
+	file, err := f.root.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	stat, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, 0, err
+	}
+	return file, stat.Size(), nil
+}
+
+func (f folder) Close() error { return f.root.Close() }
+
+// tarball is a tar file and where each entry's bytes lie in it.
+type tarball struct {
+	file    *os.File
+	entries map[string]entry
+}
+
+type entry struct {
+	offset, size int64
+	link         string
+}
+
+// maxLinks is how many links are followed from name to file; docker save wrote links for layers that images share.
+const maxLinks = 8
+
+func (t *tarball) open(name string) (io.ReadCloser, int64, error) {
+	for range maxLinks {
+		e, ok := t.entries[path.Clean(name)]
+		switch {
+		case !ok:
+			return nil, 0, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+		case e.link == "":
+			return io.NopCloser(io.NewSectionReader(t.file, e.offset, e.size)), e.size, nil
+		}
+		name = e.link
+	}
+	return nil, 0, fmt.Errorf("%s: too many links", name)
+}
+
+func (t *tarball) Close() error { return t.file.Close() }
+
+// openTar indexes a tar file, which may be compressed with gzip or zstd; then it is unpacked to a temporary file
+// that has no name any more while it is used, so that nothing can leave it behind.
+func openTar(file *os.File) (*tarball, error) {
+	plain, err := decompressed(file)
+	if err != nil {
+		return nil, err
+	}
+	t := &tarball{file: plain, entries: map[string]entry{}}
+	if err := t.index(); err != nil {
+		plain.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// index notes where the tar reader stands after each header: at the entry's first byte, since it reads no further.
+func (t *tarball) index() error {
+	for tr := tar.NewReader(t.file); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		offset, err := t.file.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return err
+		}
+		e := entry{offset: offset, size: h.Size}
+		switch h.Typeflag {
+		case tar.TypeReg:
+		case tar.TypeSymlink:
+			e.link = path.Join(path.Dir(h.Name), h.Linkname)
+		case tar.TypeLink:
+			e.link = h.Linkname
+		default:
+			continue
+		}
+		t.entries[path.Clean(h.Name)] = e
+	}
+}
+
+var (
+	gzipMagic = []byte{0x1f, 0x8b}
+	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+)
+
+// decompressed is file itself, or its decompressed bytes in place of it.
+func decompressed(file *os.File) (*os.File, error) {
+	head := make([]byte, len(zstdMagic))
+	n, err := file.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch compressionOf(head[:n]) {
+	case compressedGzip:
+		zr, err := gzip.NewReader(file)
+		if err != nil {
+			return nil, err
+		}
+		return spool(zr, file)
+	case compressedZstd:
+		zr, err := zstd.NewReader(file)
+		if err != nil {
+			return nil, err
+		}
+		defer zr.Close()
+		return spool(zr, file)
+	}
+	return file, nil
+}
+
+// spool copies r into an unnamed temporary file and closes the file that r came from.
+func spool(r io.Reader, from *os.File) (*os.File, error) {
+	tmp, err := os.CreateTemp("", "image-*.tar")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(tmp.Name()); err != nil {
+		tmp.Close()
+		return nil, err
+	}
+	if _, err := io.Copy(tmp, r); err != nil {
+		tmp.Close()
+		return nil, err
+	}
+	if _, err := tmp.Seek(0, io.SeekStart); err != nil {
+		tmp.Close()
+		return nil, err
+	}
+	return tmp, from.Close()
+}

@@ -1,0 +1,148 @@
+package image
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// annotationName is where an OCI layout's index keeps an image's tag (OCI image specification, annotations).
+const annotationName = "org.opencontainers.image.ref.name"
+
+func readLayout(f files, data []byte) (Artifact, error) {
+	top, err := v1.ParseIndexManifest(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("index.json: %w", err)
+	}
+	switch len(top.Manifests) {
+	case 0:
+		return nil, errors.New("index.json names no image")
+	case 1:
+	default:
+		var several severalError
+		for _, d := range top.Manifests {
+			name := d.Annotations[annotationName]
+			if name == "" {
+				name = d.Digest.String()
+			}
+			several.names = append(several.names, name)
+		}
+		return nil, &several
+	}
+	d := top.Manifests[0]
+	switch {
+	case d.MediaType.IsIndex():
+		return (&blobs{f}).index(d.Digest)
+	case d.MediaType.IsImage():
+		return (&blobs{f}).image(d.Digest)
+	}
+	return nil, fmt.Errorf("index.json: %s is no image", d.MediaType)
+}
+
+// blobs is the blob store of an OCI layout. What is read whole is held to its digest here; a layer is held to it
+// by the registry that receives it.
+type blobs struct{ files files }
+
+func (l *blobs) blob(h v1.Hash) (io.ReadCloser, error) {
+	r, _, err := l.files.open(blobName(h))
+	return r, err
+}
+
+func blobName(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
+
+func (l *blobs) document(h v1.Hash) ([]byte, error) {
+	data, err := readFile(l.files, blobName(h))
+	if err != nil {
+		return nil, err
+	}
+	if got, _, err := v1.SHA256(bytes.NewReader(data)); err != nil || got != h {
+		return nil, fmt.Errorf("%s: %w", blobName(h), ErrCorrupt)
+	}
+	return data, nil
+}
+
+func (l *blobs) image(h v1.Hash) (v1.Image, error) {
+	raw, err := l.document(h)
+	if err != nil {
+		return nil, err
+	}
+	m, err := v1.ParseManifest(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", blobName(h), err)
+	}
+	return partial.CompressedToImage(&stored{blobs: l, raw: raw, manifest: m})
+}
+
+// stored is what partial needs to make a v1.Image of an image in a layout.
+type stored struct {
+	blobs    *blobs
+	raw      []byte
+	manifest *v1.Manifest
+}
+
+func (s *stored) RawManifest() ([]byte, error) { return s.raw, nil }
+
+func (s *stored) RawConfigFile() ([]byte, error) { return s.blobs.document(s.manifest.Config.Digest) }
+
+func (s *stored) MediaType() (types.MediaType, error) {
+	if s.manifest.MediaType == "" {
+		return types.OCIManifestSchema1, nil
+	}
+	return s.manifest.MediaType, nil
+}
+
+func (s *stored) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
+	for _, d := range append([]v1.Descriptor{s.manifest.Config}, s.manifest.Layers...) {
+		if d.Digest == h {
+			return &storedLayer{blobs: s.blobs, of: d}, nil
+		}
+	}
+	return nil, fmt.Errorf("no layer %s", h)
+}
+
+type storedLayer struct {
+	blobs *blobs
+	of    v1.Descriptor
+}
+
+func (l *storedLayer) Digest() (v1.Hash, error)            { return l.of.Digest, nil }
+func (l *storedLayer) Size() (int64, error)                { return l.of.Size, nil }
+func (l *storedLayer) MediaType() (types.MediaType, error) { return l.of.MediaType, nil }
+func (l *storedLayer) Compressed() (io.ReadCloser, error)  { return l.blobs.blob(l.of.Digest) }
+
+func (l *blobs) index(h v1.Hash) (v1.ImageIndex, error) {
+	raw, err := l.document(h)
+	if err != nil {
+		return nil, err
+	}
+	m, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", blobName(h), err)
+	}
+	return &storedIndex{blobs: l, raw: raw, manifest: m}, nil
+}
+
+type storedIndex struct {
+	blobs    *blobs
+	raw      []byte
+	manifest *v1.IndexManifest
+}
+
+func (i *storedIndex) RawManifest() ([]byte, error)                { return i.raw, nil }
+func (i *storedIndex) IndexManifest() (*v1.IndexManifest, error)   { return i.manifest.DeepCopy(), nil }
+func (i *storedIndex) Digest() (v1.Hash, error)                    { return partial.Digest(i) }
+func (i *storedIndex) Size() (int64, error)                        { return partial.Size(i) }
+func (i *storedIndex) Image(h v1.Hash) (v1.Image, error)           { return i.blobs.image(h) }
+func (i *storedIndex) ImageIndex(h v1.Hash) (v1.ImageIndex, error) { return i.blobs.index(h) }
+
+func (i *storedIndex) MediaType() (types.MediaType, error) {
+	if i.manifest.MediaType == "" {
+		return types.OCIImageIndex, nil
+	}
+	return i.manifest.MediaType, nil
+}
