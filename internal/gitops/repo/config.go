@@ -1,0 +1,141 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-git/gcfg"
+)
+
+// setting is one line of git's configuration.
+type setting struct{ section, subsection, key, value string }
+
+// settings are the lines of all of git's configuration files, in the order in which git reads them: the last wins.
+type settings []setting
+
+// value is the last value of a key, or "".
+func (s settings) value(section, subsection, key string) string {
+	values := s.values(section, subsection, key)
+	if len(values) == 0 {
+		return ""
+	}
+	return values[len(values)-1]
+}
+
+func (s settings) values(section, subsection, key string) []string {
+	var values []string
+	for _, line := range s {
+		if line.section == section && line.subsection == subsection && line.key == key {
+			values = append(values, line.value)
+		}
+	}
+	return values
+}
+
+// readConfig reads what git would read here: the system's file, the user's, the repository's, the worktree's.
+// go-git follows neither include nor includeIf, with which actions/checkout v6 points at its credentials.
+func (r *Repo) readConfig() (settings, error) {
+	getenv := r.options.Getenv
+	home := getenv("HOME")
+	files := []string{filepath.Join(home, ".config", "git", "config"), filepath.Join(home, ".gitconfig")}
+	if xdg := getenv("XDG_CONFIG_HOME"); xdg != "" {
+		files[0] = filepath.Join(xdg, "git", "config")
+	}
+	if global := getenv("GIT_CONFIG_GLOBAL"); global != "" {
+		files = []string{global}
+	}
+	if off := getenv("GIT_CONFIG_NOSYSTEM"); off == "" || off == "0" || off == "false" {
+		files = append([]string{"/etc/gitconfig"}, files...)
+	}
+	files = append(files, filepath.Join(r.common, "config"), filepath.Join(r.gitDir, "config.worktree"))
+	reader := configReader{home: home, gitDir: r.gitDir}
+	for _, file := range files {
+		if err := reader.read(file, 0); err != nil {
+			return nil, err
+		}
+	}
+	return reader.lines, nil
+}
+
+type configReader struct {
+	home, gitDir string
+	lines        settings
+}
+
+func (c *configReader) read(file string, depth int) error {
+	f, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer f.Close()
+	if depth > 10 { // git's own limit
+		return fmt.Errorf("%s: too many nested includes", file)
+	}
+	err = gcfg.ReadWithCallback(f, func(section, subsection, key, value string, blank bool) error {
+		section, key = strings.ToLower(section), strings.ToLower(key)
+		if blank {
+			value = "true"
+		}
+		if key == "" {
+			return nil
+		}
+		c.lines = append(c.lines, setting{section, subsection, key, value})
+		included := section == "include" || section == "includeif" && c.applies(subsection, filepath.Dir(file))
+		if included && key == "path" {
+			return c.read(c.absolute(value, filepath.Dir(file)), depth+1)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
+// applies decides an includeIf condition (git-config, "Conditional includes"). Only gitdir is known, which is what
+// actions/checkout writes. The pattern's symbolic links are resolved, because a runner's work folder may be one.
+func (c *configReader) applies(condition, dir string) bool {
+	kind, pattern, _ := strings.Cut(condition, ":")
+	gitDir, under := c.gitDir, strings.HasSuffix(pattern, "/")
+	anywhere := !strings.HasPrefix(pattern, ".") && !strings.HasPrefix(pattern, "~") && !filepath.IsAbs(pattern)
+	if !anywhere {
+		pattern = c.absolute(pattern, dir)
+		if real, err := filepath.EvalSymlinks(filepath.Dir(pattern)); err == nil {
+			pattern = filepath.Join(real, filepath.Base(pattern))
+		}
+	}
+	switch kind {
+	case "gitdir":
+	case "gitdir/i":
+		pattern, gitDir = strings.ToLower(pattern), strings.ToLower(gitDir)
+	default:
+		return false
+	}
+	switch {
+	case anywhere && under:
+		return strings.Contains(gitDir+"/", "/"+pattern)
+	case anywhere:
+		return strings.HasSuffix(gitDir, "/"+pattern)
+	case under:
+		return strings.HasPrefix(gitDir, pattern+"/")
+	}
+	matched, _ := filepath.Match(pattern, gitDir)
+	return matched
+}
+
+// absolute expands a path of a configuration file in dir.
+func (c *configReader) absolute(path, dir string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		return filepath.Join(c.home, rest)
+	}
+	if !filepath.IsAbs(path) {
+		return filepath.Join(dir, path)
+	}
+	return filepath.Clean(path)
+}

@@ -1,0 +1,246 @@
+package repo
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage/memory"
+
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
+)
+
+// history reads commits and makes new ones. Local and Remote are histories with a branch.
+type history struct {
+	repo    *Repo
+	objects *objects
+	draft   *draft // the commit made last, not yet published
+}
+
+func (r *Repo) newHistory() history {
+	return history{repo: r, objects: &objects{disk: r.disk, memory: memory.NewStorage()}}
+}
+
+// draft is a commit that exists in memory only.
+type draft struct {
+	parent, commit plumbing.Hash
+	objects        []plumbing.Hash // all that is new, for the pack
+	edits          []edit          // in the order of their paths
+	reason         string          // for the reflog
+}
+
+// edit is one replaced file of a draft.
+type edit struct {
+	path     string
+	old, new plumbing.Hash // the blobs
+}
+
+// Files are the files of a commit in the order of their paths, below the slash-separated paths in under (all, when
+// there are none). What cannot be edited (symbolic links, submodules) comes with the reason in Skip. Reading is lazy, and safe for
+// concurrent use; an error ends the sequence.
+func (h *history) Files(ctx context.Context, commit string, under []string) iter.Seq2[manifest.File, error] {
+	return func(yield func(manifest.File, error) bool) {
+		c, err := h.objects.commit(ctx, plumbing.NewHash(commit))
+		if err == nil {
+			_, err = h.walk(ctx, c.TreeHash, "", under, yield)
+		}
+		if err != nil {
+			yield(manifest.File{}, wrap("read commit", short(commit), err))
+		}
+	}
+}
+
+// walk visits a tree's files; more is false when the visitor wants no more.
+func (h *history) walk(ctx context.Context, hash plumbing.Hash, dir string, under []string, visit func(manifest.File, error) bool) (more bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	tree, err := h.objects.tree(ctx, hash)
+	if err != nil {
+		return false, err
+	}
+	for _, entry := range tree.Entries {
+		p := path.Join(dir, entry.Name)
+		if entry.Mode == filemode.Dir {
+			if leadsInto(p, under) {
+				if more, err := h.walk(ctx, entry.Hash, p, under, visit); !more || err != nil {
+					return more, err
+				}
+			}
+			continue
+		}
+		if !within(p, under) {
+			continue
+		}
+		file, err := h.file(ctx, p, entry)
+		if err != nil {
+			return false, err
+		}
+		if !visit(file, nil) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (h *history) file(ctx context.Context, p string, entry object.TreeEntry) (manifest.File, error) {
+	file := manifest.File{Path: p, Read: func() ([]byte, error) { return h.objects.blob(ctx, entry.Hash) }}
+	switch entry.Mode {
+	case filemode.Symlink:
+		file.Skip = "symbolic link"
+	case filemode.Submodule:
+		file.Skip = "submodule"
+	default:
+		var err error
+		file.Size, err = h.objects.size(ctx, entry.Hash)
+		if !errors.Is(err, plumbing.ErrObjectNotFound) {
+			return file, err
+		}
+		file.Skip = "not in this partial clone"
+	}
+	return file, nil
+}
+
+// within reports whether p is one of the paths, or lies below one.
+func within(p string, under []string) bool {
+	return len(under) == 0 || slices.ContainsFunc(under, func(u string) bool {
+		return u == "" || p == u || strings.HasPrefix(p, u+"/")
+	})
+}
+
+// leadsInto reports whether files within the paths can lie below the folder dir.
+func leadsInto(dir string, under []string) bool {
+	return within(dir, under) || slices.ContainsFunc(under, func(u string) bool { return strings.HasPrefix(u, dir+"/") })
+}
+
+// Commit makes a commit on top of parent in which the files have the given contents, and nothing else differs. Only
+// regular files that parent has can be replaced; their modes stay. It is not visible to anybody before Publish. When
+// nothing would change, no commit is made: the result is parent.
+func (h *history) Commit(ctx context.Context, parent string, files map[string][]byte, message string) (string, error) {
+	d, err := h.write(ctx, plumbing.NewHash(parent), files, message)
+	if err != nil {
+		return "", wrap("make a commit on", short(parent), err)
+	}
+	h.draft = d
+	return d.commit.String(), nil
+}
+
+func (h *history) write(ctx context.Context, parent plumbing.Hash, files map[string][]byte, message string) (*draft, error) {
+	on, err := h.objects.commit(ctx, parent)
+	if err != nil {
+		return nil, err
+	}
+	d := &draft{parent: parent, commit: parent}
+	tree, err := h.rewrite(ctx, d, on.TreeHash, "", files)
+	if err != nil || tree == on.TreeHash {
+		return d, err
+	}
+	author := h.repo.author()
+	who := object.Signature{Name: author.Name, Email: author.Email, When: h.repo.options.Now()}
+	if h.repo.options.SignOff {
+		message = signedOff(message, author)
+	}
+	subject, _, _ := strings.Cut(message, "\n")
+	d.reason = "commit: " + subject
+	made := &object.Commit{
+		Author: who, Committer: who, Message: strings.TrimRight(message, "\n") + "\n",
+		TreeHash: tree, ParentHashes: []plumbing.Hash{parent},
+	}
+	d.commit, err = h.add(d, made.Encode)
+	return d, err
+}
+
+// rewrite makes the tree in which the files below dir, named relative to it, are replaced.
+func (h *history) rewrite(ctx context.Context, d *draft, hash plumbing.Hash, dir string, files map[string][]byte) (plumbing.Hash, error) {
+	tree, err := h.objects.tree(ctx, hash)
+	if err != nil {
+		return hash, err
+	}
+	below := map[string]map[string][]byte{} // by the first element of the path
+	for p, data := range files {
+		name, rest, _ := strings.Cut(p, "/")
+		if below[name] == nil {
+			below[name] = map[string][]byte{}
+		}
+		below[name][rest] = data
+	}
+	changed := false
+	for _, name := range slices.Sorted(maps.Keys(below)) {
+		at := slices.IndexFunc(tree.Entries, func(e object.TreeEntry) bool { return e.Name == name })
+		if at < 0 {
+			return hash, fmt.Errorf("%s is not in it", path.Join(dir, name))
+		}
+		entry := &tree.Entries[at]
+		old := entry.Hash
+		data, isFile := below[name][""]
+		switch {
+		case entry.Mode == filemode.Dir && !isFile:
+			entry.Hash, err = h.rewrite(ctx, d, old, path.Join(dir, name), below[name])
+		case entry.Mode.IsFile() && entry.Mode != filemode.Symlink && isFile:
+			entry.Hash, err = h.replace(d, path.Join(dir, name), old, data)
+		default:
+			err = fmt.Errorf("%s is a %s", path.Join(dir, name), entry.Mode)
+		}
+		if err != nil {
+			return hash, err
+		}
+		changed = changed || entry.Hash != old
+	}
+	if !changed {
+		return hash, nil
+	}
+	return h.add(d, tree.Encode)
+}
+
+// replace makes the blob that takes the place of old.
+func (h *history) replace(d *draft, p string, old plumbing.Hash, data []byte) (plumbing.Hash, error) {
+	if plumbing.ComputeHash(plumbing.BlobObject, data) == old {
+		return old, nil
+	}
+	hash, err := h.add(d, func(o plumbing.EncodedObject) error {
+		o.SetType(plumbing.BlobObject)
+		w, err := o.Writer()
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return cmp.Or(err, w.Close())
+	})
+	d.edits = append(d.edits, edit{p, old, hash})
+	return hash, err
+}
+
+func (h *history) add(d *draft, encode func(plumbing.EncodedObject) error) (plumbing.Hash, error) {
+	hash, err := h.objects.add(encode)
+	d.objects = append(d.objects, hash)
+	return hash, err
+}
+
+// take is the draft that Publish was asked for.
+func (h *history) take(parent, commit string) (*draft, error) {
+	if h.draft == nil || h.draft.parent.String() != parent || h.draft.commit.String() != commit {
+		return nil, fmt.Errorf("publish %s: it was not made by Commit on %s", short(commit), short(parent))
+	}
+	return h.draft, nil
+}
+
+// wrap says what failed, unless the error does already: its kind must show.
+func wrap(what, where string, err error) error {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return err
+	}
+	return &fault.Error{What: what, Where: where, Err: err}
+}
+
+// short is a commit as people write it.
+func short(commit string) string { return commit[:min(7, len(commit))] }

@@ -1,0 +1,51 @@
+package repo
+
+import (
+	"context"
+	"strings"
+
+	"github.com/ksera524/imgbump/internal/fault"
+)
+
+// Local is the checked-out branch of a repository, committed to without a remote.
+type Local struct{ history }
+
+// Local is the branch that HEAD points to; a detached HEAD is moved itself, as git commit does.
+func (r *Repo) Local() *Local { return &Local{r.newHistory()} }
+
+// Name is the name of the branch, "" when HEAD is detached.
+func (l *Local) Name() string {
+	branch, _, _ := l.repo.head()
+	return strings.TrimPrefix(branch, "refs/heads/")
+}
+
+// Tip is the checked-out commit.
+func (l *Local) Tip(ctx context.Context) (string, error) {
+	_, commit, err := l.repo.head()
+	if err != nil {
+		return "", &fault.Error{What: "read HEAD of", Where: l.repo.root, Err: err}
+	}
+	return commit.String(), nil
+}
+
+// Publish moves the branch to commit, and index and working files along. It fails with a Conflict when the branch is
+// not at parent any more, and it refuses a file with changes of the user's, staged or not; nothing has changed then.
+func (l *Local) Publish(ctx context.Context, parent, commit string) error {
+	d, err := l.take(parent, commit)
+	if err != nil || parent == commit {
+		return err
+	}
+	f, err := l.repo.prepare(ctx, l.objects, d.edits)
+	if err != nil {
+		return err
+	}
+	defer f.abandon()
+	if err := l.objects.store(d.objects); err != nil {
+		return &fault.Error{What: "store the commit in", Where: l.repo.root, Err: err}
+	}
+	branch, _, _ := l.repo.head()
+	if err := l.repo.moveRef(ctx, branch, d.parent, d.commit, d.reason); err != nil {
+		return err
+	}
+	return f.apply()
+}

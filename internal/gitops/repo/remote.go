@@ -1,0 +1,326 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+
+	"github.com/ksera524/imgbump/internal/fault"
+)
+
+const (
+	refusals     = 3                      // a lock held by another push looks like a refusal, but not thrice
+	refusalPause = 100 * time.Millisecond // times the number of the refusal
+)
+
+// Remote is a branch of a remote repository, decided on and pushed to without the checkout's help.
+type Remote struct {
+	history
+	server *server
+	remote string // its name in the checkout
+	branch string // full name; "" until the first Tip when it is the remote's default
+	tip    plumbing.Hash
+	warned bool // of commits that stay local
+}
+
+// Remote is a branch of a remote, which is a name ("origin") or a URL. Without a branch it is the one checked out;
+// on a detached HEAD the one a GitHub workflow runs for, else the remote's default.
+func (r *Repo) Remote(remote, branch string) (*Remote, error) {
+	address, err := r.address(remote)
+	if err != nil {
+		return nil, err
+	}
+	s, err := r.dial(address)
+	if err != nil {
+		return nil, err
+	}
+	if branch == "" {
+		if branch, err = r.defaultBranch(s); err != nil {
+			return nil, err
+		}
+	}
+	if branch != "" {
+		branch = "refs/heads/" + strings.TrimPrefix(branch, "refs/heads/")
+	}
+	return &Remote{history: r.newHistory(), server: s, remote: remote, branch: branch}, nil
+}
+
+// defaultBranch is the checked-out branch, or on a detached HEAD that of the workflow run, or "". The run's branch
+// counts only when the remote is the run's own repository.
+func (r *Repo) defaultBranch(s *server) (string, error) {
+	if branch, _, err := r.head(); branch != "" || err != nil {
+		return branch, nil // without a commit yet, perhaps: the remote knows
+	}
+	getenv := r.options.Getenv
+	own := getenv("GITHUB_REPOSITORY")
+	if own != "" && !strings.HasSuffix(strings.TrimSuffix(s.url, ".git"), "/"+own) {
+		return "", nil
+	}
+	if head := getenv("GITHUB_HEAD_REF"); head != "" {
+		return head, nil
+	}
+	switch getenv("GITHUB_REF_TYPE") {
+	case "branch":
+		return getenv("GITHUB_REF_NAME"), nil
+	case "tag":
+		return "", fault.Usagef("name the branch to commit to, --branch main for example",
+			"the workflow runs for the tag %s, and a tag cannot be committed to", getenv("GITHUB_REF_NAME"))
+	}
+	return "", nil
+}
+
+// Name is the name of the branch; the remote's default is known after the first Tip.
+func (r *Remote) Name() string { return strings.TrimPrefix(r.branch, "refs/heads/") }
+
+// URL is the remote's address, without a login.
+func (r *Remote) URL() string { return r.server.url }
+
+// Tip is the newest commit of the branch on the remote. What the repository lacks of it is fetched into memory.
+func (r *Remote) Tip(ctx context.Context) (string, error) {
+	session, refs, err := advertised(ctx, r.server, r.server.client.NewUploadPackSession)
+	if err != nil {
+		return "", err
+	}
+	defer session.Close()
+	tip, err := r.find(refs)
+	if err != nil {
+		return "", err
+	}
+	o := r.objects
+	o.mu.Lock()
+	o.refill = func(ctx context.Context) error { return r.refill(ctx, tip) }
+	if _, missing := o.lookUp(plumbing.CommitObject, tip); missing != nil {
+		haves, shallows := r.known()
+		err = fetch(ctx, session, refs, o.memory, tip, haves, shallows, 0)
+	}
+	o.mu.Unlock()
+	if err != nil {
+		return "", r.server.explain(ctx, err)
+	}
+	if _, err := o.commit(ctx, tip); err != nil {
+		return "", wrap("read the tip of", r.server.url, err)
+	}
+	r.tip = tip
+	r.warnOfLocal(ctx, tip)
+	return tip.String(), nil
+}
+
+// find is the branch's commit among the refs of the server.
+func (r *Remote) find(refs *packp.AdvRefs) (plumbing.Hash, error) {
+	if r.branch == "" {
+		for _, symref := range refs.Capabilities.Get(capability.SymRef) {
+			if target, ok := strings.CutPrefix(symref, "HEAD:"); ok {
+				r.branch = target
+			}
+		}
+	}
+	tip, ok := refs.References[r.branch]
+	if ok {
+		return tip, nil
+	}
+	var branches []string
+	for ref := range refs.References {
+		if name, ok := strings.CutPrefix(ref, "refs/heads/"); ok {
+			branches = append(branches, name)
+		}
+	}
+	slices.Sort(branches)
+	return tip, &fault.Error{Kind: fault.Usage, What: "find branch", Where: r.Name() + " of " + r.server.url, Err: errors.New("no such branch"),
+		Hint: "its branches are " + abridged(branches)}
+}
+
+// refill fetches the whole tip, without history.
+func (r *Remote) refill(ctx context.Context, tip plumbing.Hash) error {
+	session, refs, err := advertised(ctx, r.server, r.server.client.NewUploadPackSession)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	if refs.References[r.branch] != tip {
+		return r.conflict(refs.References[r.branch])
+	}
+	if err := fetch(ctx, session, refs, r.objects.memory, tip, nil, nil, 1); err != nil {
+		return r.server.explain(ctx, err)
+	}
+	return nil
+}
+
+// known are commits that the server need not send, and where our history of them is cut off.
+func (r *Remote) known() (haves, shallows []plumbing.Hash) {
+	_, head, _ := r.repo.head()
+	local, _ := r.repo.ref(r.branch)
+	tracking, _ := r.repo.ref(r.tracking())
+	for _, commit := range []plumbing.Hash{head, local, tracking, r.tip} {
+		if _, err := r.objects.lookUp(plumbing.CommitObject, commit); err == nil {
+			haves = append(haves, commit)
+		}
+	}
+	shallows, _ = r.repo.disk[0].Shallow()
+	return haves, shallows
+}
+
+// tracking is the ref that remembers the remote's branch in the checkout.
+func (r *Remote) tracking() string { return "refs/remotes/" + r.remote + "/" + r.Name() }
+
+// Publish moves the remote's branch to commit, if it still is at parent; else it fails with a Conflict and nothing has
+// happened. Whether it lost a race is decided by where the branch is, never by the server's words. Afterwards the
+// checkout follows if it can.
+func (r *Remote) Publish(ctx context.Context, parent, commit string) error {
+	d, err := r.take(parent, commit)
+	if err != nil || parent == commit {
+		return err
+	}
+	for try := 1; ; try++ {
+		err := r.server.push(ctx, r.branch, d, r.objects.memory)
+		if err == nil {
+			break
+		}
+		landed, err := r.judge(ctx, d, err, try == refusals)
+		if landed {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(try) * refusalPause):
+		}
+	}
+	r.follow(ctx, d)
+	return nil
+}
+
+// judge looks where the branch is after a push failed. Neither landed nor an error: try again.
+func (r *Remote) judge(ctx context.Context, d *draft, failure error, last bool) (landed bool, err error) {
+	session, refs, look := advertised(ctx, r.server, r.server.client.NewUploadPackSession)
+	if look != nil {
+		return false, failure
+	}
+	defer session.Close()
+	var no *refusal
+	switch tip := refs.References[r.branch]; {
+	case tip == d.commit:
+		return true, nil // the answer was lost, not the push
+	case tip != d.parent:
+		return false, r.conflict(tip)
+	case !errors.As(failure, &no):
+		return false, failure
+	case !last:
+		return false, nil
+	}
+	return false, &fault.Error{Kind: fault.Denied, What: "push to", Where: r.Name() + " of " + r.server.url, Err: no,
+		Hint: "the branch is protected, or a hook refused: allow this credential to push, or commit to another branch with --branch"}
+}
+
+func (r *Remote) conflict(tip plumbing.Hash) error {
+	return &fault.Error{Kind: fault.Conflict, What: "push to", Where: r.Name() + " of " + r.server.url,
+		Err: fmt.Errorf("somebody was first: it is at %s by now", short(tip.String()))}
+}
+
+// follow brings the checkout to the commit that was pushed, when it stands on the branch and nothing of the user's is
+// in the way. It only warns: the push stands.
+func (r *Remote) follow(ctx context.Context, d *draft) {
+	err := r.remember(ctx, d)
+	if head, at, _ := r.repo.head(); err == nil && head == r.branch {
+		if err = errElsewhere; at == d.parent {
+			err = r.checkOut(ctx, d)
+		}
+	}
+	if err != nil {
+		r.repo.options.Warn(fmt.Sprintf("pushed, but this checkout stays as it was: %v; `git pull` brings it up to date", err))
+	}
+}
+
+var errElsewhere = errors.New("it is not at the commit that the remote had")
+
+// remember stores the commit in the repository, and that the remote has it, as git push does. A commit whose parent
+// is not there would be a hole in the history; git fetches it when it wants.
+func (r *Remote) remember(ctx context.Context, d *draft) error {
+	if !r.objects.stored(d.parent) {
+		return nil
+	}
+	if err := r.objects.store(d.objects); err != nil {
+		return err
+	}
+	was, err := r.repo.ref(r.tracking())
+	if err != nil {
+		return nil // not tracked
+	}
+	return r.repo.moveRef(ctx, r.tracking(), was, d.commit, "update by push")
+}
+
+func (r *Remote) checkOut(ctx context.Context, d *draft) error {
+	f, err := r.repo.prepare(ctx, r.objects, d.edits)
+	if err != nil {
+		return err
+	}
+	defer f.abandon()
+	if err := r.repo.moveRef(ctx, r.branch, d.parent, d.commit, d.reason); err != nil {
+		return err
+	}
+	return f.apply()
+}
+
+// warnOfLocal names commits of the local branch that the remote does not have, once: they are not part of what is
+// pushed. Where the histories do not meet, a shallow checkout's for example, it is silent.
+func (r *Remote) warnOfLocal(ctx context.Context, tip plumbing.Hash) {
+	local, err := r.repo.ref(r.branch)
+	if r.warned || err != nil || local == tip {
+		return
+	}
+	r.warned = true
+	const far = 1000
+	pushed := map[plumbing.Hash]bool{}
+	r.ancestors(ctx, tip, func(c *object.Commit) bool {
+		pushed[c.Hash] = true
+		return c.Hash != local && len(pushed) < far
+	})
+	var names []string
+	meet := false
+	r.ancestors(ctx, local, func(c *object.Commit) bool {
+		if meet = pushed[c.Hash]; !meet {
+			subject, _, _ := strings.Cut(c.Message, "\n")
+			names = append(names, fmt.Sprintf("%s %q", short(c.Hash.String()), subject))
+		}
+		return !meet && len(names) < far
+	})
+	if meet && len(names) > 0 {
+		r.repo.options.Warn(fmt.Sprintf("%s has local commits that are not pushed and stay local: %s", r.Name(), abridged(names)))
+	}
+}
+
+// abridged is a list for a message: five of its elements at most.
+func abridged(list []string) string {
+	if more := len(list) - 5; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:5], ", "), more)
+	}
+	return strings.Join(list, ", ")
+}
+
+// ancestors visits a commit and its first parents, as far as the repository has them.
+func (r *Remote) ancestors(ctx context.Context, from plumbing.Hash, visit func(*object.Commit) bool) {
+	o := r.objects
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for ctx.Err() == nil {
+		found, err := o.lookUp(plumbing.CommitObject, from)
+		if err != nil {
+			return
+		}
+		commit, err := object.DecodeCommit(o.memory, found)
+		if err != nil || !visit(commit) || len(commit.ParentHashes) == 0 {
+			return
+		}
+		from = commit.ParentHashes[0]
+	}
+}
