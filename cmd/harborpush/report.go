@@ -1,0 +1,145 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/ksera524/imgbump/internal/cli"
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/image"
+	"github.com/ksera524/imgbump/internal/ship"
+)
+
+// document is the JSON document of push and build; docs/json.md is its description.
+type document struct {
+	Schema      string            `json:"schema"`
+	References  []string          `json:"references"`
+	Digest      string            `json:"digest"`
+	MediaType   string            `json:"media_type"`
+	Platforms   []string          `json:"platforms"`
+	Layers      []layerDocument   `json:"layers"`
+	BytesPushed int64             `json:"bytes_pushed"`
+	DurationMS  int64             `json:"duration_ms"`
+	Failures    []failureDocument `json:"failures"`
+}
+
+type layerDocument struct {
+	Digest string       `json:"digest"`
+	Size   int64        `json:"size"`
+	Status image.Status `json:"status"`
+}
+
+type failureDocument struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint"`
+}
+
+// metadata is what docker/build-push-action calls so.
+type metadata struct {
+	Digest     string     `json:"containerimage.digest"`
+	Descriptor descriptor `json:"containerimage.descriptor"`
+	Name       string     `json:"image.name"`
+}
+
+type descriptor struct {
+	MediaType string `json:"mediaType"`
+	Digest    string `json:"digest"`
+	Size      int64  `json:"size"`
+}
+
+// report prints what came of a command, tells the workflow around it, and returns the error that it ends with.
+func (d *destination) report(c *cli.Console, verb string, result ship.Result, failed error) error {
+	if fault.KindOf(failed) == fault.Usage {
+		return failed
+	}
+	if err := c.Print(newDocument(verb, result, failed), text(result)); err != nil {
+		return cmp.Or(failed, err)
+	}
+	if result.MediaType != "" {
+		c.Progressf("%s: %s uploaded in %s", result.Digest, size(result.BytesPushed), result.Duration.Round(time.Millisecond))
+	}
+	return cmp.Or(failed, d.tell(c, result))
+}
+
+// text is the result for people and scripts: a line for each name, with the digest that it stands for.
+func text(result ship.Result) string {
+	var b strings.Builder
+	for _, ref := range result.References {
+		fmt.Fprintf(&b, "%s@%s\n", ref, result.Digest)
+	}
+	return b.String()
+}
+
+func newDocument(verb string, result ship.Result, failed error) document {
+	d := document{
+		Schema: "harborpush/" + verb + "/v1", References: names(result), MediaType: result.MediaType, Platforms: append([]string{}, result.Platforms...),
+		Layers: []layerDocument{}, BytesPushed: result.BytesPushed, DurationMS: result.Duration.Milliseconds(), Failures: []failureDocument{},
+	}
+	if result.MediaType != "" {
+		d.Digest = result.Digest.String()
+	}
+	for _, l := range result.Layers {
+		d.Layers = append(d.Layers, layerDocument{Digest: l.Digest.String(), Size: l.Size, Status: l.Status})
+	}
+	if failed != nil {
+		d.Failures = append(d.Failures, failureDocument{Error: failed.Error(), Hint: fault.HintOf(failed)})
+	}
+	return d
+}
+
+func names(result ship.Result) []string {
+	all := []string{}
+	for _, ref := range result.References {
+		all = append(all, ref.String())
+	}
+	return all
+}
+
+// tell sets the step's outputs, writes its summary and the metadata file, when there is something to tell.
+func (d *destination) tell(c *cli.Console, result ship.Result) error {
+	if result.MediaType == "" {
+		return nil
+	}
+	digest := result.Digest.String()
+	raw, err := json.Marshal(metadata{
+		Digest: digest, Descriptor: descriptor{result.MediaType, digest, result.Size}, Name: strings.Join(names(result), ","),
+	})
+	if err != nil {
+		return err
+	}
+	if d.metadataFile != "" {
+		if err := os.WriteFile(d.metadataFile, append(raw, '\n'), 0o644); err != nil {
+			return fmt.Errorf("write the metadata: %w", err)
+		}
+	}
+	outputs := [][2]string{{"digest", digest}, {"tags", strings.Join(names(result), "\n")}, {"metadata", string(raw)}}
+	if len(result.References) > 0 {
+		first := result.References[0]
+		outputs = append(outputs, [2]string{"image", first.Bare().String() + "@" + digest}, [2]string{"version", first.Tag})
+	}
+	for _, o := range outputs {
+		if err := c.Workflow.Output(o[0], o[1]); err != nil {
+			return err
+		}
+	}
+	return c.Workflow.Summary(summary(result))
+}
+
+// summary is the step summary: the names, the digest, and what became of each layer.
+func summary(result ship.Result) string {
+	var b strings.Builder
+	b.WriteString("### Image\n\n")
+	for _, ref := range result.References {
+		fmt.Fprintf(&b, "- `%s`\n", ref)
+	}
+	fmt.Fprintf(&b, "\n`%s`, %s uploaded in %s\n\n", result.Digest, size(result.BytesPushed), result.Duration.Round(time.Millisecond))
+	b.WriteString("| Layer | Size | |\n| --- | ---: | --- |\n")
+	for _, l := range result.Layers {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", l.Digest.Hex[:12], size(l.Size), l.Status)
+	}
+	return b.String()
+}

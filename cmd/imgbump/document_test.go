@@ -1,0 +1,45 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestDocumented holds docs/json.md against the document that set prints: the example has all keys, and no others.
+func TestDocumented(t *testing.T) {
+	example := documented(t, "imgbump/set/v1")
+	dec := json.NewDecoder(strings.NewReader(example))
+	dec.DisallowUnknownFields()
+	var d setDocument
+	if err := dec.Decode(&d); err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.MarshalIndent(d, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(example, string(got)); diff != "" {
+		t.Errorf("-docs/json.md +code:\n%s", diff)
+	}
+}
+
+// documented is the example of docs/json.md with that schema.
+func documented(t *testing.T, schema string) string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(repositoryRoot, "docs", "json.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range strings.Split(string(page), "```json\n")[1:] {
+		if block, _, _ = strings.Cut(block, "\n```"); strings.Contains(block, `"`+schema+`"`) {
+			return block
+		}
+	}
+	t.Fatalf("docs/json.md has no example of %s", schema)
+	return ""
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"io"
+	"net/mail"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/ksera524/imgbump/internal/bump"
+	"github.com/ksera524/imgbump/internal/cli"
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitops/repo"
+	"github.com/spf13/pflag"
+)
+
+// gitFlags say whether and how the edits become a commit.
+type gitFlags struct {
+	commit, push bool
+	remote       string
+	branch       string
+	message      string
+	author       string
+	signOff      bool
+	username     string
+	tokenFile    string
+	caFile       string
+	pushOptions  []string
+	maxAttempts  int
+	timeout      time.Duration
+}
+
+func (f *gitFlags) bind(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.commit, "commit", false, "commit the edits upon HEAD")
+	flags.BoolVar(&f.push, "push", false, "commit upon the remote branch's tip and push")
+	flags.StringVar(&f.remote, "remote", "origin", "remote to push to")
+	flags.StringVar(&f.branch, "branch", "", "branch to push to (default: the one checked out, else the workflow's, else the remote's default)")
+	flags.StringVar(&f.message, "message", "", "commit message, a Go template over .Summary and .Images (.Image, .Changes: .File .Line .From .To)")
+	flags.StringVar(&f.author, "author", "", "author and committer, 'Name <mail>' (default: git's user, on a runner its bot)")
+	flags.BoolVar(&f.signOff, "sign-off", false, "end the message with Signed-off-by")
+	flags.StringVar(&f.username, "git-username", "x-access-token", "user that the token belongs to")
+	flags.StringVar(&f.tokenFile, "git-token-file", "", "file with the token to push with, - is stdin (default: IMGBUMP_TOKEN, GITHUB_TOKEN, then what the checkout has)")
+	flags.StringVar(&f.caFile, "git-ca-file", "", "PEM certificates to trust for the git server")
+	flags.StringArrayVar(&f.pushOptions, "push-option", nil, "option to send with the push (repeatable)")
+	flags.IntVar(&f.maxAttempts, "max-attempts", 0, "give up after this many lost races (0: only --timeout ends them)")
+	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "time for all of the git work")
+}
+
+// commits reports whether the edits become a commit.
+func (f *gitFlags) commits() bool { return f.commit || f.push }
+
+func (f *gitFlags) check() error {
+	switch {
+	case f.branch != "" && !f.push:
+		return fault.Usagef("add --push", "--branch names the branch to push to, but --push is missing")
+	case f.maxAttempts < 0:
+		return fault.Usagef("for example: --max-attempts 5", "--max-attempts %d is negative", f.maxAttempts)
+	case f.timeout <= 0:
+		return fault.Usagef("for example: --timeout 2m", "--timeout %v leaves no time", f.timeout)
+	}
+	_, err := bump.ParseMessage(f.message)
+	return err
+}
+
+// branch is what both kinds of repo branches offer.
+type branch interface {
+	bump.Branch
+	Name() string
+}
+
+// target is where the commit goes.
+type target struct {
+	*repo.Repo
+	branch  branch
+	prefix  string
+	message bump.Message
+}
+
+// open finds the repository that root lies in and the branch that the commit goes to.
+func (f *gitFlags) open(c *cli.Console, root string) (*target, error) {
+	options, err := f.options(c)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{}
+	if t.message, err = bump.ParseMessage(f.message); err != nil {
+		return nil, err
+	}
+	if t.Repo, err = repo.Open(root, options); err != nil {
+		return nil, err
+	}
+	if t.prefix, err = t.Prefix(root); err == nil {
+		if f.push {
+			t.branch, err = t.Remote(f.remote, f.branch)
+		} else {
+			t.branch = t.Local()
+		}
+	}
+	if err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// repository is the address that was pushed to, or the folder of a commit that stays local.
+func (t *target) repository() string {
+	if remote, ok := t.branch.(*repo.Remote); ok {
+		return remote.URL()
+	}
+	return t.Root()
+}
+
+func (f *gitFlags) options(c *cli.Console) (repo.Options, error) {
+	o := repo.Options{
+		SignOff: f.signOff, CAFile: f.caFile, Getenv: c.Getenv,
+		Warn: func(text string) { c.Warnf("", 0, "%s", text) },
+		Mask: c.Workflow.Mask,
+	}
+	if f.author != "" {
+		address, err := mail.ParseAddress(f.author)
+		if err != nil || address.Name == "" {
+			return repo.Options{}, fault.Usagef("for example: --author 'Deploy Bot <deploy@example.com>'", "--author %q is no 'Name <mail>'", f.author)
+		}
+		o.Author = repo.Signature{Name: address.Name, Email: address.Address}
+	}
+	token, err := f.token(c)
+	o.Credential = func(host string) (repo.Credential, bool) { return f.credential(c, token, host) }
+	return o, err
+}
+
+// token is what --git-token-file holds, or "".
+func (f *gitFlags) token(c *cli.Console) (string, error) {
+	if f.tokenFile == "" {
+		return "", nil
+	}
+	var data []byte
+	var err error
+	if f.tokenFile == "-" {
+		data, err = io.ReadAll(io.LimitReader(c.In, 1<<20))
+	} else {
+		data, err = os.ReadFile(f.tokenFile)
+	}
+	token := strings.TrimSpace(string(data))
+	if err != nil || token == "" {
+		return "", &fault.Error{Kind: fault.Usage, What: "--git-token-file", Where: f.tokenFile, Hint: "it holds the token and nothing else", Err: err}
+	}
+	c.Workflow.Mask(token)
+	return token, nil
+}
+
+// credential is the login for the git host: the token that was named, else GitHub's, which belongs to GitHub alone.
+func (f *gitFlags) credential(c *cli.Console, token, host string) (repo.Credential, bool) {
+	name := "--git-token-file"
+	if token == "" {
+		name, token = "IMGBUMP_TOKEN", c.Getenv("IMGBUMP_TOKEN")
+	}
+	if token == "" && isGitHub(c.Getenv, host) {
+		name, token = "GITHUB_TOKEN", c.Getenv("GITHUB_TOKEN")
+	}
+	return repo.Credential{Username: f.username, Secret: token, Name: name}, token != ""
+}
+
+// isGitHub reports whether host is that of the GitHub server or its API, as the runner names them.
+func isGitHub(getenv func(string) string, host string) bool {
+	for variable, fallback := range map[string]string{"GITHUB_SERVER_URL": "https://github.com", "GITHUB_API_URL": "https://api.github.com"} {
+		address := getenv(variable)
+		if address == "" {
+			address = fallback
+		}
+		if u, err := url.Parse(address); err == nil && strings.EqualFold(u.Host, host) {
+			return true
+		}
+	}
+	return false
+}

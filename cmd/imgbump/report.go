@@ -1,0 +1,199 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ksera524/imgbump/internal/bump"
+	"github.com/ksera524/imgbump/internal/cli"
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
+)
+
+// setDocument is the JSON document of set; docs/json.md is its description.
+type setDocument struct {
+	Schema   string            `json:"schema"`
+	DryRun   bool              `json:"dry_run"`
+	Changes  []changeDocument  `json:"changes"`
+	Skipped  []skippedDocument `json:"skipped"`
+	Failures []failureDocument `json:"failures"`
+	Commits  []commitDocument  `json:"commits"`
+	Diff     string            `json:"diff,omitempty"`
+}
+
+type changeDocument struct {
+	File        string          `json:"file"`
+	Line        int             `json:"line"`
+	Field       string          `json:"field"`
+	Shape       manifest.Shape  `json:"shape"`
+	Object      manifest.Object `json:"object"`
+	Application string          `json:"application"`
+	From        string          `json:"from"`
+	To          string          `json:"to"`
+	Why         string          `json:"why"`
+}
+
+type skippedDocument struct {
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Reason string `json:"reason"`
+}
+
+type failureDocument struct {
+	Image string `json:"image"`
+	Error string `json:"error"`
+	Hint  string `json:"hint"`
+}
+
+type commitDocument struct {
+	Repository  string  `json:"repository"`
+	Branch      string  `json:"branch"`
+	SHA         string  `json:"sha"`
+	Message     string  `json:"message"`
+	Attempts    int     `json:"attempts"`
+	Pushed      bool    `json:"pushed"`
+	PullRequest *string `json:"pull_request"`
+}
+
+// report prints the result of set, and tells the workflow around it.
+func report(c *cli.Console, dryRun bool, result bump.Result, failed error) error {
+	for _, f := range result.Failures {
+		if f.File != "" && c.Workflow.Active() {
+			c.Workflow.Error(f.File, f.Line, f.Err.Error())
+		}
+	}
+	for _, s := range result.Skipped {
+		if s.Line > 0 {
+			c.Progressf("skipped %s:%d: %s", s.File, s.Line, s.Reason)
+		} else {
+			c.Detailf("skipped %s: %s", s.File, s.Reason)
+		}
+	}
+	if err := c.Print(document(dryRun, result, failed), text(dryRun, result, failed)); err != nil {
+		return err
+	}
+	if failed == nil && len(result.Changes) == 0 {
+		c.Progressf("nothing to change: every place already names what was asked for")
+	}
+	return tellWorkflow(c, dryRun, result)
+}
+
+// text is the result for a person: the diff of a dry run, else a line for each change and commit.
+func text(dryRun bool, result bump.Result, failed error) string {
+	if dryRun {
+		return result.Diff()
+	}
+	if !carriedOut(result, failed) {
+		return ""
+	}
+	var b strings.Builder
+	for _, change := range result.Changes {
+		fmt.Fprintf(&b, "%s:%d %s -> %s\n", change.Site.File, change.Line, change.From, change.To)
+	}
+	for _, commit := range result.Commits {
+		verb := "committed to"
+		if commit.Pushed {
+			verb = "pushed to"
+		}
+		fmt.Fprintf(&b, "%s %s %s of %s\n", commit.SHA, verb, commit.Branch, commit.Repository)
+	}
+	return b.String()
+}
+
+// carriedOut reports whether the changes of the result were made. Of a run that failed as a whole nothing was.
+func carriedOut(_ bump.Result, failed error) bool {
+	return failed == nil || fault.KindOf(failed) == fault.Partial
+}
+
+func document(dryRun bool, result bump.Result, failed error) setDocument {
+	d := setDocument{
+		Schema: "imgbump/set/v1", DryRun: dryRun,
+		Changes: []changeDocument{}, Skipped: []skippedDocument{}, Failures: []failureDocument{}, Commits: []commitDocument{},
+	}
+	if dryRun {
+		d.Diff = result.Diff()
+	}
+	if dryRun || carriedOut(result, failed) {
+		for _, x := range result.Changes {
+			d.Changes = append(d.Changes, changeDocument{
+				File: x.Site.File, Line: x.Line, Field: x.Site.Field, Shape: x.Site.Shape, Object: x.Site.Object,
+				From: x.From.String(), To: x.To.String(), Why: x.Why,
+			})
+		}
+	}
+	for _, x := range result.Skipped {
+		d.Skipped = append(d.Skipped, skippedDocument(x))
+	}
+	for _, x := range result.Failures {
+		d.Failures = append(d.Failures, failureDocument{Image: x.Image, Error: x.Err.Error(), Hint: fault.HintOf(x.Err)})
+	}
+	if failed != nil && len(result.Failures) == 0 && fault.KindOf(failed) != fault.Pending {
+		d.Failures = append(d.Failures, failureDocument{Error: failed.Error(), Hint: fault.HintOf(failed)})
+	}
+	for _, x := range result.Commits {
+		d.Commits = append(d.Commits, commitDocument{
+			Repository: x.Repository, Branch: x.Branch, SHA: x.SHA, Message: x.Message, Attempts: x.Attempts, Pushed: x.Pushed,
+		})
+	}
+	return d
+}
+
+// tellWorkflow sets the step's outputs and writes its summary.
+func tellWorkflow(c *cli.Console, dryRun bool, result bump.Result) error {
+	commit := ""
+	for _, x := range result.Commits {
+		commit = x.SHA
+	}
+	changed := commit != "" || !dryRun && len(result.Changes) > 0
+	return cmp.Or(
+		c.Workflow.Output("changed", strconv.FormatBool(changed)),
+		c.Workflow.Output("commit", commit),
+		c.Workflow.Summary(summary(c.Getenv("GITHUB_SERVER_URL"), dryRun, result)),
+	)
+}
+
+// summary is the step summary: what changed where, the commit, what went wrong, the diff.
+func summary(server string, dryRun bool, result bump.Result) string {
+	var b strings.Builder
+	b.WriteString("### Image versions\n\n")
+	if len(result.Changes) == 0 && len(result.Failures) == 0 {
+		b.WriteString("Nothing to change: every place already names what was asked for.\n")
+	}
+	if len(result.Changes) > 0 {
+		if dryRun {
+			b.WriteString("Dry run: nothing was changed.\n\n")
+		}
+		b.WriteString("| Where | From | To |\n| --- | --- | --- |\n")
+		for _, x := range result.Changes {
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", code(fmt.Sprintf("%s:%d", x.Site.File, x.Line)), code(x.From.String()), code(x.To.String()))
+		}
+	}
+	for _, x := range result.Commits {
+		fmt.Fprintf(&b, "\n%s on %s\n", commitLink(server, x), code(x.Branch))
+	}
+	for _, x := range result.Failures {
+		fmt.Fprintf(&b, "\n> **Failed:** %s\n", code(x.Err.Error()))
+	}
+	if diff := result.Diff(); diff != "" {
+		fence := strings.Repeat("`", 4)
+		fmt.Fprintf(&b, "\n<details><summary>Diff</summary>\n\n%sdiff\n%s%s\n\n</details>\n", fence, diff, fence)
+	}
+	return b.String()
+}
+
+// code is text as inline code in a Markdown table, whatever it holds.
+func code(text string) string {
+	text = strings.NewReplacer("`", "'", "|", "\\|", "\n", " ", "\r", " ").Replace(text)
+	return "`" + text + "`"
+}
+
+// commitLink links to the commit where it lies on the GitHub server of the workflow.
+func commitLink(server string, x bump.Commit) string {
+	short := x.SHA[:min(len(x.SHA), 10)]
+	if server == "" || !strings.HasPrefix(x.Repository, server+"/") {
+		return code(short)
+	}
+	return fmt.Sprintf("[%s](%s/commit/%s)", code(short), strings.TrimSuffix(x.Repository, ".git"), x.SHA)
+}

@@ -1,0 +1,171 @@
+// Package registry speaks to OCI registries: it pushes images in one pass and fetches base images lazily.
+//
+// It has a push of its own because the ready-made one compresses every layer twice and cannot tell what Harbor's
+// answers mean. Every credential belongs to one host here, and no redirect takes it elsewhere.
+package registry
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/image"
+)
+
+// How long a registry may take. Together they keep "the server is down" under half a minute.
+const (
+	dialTimeout      = 8 * time.Second
+	handshakeTimeout = 8 * time.Second
+	greetingTimeout  = 25 * time.Second
+	// A registry on object storage copies a large blob before it answers the closing request.
+	answerTimeout = 10 * time.Minute
+)
+
+// Credential is a login that only Host may see. Host is spelled as in references: "harbor.example.com:8443".
+type Credential struct {
+	Host               string
+	Username, Password string
+}
+
+// Options say how registries are reached. The zero value reaches those with valid certificates, with Docker's logins.
+type Options struct {
+	Credential Credential
+	// PlainHTTP are hosts that may be spoken to without TLS; loopback addresses always may.
+	PlainHTTP []string
+	// RootCAs are trusted instead of the system's; nil is the system's.
+	RootCAs *x509.CertPool
+	// Resolve maps "host:port" or "host" to the address to dial instead.
+	Resolve map[string]string
+	// UserAgent is sent with every request.
+	UserAgent string
+	// Progress is told of each blob that is done. Several goroutines may call it at once.
+	Progress func(image.LayerReceipt)
+}
+
+// Client keeps one session for each registry that it meets. It is safe for use by several goroutines.
+type Client struct {
+	options Options
+	http    http.RoundTripper
+	wait    func(context.Context, time.Duration) error
+	now     func() time.Time
+
+	mu       sync.Mutex
+	sessions map[string]*session
+}
+
+// New is a client; it sends nothing before it is asked to.
+func New(options Options) *Client {
+	if options.Progress == nil {
+		options.Progress = func(image.LayerReceipt) {}
+	}
+	c := &Client{options: options, wait: wait, now: time.Now, sessions: map[string]*session{}}
+	c.http = named{c.transport(), options.UserAgent}
+	return c
+}
+
+// transport keeps to HTTP/1.1: the flow control of Go's HTTP/2 slows uploads down (golang/go#47840).
+func (c *Client) transport() *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, c.resolve(address))
+		},
+		TLSClientConfig:       &tls.Config{RootCAs: c.options.RootCAs, MinVersion: tls.VersionTLS12},
+		TLSNextProto:          map[string]func(string, *tls.Conn) http.RoundTripper{},
+		TLSHandshakeTimeout:   handshakeTimeout,
+		ResponseHeaderTimeout: answerTimeout,
+		MaxIdleConnsPerHost:   parallel,
+		IdleConnTimeout:       time.Minute,
+		WriteBufferSize:       64 << 10,
+	}
+}
+
+func (c *Client) resolve(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if to := cmp.Or(c.options.Resolve[address], c.options.Resolve[host]); to != "" {
+		return net.JoinHostPort(to, port)
+	}
+	return address
+}
+
+// plain reports whether host may be spoken to without TLS.
+func (c *Client) plain(host string) bool {
+	for _, p := range c.options.PlainHTTP {
+		if strings.EqualFold(p, host) {
+			return true
+		}
+	}
+	hostname := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		hostname = h
+	}
+	ip := net.ParseIP(strings.Trim(hostname, "[]"))
+	return hostname == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+// session is the one for host, greeted.
+func (c *Client) session(ctx context.Context, host string) (*session, error) {
+	c.mu.Lock()
+	s, ok := c.sessions[host]
+	if !ok {
+		var err error
+		if s, err = c.newSession(host); err != nil {
+			c.mu.Unlock()
+			return nil, err
+		}
+		c.sessions[host] = s
+	}
+	c.mu.Unlock()
+	return s, s.greet(ctx)
+}
+
+func (c *Client) newSession(host string) (*session, error) {
+	var opts []name.Option
+	if c.plain(host) {
+		opts = append(opts, name.Insecure)
+	}
+	registry, err := name.NewRegistry(host, opts...)
+	if err != nil {
+		return nil, fault.Usagef("", "registry %q: %w", host, err)
+	}
+	s := &session{client: c, host: host, registry: registry, auth: authn.Anonymous, tokens: map[string]token{}}
+	own := c.options.Credential
+	if own.Username != "" && strings.EqualFold(own.Host, host) {
+		s.auth = &authn.Basic{Username: own.Username, Password: own.Password}
+		s.confined = true
+		return s, nil
+	}
+	if s.auth, err = authn.DefaultKeychain.Resolve(registry); err != nil {
+		return nil, &fault.Error{Kind: fault.Denied, What: "read the Docker configuration for", Where: host, Err: err,
+			Hint: "DOCKER_CONFIG names the folder of config.json; a credential helper that it names must be on PATH"}
+	}
+	return s, nil
+}
+
+// named sends the user agent.
+type named struct {
+	inner http.RoundTripper
+	agent string
+}
+
+func (n named) RoundTrip(r *http.Request) (*http.Response, error) {
+	if n.agent != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("User-Agent", n.agent)
+	}
+	return n.inner.RoundTrip(r)
+}

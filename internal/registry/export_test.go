@@ -1,0 +1,19 @@
+package registry
+
+import (
+	"context"
+	"time"
+)
+
+// Pauses collects the pauses that the client makes, in place of making them.
+func (c *Client) Pauses() *[]time.Duration {
+	var pauses []time.Duration
+	c.wait = func(_ context.Context, d time.Duration) error {
+		pauses = append(pauses, d)
+		return nil
+	}
+	return &pauses
+}
+
+// SetNow replaces the clock.
+func (c *Client) SetNow(now func() time.Time) { c.now = now }

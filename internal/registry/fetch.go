@@ -1,0 +1,218 @@
+package registry
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/image"
+	"github.com/ksera524/imgbump/internal/imageref"
+)
+
+// maxManifest is the largest manifest or configuration that is read, in bytes; distribution takes manifests up to 4 MiB.
+const maxManifest = 16 << 20
+
+// Image is the image that ref names, for platform when it names several. Its layers are fetched when they are read,
+// while ctx lives; a push to the registry that they come from takes them over without fetching them.
+func (c *Client) Image(ctx context.Context, ref imageref.Ref, platform v1.Platform) (v1.Image, error) {
+	s, err := c.session(ctx, ref.Host())
+	if err != nil {
+		return nil, err
+	}
+	_, repository, _ := strings.Cut(ref.Canonical(), "/")
+	f := &fetch{session: s, ctx: ctx, repository: repository, where: ref.String(), scopes: []string{"repository:" + repository + ":pull"}}
+	raw, mediaType, err := f.manifest(cmp.Or(ref.Digest, ref.Tag, "latest"))
+	if err != nil {
+		return nil, err
+	}
+	if mediaType.IsIndex() {
+		child, err := choose(raw, platform)
+		if err != nil {
+			return nil, &fault.Error{What: "fetch", Where: f.where, Err: err}
+		}
+		if raw, mediaType, err = f.manifest(child.String()); err != nil {
+			return nil, err
+		}
+	}
+	if !mediaType.IsImage() {
+		return nil, &fault.Error{What: "fetch", Where: f.where, Err: fmt.Errorf("it is a %s, not an image", mediaType)}
+	}
+	manifest, err := v1.ParseManifest(bytes.NewReader(raw))
+	if err != nil {
+		return nil, &fault.Error{What: "fetch", Where: f.where, Err: err}
+	}
+	core := &remote{fetch: f, raw: raw, mediaType: mediaType, parsed: manifest}
+	core.config = sync.OnceValues(core.readConfig)
+	img, err := partial.CompressedToImage(core)
+	return &fetched{Image: img, fetch: f}, err
+}
+
+// choose is the image of the index that runs on platform.
+func choose(raw []byte, platform v1.Platform) (v1.Hash, error) {
+	index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	var have []string
+	for _, m := range index.Manifests {
+		if m.Platform == nil || !m.MediaType.IsImage() {
+			continue
+		}
+		if m.Platform.Satisfies(platform) {
+			return m.Digest, nil
+		}
+		have = append(have, m.Platform.String())
+	}
+	return v1.Hash{}, fmt.Errorf("it has no image for %s, only for %s", platform, strings.Join(have, ", "))
+}
+
+// fetch reads one repository.
+type fetch struct {
+	*session
+	ctx        context.Context // of the command: layers are opened through interfaces that take none
+	repository string
+	where      string
+	scopes     []string
+}
+
+// manifest reads a manifest, which must have the digest that it was asked for by.
+func (f *fetch) manifest(name string) ([]byte, types.MediaType, error) {
+	r := request{method: http.MethodGet, url: f.url("%s/manifests/%s", f.repository, name), scopes: f.scopes, header: http.Header{"Accept": {manifestTypes}}}
+	resp, err := f.expect(f.ctx, "fetch", f.where, r, http.StatusOK)
+	if err != nil {
+		return nil, "", err
+	}
+	var body io.ReadCloser = resp.Body
+	if want, err := v1.NewHash(name); err == nil {
+		body = checked(body, want)
+	}
+	raw, err := f.all(body)
+	return raw, types.MediaType(resp.Header.Get("Content-Type")), err
+}
+
+func (f *fetch) all(body io.ReadCloser) ([]byte, error) {
+	defer body.Close()
+	raw, err := io.ReadAll(io.LimitReader(body, maxManifest))
+	if err != nil {
+		return nil, f.failed(f.ctx, "fetch", f.where, err)
+	}
+	return raw, nil
+}
+
+// blob opens a blob; reading it to its end fails when it is not what its digest says.
+func (f *fetch) blob(digest v1.Hash) (io.ReadCloser, error) {
+	r := request{method: http.MethodGet, url: f.url("%s/blobs/%s", f.repository, digest), scopes: f.scopes}
+	resp, err := f.expect(f.ctx, "fetch", f.where, r, http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	return checked(resp.Body, digest), nil
+}
+
+// remote is what partial needs to make a v1.Image.
+type remote struct {
+	*fetch
+	raw       []byte
+	mediaType types.MediaType
+	parsed    *v1.Manifest
+	config    func() ([]byte, error)
+}
+
+func (r *remote) RawManifest() ([]byte, error)        { return r.raw, nil }
+func (r *remote) RawConfigFile() ([]byte, error)      { return r.config() }
+func (r *remote) MediaType() (types.MediaType, error) { return r.mediaType, nil }
+
+func (r *remote) readConfig() ([]byte, error) {
+	body, err := r.blob(r.parsed.Config.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return r.all(body)
+}
+
+func (r *remote) LayerByDigest(digest v1.Hash) (partial.CompressedLayer, error) {
+	for _, d := range append([]v1.Descriptor{r.parsed.Config}, r.parsed.Layers...) {
+		if d.Digest == digest {
+			return &remoteLayer{fetch: r.fetch, of: d}, nil
+		}
+	}
+	return nil, fmt.Errorf("no layer %s in %s", digest, r.where)
+}
+
+type remoteLayer struct {
+	fetch *fetch
+	of    v1.Descriptor
+}
+
+func (l *remoteLayer) Digest() (v1.Hash, error)            { return l.of.Digest, nil }
+func (l *remoteLayer) Size() (int64, error)                { return l.of.Size, nil }
+func (l *remoteLayer) MediaType() (types.MediaType, error) { return l.of.MediaType, nil }
+func (l *remoteLayer) Compressed() (io.ReadCloser, error)  { return l.fetch.blob(l.of.Digest) }
+
+// fetched is an image whose layers know where they came from.
+type fetched struct {
+	v1.Image
+	fetch *fetch
+}
+
+// fetchedLayer is a layer that a push to the same registry can mount.
+type fetchedLayer struct {
+	v1.Layer
+	*fetch
+}
+
+func (f *fetched) Layers() ([]v1.Layer, error) {
+	layers, err := f.Image.Layers()
+	for i, l := range layers {
+		layers[i] = &fetchedLayer{l, f.fetch}
+	}
+	return layers, err
+}
+
+func (f *fetched) LayerByDigest(digest v1.Hash) (v1.Layer, error) {
+	l, err := f.Image.LayerByDigest(digest)
+	return &fetchedLayer{l, f.fetch}, err
+}
+
+func (f *fetched) LayerByDiffID(id v1.Hash) (v1.Layer, error) {
+	l, err := f.Image.LayerByDiffID(id)
+	return &fetchedLayer{l, f.fetch}, err
+}
+
+// checkedBody compares what was read with a digest.
+type checkedBody struct {
+	io.ReadCloser
+	want v1.Hash
+	sum  hash.Hash
+}
+
+func checked(body io.ReadCloser, want v1.Hash) io.ReadCloser {
+	if want.Algorithm != "sha256" {
+		return body
+	}
+	return &checkedBody{ReadCloser: body, want: want, sum: sha256.New()}
+}
+
+func (b *checkedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.sum.Write(p[:n])
+	if errors.Is(err, io.EOF) {
+		if got := fmt.Sprintf("%x", b.sum.Sum(nil)); got != b.want.Hex {
+			return n, fmt.Errorf("%w: asked for %s, got sha256:%s", image.ErrCorrupt, b.want, got)
+		}
+	}
+	return n, err
+}

@@ -1,0 +1,170 @@
+package ship
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ksera524/imgbump/internal/dockerfile"
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/image"
+	"github.com/ksera524/imgbump/internal/imageref"
+)
+
+// Build is one image to build, and where it goes.
+type Build struct {
+	Context    string // folder
+	Dockerfile string // path; empty is Dockerfile in Context
+	Options    dockerfile.Options
+	Step       func(dockerfile.Step) // told of each instruction; may be nil
+
+	References []imageref.Ref // pushed to when Push is set, else names in the outputs
+	Push       bool
+	Outputs    []Output
+}
+
+// Run builds the image and takes it where it goes. Its layers are made while they are pushed. With nowhere to go it is
+// made, checked and dropped.
+func (b Build) Run(ctx context.Context, registry Registry) (Result, error) {
+	start := time.Now()
+	receipt, err := b.run(ctx, registry)
+	return Result{Receipt: receipt, Duration: time.Since(start)}, err
+}
+
+func (b Build) run(ctx context.Context, registry Registry) (image.Receipt, error) {
+	file, ignore, err := b.parse()
+	if err != nil {
+		return image.Receipt{}, err
+	}
+	root, err := os.OpenRoot(b.Context)
+	if err != nil {
+		return image.Receipt{}, &fault.Error{What: "open the build context", Where: b.Context, Err: cause(err),
+			Hint: "CONTEXT is a folder; an archive or a URL is not supported yet"}
+	}
+	defer root.Close()
+	img, err := file.Build(ctx, dockerfile.Sources{Context: root, Ignore: ignore, Base: base(registry)}, b.Step)
+	if err != nil {
+		return image.Receipt{}, err
+	}
+	if b.Push {
+		receipt, err := registry.Push(ctx, img, b.References)
+		if err != nil {
+			return receipt, err
+		}
+		return receipt, b.write(img)
+	}
+	return b.keep(img)
+}
+
+// parse reads the Dockerfile and the ignore file that belongs to it alone, FILE.dockerignore, as BuildKit does.
+func (b Build) parse() (*dockerfile.File, []byte, error) {
+	path := b.Dockerfile
+	if path == "" {
+		path = filepath.Join(b.Context, "Dockerfile")
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, &fault.Error{What: "read the Dockerfile", Where: path, Hint: "name it with -f FILE", Err: cause(err)}
+	}
+	ignore, err := os.ReadFile(path + ".dockerignore")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, &fault.Error{What: "read", Where: path + ".dockerignore", Err: cause(err)}
+	}
+	file, err := dockerfile.Parse(path, data, b.Options)
+	return file, ignore, err
+}
+
+// base fetches base images from the registry that their reference names.
+func base(registry Registry) func(context.Context, string, v1.Platform) (v1.Image, error) {
+	return func(ctx context.Context, name string, platform v1.Platform) (v1.Image, error) {
+		ref, err := imageref.Parse(name)
+		if err != nil {
+			return nil, err
+		}
+		return registry.Image(ctx, ref, platform)
+	}
+}
+
+// keep is what is left to do for an image that is not pushed.
+func (b Build) keep(img v1.Image) (image.Receipt, error) {
+	if err := b.write(img); err != nil {
+		return image.Receipt{}, err
+	}
+	if err := image.Settle(img); err != nil {
+		return image.Receipt{}, &fault.Error{What: "build", Where: b.Context, Err: err}
+	}
+	var r image.Receipt
+	if err := r.Describe(img); err != nil {
+		return r, err
+	}
+	manifest, err := img.Manifest()
+	if err != nil {
+		return r, err
+	}
+	for _, l := range manifest.Layers {
+		r.Layers = append(r.Layers, image.LayerReceipt{Digest: l.Digest, Size: l.Size, Status: image.Built})
+	}
+	return r, nil
+}
+
+func (b Build) write(img v1.Image) error {
+	var names []string
+	for _, ref := range b.References {
+		names = append(names, ref.String())
+	}
+	for _, o := range b.Outputs {
+		if err := o.write(img, names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ParsePlatform reads OS/ARCHITECTURE[/VARIANT].
+func ParsePlatform(s string) (v1.Platform, error) {
+	if strings.Contains(s, ",") {
+		return v1.Platform{}, fault.Usagef("build one platform at a time", "--platform %s: several platforms are not supported yet", s)
+	}
+	platform, err := v1.ParsePlatform(s)
+	if err != nil || platform.OS == "" || platform.Architecture == "" {
+		return v1.Platform{}, fault.Usagef("for example: --platform linux/arm64", "--platform %q is not OS/ARCHITECTURE", s)
+	}
+	return *platform, nil
+}
+
+// Output is a place on disk that an image is written to.
+type Output struct {
+	write func(v1.Image, []string) error
+}
+
+// ParseOutput reads oci:DIR or docker:FILE.
+func ParseOutput(s string) (Output, error) {
+	kind, path, _ := strings.Cut(s, ":")
+	hint := "for example: -o oci:DIR or -o docker:FILE"
+	switch {
+	case strings.Contains(kind, "=") || kind == "local" || kind == "tar":
+		return Output{}, fault.Usagef(hint, "--output %s: not supported yet", s)
+	case path == "":
+		return Output{}, fault.Usagef(hint, "--output %s names no destination", s)
+	case kind == "oci":
+		return Output{func(img v1.Image, names []string) error { return image.WriteLayout(path, img, names) }}, nil
+	case kind == "docker":
+		return Output{func(img v1.Image, names []string) error { return image.WriteArchive(path, img, names) }}, nil
+	}
+	return Output{}, fault.Usagef(hint, "--output %s: %q is no kind of output", s, kind)
+}
+
+// cause is err without the path, which the caller names.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
