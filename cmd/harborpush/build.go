@@ -59,13 +59,13 @@ func buildCommand(c *cli.Console) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&f.file, "file", "f", "", "the Dockerfile (default CONTEXT/Dockerfile)")
+	flags.StringVarP(&f.file, "file", "f", "", "`FILE` with the Dockerfile (default CONTEXT/Dockerfile)")
 	flags.BoolVar(&f.push, "push", false, "push the image to every -t")
-	flags.StringArrayVar(&f.args, "build-arg", nil, "KEY=VALUE of an ARG; KEY alone takes it from the environment (repeatable)")
-	flags.StringArrayVar(&f.labels, "label", nil, "KEY=VALUE label of the image (repeatable)")
-	flags.StringVar(&f.target, "target", "", "stage to build, by name or number (default the last)")
-	flags.StringVar(&f.platform, "platform", "", "platform to build for (default linux on this machine's architecture)")
-	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "write the image to oci:DIR or docker:FILE (repeatable)")
+	flags.StringArrayVar(&f.args, "build-arg", nil, "`KEY=VALUE` of an ARG; KEY alone takes it from the environment (repeatable)")
+	flags.StringArrayVar(&f.labels, "label", nil, "`KEY=VALUE` label of the image (repeatable)")
+	flags.StringVar(&f.target, "target", "", "`STAGE` to build, by name or number (default the last)")
+	flags.StringVar(&f.platform, "platform", "", "`OS/ARCH` to build for (default linux on this machine's architecture)")
+	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "write the image to `KIND:PATH`: oci:DIR or docker:FILE (repeatable)")
 	f.bind(cmd)
 	return cmd
 }

@@ -63,8 +63,8 @@ type destination struct {
 
 func (d *destination) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&d.tags, "tag", "t", nil, "reference to push to (repeatable)")
-	flags.StringVar(&d.metadataFile, "metadata-file", "", "write digest and names to this file, as JSON like docker buildx's")
+	flags.StringArrayVarP(&d.tags, "tag", "t", nil, "`REF` to push to (repeatable)")
+	flags.StringVar(&d.metadataFile, "metadata-file", "", "write digest and names to `FILE`, as JSON like docker buildx's")
 	d.access.Bind(flags)
 }
 

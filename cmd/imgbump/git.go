@@ -34,17 +34,17 @@ type gitFlags struct {
 func (f *gitFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.commit, "commit", false, "commit the edits upon HEAD")
 	flags.BoolVar(&f.push, "push", false, "commit upon the remote branch's tip and push")
-	flags.StringVar(&f.remote, "remote", "origin", "remote to push to")
-	flags.StringVar(&f.branch, "branch", "", "branch to push to (default: the one checked out, else the workflow's, else the remote's default)")
-	flags.StringVar(&f.message, "message", "", "commit message, a Go template over .Summary and .Images (.Image, .Changes: .File .Line .From .To)")
-	flags.StringVar(&f.author, "author", "", "author and committer, 'Name <mail>' (default: git's user, on a runner its bot)")
+	flags.StringVar(&f.remote, "remote", "origin", "`REMOTE` to push to")
+	flags.StringVar(&f.branch, "branch", "", "`BRANCH` to push to (default: the one checked out, else the workflow's, else the remote's default)")
+	flags.StringVar(&f.message, "message", "", "commit message, a Go `TEMPLATE` over .Summary and .Images (.Image, .Changes: .File .Line .From .To)")
+	flags.StringVar(&f.author, "author", "", "author and committer as `'NAME <MAIL>'` (default: git's user, on a runner its bot)")
 	flags.BoolVar(&f.signOff, "sign-off", false, "end the message with Signed-off-by")
-	flags.StringVar(&f.username, "git-username", "x-access-token", "user that the token belongs to")
-	flags.StringVar(&f.tokenFile, "git-token-file", "", "file with the token to push with, - is stdin (default: IMGBUMP_TOKEN, GITHUB_TOKEN, then what the checkout has)")
-	flags.StringVar(&f.caFile, "git-ca-file", "", "PEM certificates to trust for the git server")
-	flags.StringArrayVar(&f.pushOptions, "push-option", nil, "option to send with the push (repeatable)")
-	flags.IntVar(&f.maxAttempts, "max-attempts", 0, "give up after this many lost races (0: only --timeout ends them)")
-	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "time for all of the git work")
+	flags.StringVar(&f.username, "git-username", "x-access-token", "`USER` that the token belongs to")
+	flags.StringVar(&f.tokenFile, "git-token-file", "", "`FILE` with the token to push with, - is stdin (default: IMGBUMP_TOKEN, GITHUB_TOKEN, then what the checkout has)")
+	flags.StringVar(&f.caFile, "git-ca-file", "", "PEM `FILE` of certificates to trust for the git server")
+	flags.StringArrayVar(&f.pushOptions, "push-option", nil, "`OPTION` to send with the push (repeatable)")
+	flags.IntVar(&f.maxAttempts, "max-attempts", 0, "give up after `N` lost races (0: only --timeout ends them)")
+	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "`TIME` for all of the git work")
 }
 
 // commits reports whether the edits become a commit.

@@ -67,8 +67,8 @@ func setCommand(c *cli.Console) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.root, "root", ".", "folder that holds the manifests")
-	flags.StringArrayVar(&f.paths, "path", nil, "limit the search to this file or folder below --root (repeatable)")
+	flags.StringVar(&f.root, "root", ".", "folder `DIR` that holds the manifests")
+	flags.StringArrayVar(&f.paths, "path", nil, "limit the search to `PATH`, a file or folder below --root (repeatable)")
 	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "print a diff that 'git apply' takes, and change nothing")
 	flags.BoolVar(&f.exitCode, "exit-code", false, "with --dry-run: exit 10 when something would change")
 	flags.BoolVar(&f.allOrNothing, "all-or-nothing", false, "change nothing when any image cannot be set")

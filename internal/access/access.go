@@ -21,10 +21,10 @@ import (
 
 // Environment is the help on the variables that are read.
 const Environment = `Environment:
-  HARBOR_URL       registry of references without a host, and the one that the login is for
-  HARBOR_PROJECT   project of references without one
-  HARBOR_USERNAME  login; without it, Docker's configuration (DOCKER_CONFIG) is asked
-  HARBOR_PASSWORD  its password: no flag takes one, --password-stdin reads it
+  HARBOR_URL         registry of references without a host, and the one that the login is for
+  HARBOR_PROJECT     project of references without one
+  HARBOR_USERNAME    login; without it, Docker's configuration (DOCKER_CONFIG) is asked
+  HARBOR_PASSWORD    its password: no flag takes one, --password-stdin reads it
 `
 
 // Flags say how a registry is reached.
@@ -39,12 +39,12 @@ type Flags struct {
 
 // Bind declares the flags.
 func (f *Flags) Bind(flags *pflag.FlagSet) {
-	flags.StringVar(&f.username, "username", "", "login, instead of HARBOR_USERNAME")
+	flags.StringVar(&f.username, "username", "", "login as `USER`, instead of HARBOR_USERNAME")
 	flags.BoolVar(&f.passwordStdin, "password-stdin", false, "read the password from standard input, instead of HARBOR_PASSWORD")
-	flags.StringVar(&f.caFile, "ca-file", "", "trust the certificate authorities in this PEM file too")
+	flags.StringVar(&f.caFile, "ca-file", "", "trust the certificate authorities in this PEM `FILE` too")
 	flags.BoolVar(&f.plainHTTP, "plain-http", false, "allow HTTP without TLS; loopback addresses always may")
-	flags.StringArrayVar(&f.resolve, "resolve", nil, "HOST[:PORT]:ADDR, connect to ADDR for HOST (repeatable)")
-	flags.StringVar(&f.project, "project", "", "project of references without one, instead of HARBOR_PROJECT")
+	flags.StringArrayVar(&f.resolve, "resolve", nil, "`HOST[:PORT]:ADDR`: connect to ADDR for HOST (repeatable)")
+	flags.StringVar(&f.project, "project", "", "`PROJECT` of references without one, instead of HARBOR_PROJECT")
 }
 
 // References are the images that typed names, whole: host and project from flags and environment where they are missing,

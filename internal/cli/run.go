@@ -87,6 +87,7 @@ func prepare(root *cobra.Command, c *Console) {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
+	versionFlag(root)
 	root.SetIn(c.In)
 	root.SetOut(c.Out)
 	root.SetErr(c.Err)
@@ -101,7 +102,7 @@ func prepare(root *cobra.Command, c *Console) {
 		return fault.Usagef(usageHint(cmd), "%w", err)
 	})
 	flags := root.PersistentFlags()
-	flags.StringVar(&c.format, "format", formatText, "how the result is printed on stdout: text or json")
+	flags.StringVar(&c.format, "format", formatText, "`FORMAT` of the result on stdout: text or json")
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print no progress, only warnings and errors")
 	flags.BoolVarP(&c.chatty, "verbose", "v", false, "print more of what is going on")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {

@@ -49,6 +49,12 @@ func (b build) line(binary string) string {
 	return fmt.Sprintf("%s %s commit %s %s", binary, b.Version, b.Commit, b.Go)
 }
 
+// versionFlag lets root answer --version, as people type it, with what `version` prints.
+func versionFlag(root *cobra.Command) {
+	root.Version = buildOf(root.Name()).line(root.Name())
+	root.SetVersionTemplate("{{.Version}}\n")
+}
+
 func versionCommand(c *Console) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",

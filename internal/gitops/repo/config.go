@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/go-git/gcfg"
 )
 
 // setting is one line of git's configuration.
@@ -67,35 +65,23 @@ type configReader struct {
 }
 
 func (c *configReader) read(file string, depth int) error {
-	f, err := os.Open(file)
+	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	defer f.Close()
 	if depth > 10 { // git's own limit
 		return fmt.Errorf("%s: too many nested includes", file)
 	}
-	err = gcfg.ReadWithCallback(f, func(section, subsection, key, value string, blank bool) error {
-		section, key = strings.ToLower(section), strings.ToLower(key)
-		if blank {
-			value = "true"
-		}
-		if key == "" {
-			return nil
-		}
-		c.lines = append(c.lines, setting{section, subsection, key, value})
-		included := section == "include" || section == "includeif" && c.applies(subsection, filepath.Dir(file))
-		if included && key == "path" {
-			return c.read(c.absolute(value, filepath.Dir(file)), depth+1)
+	return parseConfig(string(data), func(line setting) error {
+		c.lines = append(c.lines, line)
+		included := line.section == "include" || line.section == "includeif" && c.applies(line.subsection, filepath.Dir(file))
+		if included && line.key == "path" {
+			return c.read(c.absolute(line.value, filepath.Dir(file)), depth+1)
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return nil
 }
 
 // applies decides an includeIf condition (git-config, "Conditional includes"). Only gitdir is known, which is what

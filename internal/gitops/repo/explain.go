@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os/exec"
 
@@ -19,6 +20,7 @@ import (
 func (s *server) explain(ctx context.Context, err error) error {
 	f := &fault.Error{What: "reach", Where: s.url, Err: cause(err)}
 	_, unknownCA := errors.AsType[x509.UnknownAuthorityError](f.Err)
+	_, network := errors.AsType[net.Error](f.Err)
 	switch {
 	case errors.Is(err, transport.ErrAuthenticationRequired) && s.login.header == "":
 		f.Kind, f.Err = fault.Denied, errors.New("a login is needed, and there is none for this host")
@@ -41,6 +43,8 @@ func (s *server) explain(ctx context.Context, err error) error {
 		f.Hint = "name the file of the server's CA certificate"
 	case context.Cause(ctx) != nil:
 		f.Err = context.Cause(ctx)
+	case network:
+		f.Hint = "check that the server is up, and reachable from here"
 	}
 	return f
 }

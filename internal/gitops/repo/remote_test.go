@@ -280,7 +280,7 @@ func TestServerDown(t *testing.T) {
 	w.git(dir, "remote", "set-url", "origin", url)
 	b, _ := w.openRemote(dir, repo.Options{})
 	_, err = b.Tip(t.Context())
-	w.equal("kind", fault.KindOf(err), fault.Failed)
+	w.equal("kind and hint", []any{fault.KindOf(err), fault.HintOf(err)}, []any{fault.Failed, "check that the server is up, and reachable from here"})
 	if err == nil || !strings.Contains(err.Error(), closed.Addr().String()+"/app.git: dial tcp") || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("err = %v", err)
 	}
