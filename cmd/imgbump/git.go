@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net/mail"
 	"net/url"
@@ -26,9 +27,9 @@ type gitFlags struct {
 	username     string
 	tokenFile    string
 	caFile       string
-	pushOptions  []string
 	maxAttempts  int
 	timeout      time.Duration
+	pr           pullRequestFlags
 }
 
 func (f *gitFlags) bind(flags *pflag.FlagSet) {
@@ -42,25 +43,30 @@ func (f *gitFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.username, "git-username", "x-access-token", "`USER` that the token belongs to")
 	flags.StringVar(&f.tokenFile, "git-token-file", "", "`FILE` with the token to push with, - is stdin (default: IMGBUMP_TOKEN, GITHUB_TOKEN, then what the checkout has)")
 	flags.StringVar(&f.caFile, "git-ca-file", "", "PEM `FILE` of certificates to trust for the git server")
-	flags.StringArrayVar(&f.pushOptions, "push-option", nil, "`OPTION` to send with the push (repeatable)")
 	flags.IntVar(&f.maxAttempts, "max-attempts", 0, "give up after `N` lost races (0: only --timeout ends them)")
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "`TIME` for all of the git work")
+	f.pr.bind(flags)
 }
 
 // commits reports whether the edits become a commit.
-func (f *gitFlags) commits() bool { return f.commit || f.push }
+func (f *gitFlags) commits() bool { return f.commit || f.pushes() }
+
+// pushes reports whether the commit is pushed, to the branch itself or as a pull request.
+func (f *gitFlags) pushes() bool { return f.push || f.pr.open }
 
 func (f *gitFlags) check() error {
 	switch {
-	case f.branch != "" && !f.push:
-		return fault.Usagef("add --push", "--branch names the branch to push to, but --push is missing")
+	case f.branch != "" && !f.pushes():
+		return fault.Usagef("add --push or --pr", "--branch names the branch to push to, but --push is missing")
 	case f.maxAttempts < 0:
 		return fault.Usagef("for example: --max-attempts 5", "--max-attempts %d is negative", f.maxAttempts)
 	case f.timeout <= 0:
 		return fault.Usagef("for example: --timeout 2m", "--timeout %v leaves no time", f.timeout)
 	}
-	_, err := bump.ParseMessage(f.message)
-	return err
+	if _, err := bump.ParseMessage(f.message); err != nil {
+		return err
+	}
+	return f.pr.check()
 }
 
 // branch is what both kinds of repo branches offer.
@@ -75,6 +81,8 @@ type target struct {
 	branch  branch
 	prefix  string
 	message bump.Message
+	login   func(host string) (repo.Credential, bool)
+	propose func(context.Context, *bump.Result) error // opens the pull request; nil without one
 }
 
 // open finds the repository that root lies in and the branch that the commit goes to.
@@ -83,7 +91,7 @@ func (f *gitFlags) open(c *cli.Console, root string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &target{}
+	t := &target{login: options.Credential}
 	if t.message, err = bump.ParseMessage(f.message); err != nil {
 		return nil, err
 	}
@@ -91,11 +99,7 @@ func (f *gitFlags) open(c *cli.Console, root string) (*target, error) {
 		return nil, err
 	}
 	if t.prefix, err = t.Prefix(root); err == nil {
-		if f.push {
-			t.branch, err = t.Remote(f.remote, f.branch)
-		} else {
-			t.branch = t.Local()
-		}
+		err = f.aim(c, t)
 	}
 	if err != nil {
 		t.Close()
@@ -104,9 +108,26 @@ func (f *gitFlags) open(c *cli.Console, root string) (*target, error) {
 	return t, nil
 }
 
+// aim gives the target its branch: of the checkout, of the remote, or a pull request's.
+func (f *gitFlags) aim(c *cli.Console, t *target) error {
+	if !f.pushes() {
+		t.branch = t.Local()
+		return nil
+	}
+	remote, err := t.Remote(f.remote, f.branch)
+	if err != nil {
+		return err
+	}
+	t.branch = remote
+	if f.pr.open {
+		err = f.proposeOn(c, t, remote)
+	}
+	return err
+}
+
 // repository is the address that was pushed to, or the folder of a commit that stays local.
 func (t *target) repository() string {
-	if remote, ok := t.branch.(*repo.Remote); ok {
+	if remote, ok := t.branch.(interface{ URL() string }); ok {
 		return remote.URL()
 	}
 	return t.Root()

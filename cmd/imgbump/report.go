@@ -98,13 +98,17 @@ func text(dryRun bool, result bump.Result, failed error) string {
 			verb = "pushed to"
 		}
 		fmt.Fprintf(&b, "%s %s %s of %s\n", commit.SHA, verb, commit.Branch, commit.Repository)
+		if commit.PullRequest != "" {
+			fmt.Fprintln(&b, commit.PullRequest)
+		}
 	}
 	return b.String()
 }
 
-// carriedOut reports whether the changes of the result were made. Of a run that failed as a whole nothing was.
-func carriedOut(_ bump.Result, failed error) bool {
-	return failed == nil || fault.KindOf(failed) == fault.Partial
+// carriedOut reports whether the changes of the result were made. Of a run that failed as a whole nothing was, unless
+// it failed after the commit.
+func carriedOut(result bump.Result, failed error) bool {
+	return failed == nil || fault.KindOf(failed) == fault.Partial || len(result.Commits) > 0
 }
 
 func document(dryRun bool, result bump.Result, failed error) setDocument {
@@ -134,7 +138,7 @@ func document(dryRun bool, result bump.Result, failed error) setDocument {
 	}
 	for _, x := range result.Commits {
 		d.Commits = append(d.Commits, commitDocument{
-			Repository: x.Repository, Branch: x.Branch, SHA: x.SHA, Message: x.Message, Attempts: x.Attempts, Pushed: x.Pushed,
+			Repository: x.Repository, Branch: x.Branch, SHA: x.SHA, Message: x.Message, Attempts: x.Attempts, Pushed: x.Pushed, PullRequest: optional(x.PullRequest),
 		})
 	}
 	return d
@@ -142,14 +146,15 @@ func document(dryRun bool, result bump.Result, failed error) setDocument {
 
 // tellWorkflow sets the step's outputs and writes its summary.
 func tellWorkflow(c *cli.Console, dryRun bool, result bump.Result) error {
-	commit := ""
+	commit, pullRequest := "", ""
 	for _, x := range result.Commits {
-		commit = x.SHA
+		commit, pullRequest = x.SHA, x.PullRequest
 	}
 	changed := commit != "" || !dryRun && len(result.Changes) > 0
 	return cmp.Or(
 		c.Workflow.Output("changed", strconv.FormatBool(changed)),
 		c.Workflow.Output("commit", commit),
+		c.Workflow.Output("pull-request", pullRequest),
 		c.Workflow.Summary(summary(c.Getenv("GITHUB_SERVER_URL"), dryRun, result)),
 	)
 }
@@ -165,13 +170,13 @@ func summary(server string, dryRun bool, result bump.Result) string {
 		if dryRun {
 			b.WriteString("Dry run: nothing was changed.\n\n")
 		}
-		b.WriteString("| Where | From | To |\n| --- | --- | --- |\n")
-		for _, x := range result.Changes {
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", code(fmt.Sprintf("%s:%d", x.Site.File, x.Line)), code(x.From.String()), code(x.To.String()))
-		}
+		b.WriteString(table(result.Changes))
 	}
 	for _, x := range result.Commits {
 		fmt.Fprintf(&b, "\n%s on %s\n", commitLink(server, x), code(x.Branch))
+		if x.PullRequest != "" {
+			fmt.Fprintf(&b, "\n%s\n", x.PullRequest)
+		}
 	}
 	for _, x := range result.Failures {
 		fmt.Fprintf(&b, "\n> **Failed:** %s\n", code(x.Err.Error()))
@@ -181,6 +186,23 @@ func summary(server string, dryRun bool, result bump.Result) string {
 		fmt.Fprintf(&b, "\n<details><summary>Diff</summary>\n\n%sdiff\n%s%s\n\n</details>\n", fence, diff, fence)
 	}
 	return b.String()
+}
+
+// table is the changes as a Markdown table.
+func table(changes []bump.Change) string {
+	var b strings.Builder
+	b.WriteString("| Where | From | To |\n| --- | --- | --- |\n")
+	for _, x := range changes {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", code(fmt.Sprintf("%s:%d", x.Site.File, x.Line)), code(x.From.String()), code(x.To.String()))
+	}
+	return b.String()
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }
 
 // code is text as inline code in a Markdown table, whatever it holds.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +30,7 @@ func TestScript(t *testing.T) {
 			"git-serve":    gitServe,
 			"others-push":  othersPush,
 			"protect":      protect,
+			"github-serve": githubServe,
 			"json-matches": jsonMatches,
 			"bytes":        writeBytes,
 			"tree":         copyTree,
@@ -100,6 +103,46 @@ func othersPush(ts *testscript.TestScript, neg bool, args []string) {
 	for _, dir := range args {
 		s.before = append(s.before, ts.MkAbs(dir))
 	}
+}
+
+// githubServe serves GitHub's list, creation and update of pull requests, and sets GitHub's variables for it and the git
+// server. Its token is the git server's password.
+func githubServe(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	var open []map[string]any
+	api := http.NewServeMux()
+	answer := func(w http.ResponseWriter, status int, body any) {
+		w.WriteHeader(status)
+		json.NewEncoder(w).Encode(body)
+	}
+	api.HandleFunc("GET /repos/team/gitops/pulls", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, open) })
+	api.HandleFunc("POST /repos/team/gitops/pulls", func(w http.ResponseWriter, r *http.Request) {
+		var sent map[string]any
+		json.NewDecoder(r.Body).Decode(&sent)
+		side := func(ref any) any {
+			return map[string]any{"ref": ref, "repo": map[string]any{"full_name": "team/gitops"}, "user": map[string]any{"login": "team"}}
+		}
+		open = append(open, map[string]any{
+			"number": 1, "state": "open", "html_url": "https://github.example.com/team/gitops/pull/1", "title": sent["title"], "body": sent["body"],
+			"head": side(sent["head"]), "base": side(sent["base"]),
+		})
+		answer(w, 201, open[0])
+	})
+	api.HandleFunc("PATCH /repos/team/gitops/pulls/1", func(w http.ResponseWriter, r *http.Request) {
+		json.NewDecoder(r.Body).Decode(&open[0])
+		answer(w, 200, open[0])
+	})
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+ts.Getenv("GITHUB_TOKEN") {
+			answer(w, 401, map[string]any{"message": "Bad credentials"})
+			return
+		}
+		ts.Logf("%s %s", r.Method, r.URL)
+		api.ServeHTTP(w, r)
+	}))
+	ts.Defer(web.Close)
+	ts.Setenv("GITHUB_API_URL", web.URL)
+	ts.Setenv("GITHUB_SERVER_URL", s.URL)
 }
 
 // protect WORDS makes the server refuse every push with these words.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"path/filepath"
@@ -22,12 +23,13 @@ matches OLD's repository and replaces it, as 'kustomize edit set image' does.
 
 Without --commit or --push, files below --root are edited in place. --commit commits the edits
 upon HEAD. --push decides on the tip of the remote's branch, whatever is checked out, and pushes
-one commit; nothing else that is local goes along. Files that other programs changed meanwhile
-are decided on again, never merged.`
+one commit; nothing else that is local goes along. When somebody else was first, the edits are
+decided on again, never merged. --pr does the same on a branch of its own, and opens a pull request
+on GitHub or brings the open one up to date.`
 
 const setEnvironment = `Environment:
   IMGBUMP_TOKEN  token to push with, sent to the remote's host alone
-  GITHUB_TOKEN   the same, used only where the remote is the workflow's GitHub server
+  GITHUB_TOKEN   the same, used only where the remote is the workflow's GitHub server, and for --pr
 `
 
 const setExamples = `  # edit the files below the current folder, and look at the diff first
@@ -36,6 +38,9 @@ const setExamples = `  # edit the files below the current folder, and look at th
 
   # pin a tag together with its digest, commit and push
   imgbump set harbor.example.com/team/app:1.2.3@sha256:4bcf... --push
+
+  # propose it instead
+  imgbump set harbor.example.com/team/app:1.2.3 --pr --branch main
 
   # move an image to another registry
   imgbump set docker.io/library/redis=harbor.example.com/mirror/redis:7.4.1`
@@ -156,10 +161,21 @@ func (f setFlags) inGit(ctx context.Context, c *cli.Console, job bump.Job) (bump
 	})
 	for i := range result.Commits {
 		commit := &result.Commits[i]
-		commit.Repository, commit.Branch, commit.Pushed = target.repository(), target.branch.Name(), f.git.push
+		commit.Repository, commit.Branch, commit.Pushed = target.repository(), target.branch.Name(), f.git.pushes()
 		c.Detailf("committed after %d attempt(s), %v", commit.Attempts, time.Since(start).Round(time.Millisecond))
 	}
-	return result, err
+	if err == nil && target.propose != nil {
+		err = target.propose(ctx, &result)
+	}
+	return result, f.inTime(ctx, err)
+}
+
+// inTime explains an error that the end of --timeout caused.
+func (f setFlags) inTime(ctx context.Context, err error) error {
+	if err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) || fault.KindOf(err) == fault.Conflict {
+		return err
+	}
+	return &fault.Error{Kind: fault.KindOf(err), What: fmt.Sprintf("the time was up (--timeout %v)", f.git.timeout), Hint: "is the host reachable? allow more with --timeout", Err: err}
 }
 
 // verdict is the error that a finished run ends with.

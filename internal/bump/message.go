@@ -1,7 +1,6 @@
 package bump
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"text/template"
@@ -64,7 +63,7 @@ func (m Message) render(p Plan) (string, error) {
 	if m.template == nil {
 		m, _ = ParseMessage("")
 	}
-	v := variables{Summary: p.summary()}
+	v := variables{Summary: p.Summary()}
 	for _, c := range p.Changes {
 		name := c.To.Name()
 		i := slices.IndexFunc(v.Images, func(g imageChanges) bool { return g.Image == name })
@@ -86,19 +85,6 @@ func (m Message) render(p Plan) (string, error) {
 		return "", fault.Usagef("give it some text", "--message renders to nothing")
 	}
 	return text + "\n\n" + Trailer + "\n", nil
-}
-
-// summary names the image and its new version, or counts the images.
-func (p Plan) summary() string {
-	images := p.Images()
-	if len(images) != 1 {
-		return fmt.Sprintf("%d images", len(images))
-	}
-	ref := images[0]
-	if ref.Tag != "" {
-		ref.Digest = ""
-	}
-	return ref.Base() + " to " + versionOf(ref)
 }
 
 // versionOf is the tag and digest of ref as a person reads them, with the digest cut to what tells it apart.

@@ -62,12 +62,27 @@ type Commit struct {
 	Message    string
 	Attempts   int
 	Pushed     bool
+	// PullRequest is the URL of the one that proposes the commit, "" without one.
+	PullRequest string
 }
 
 // Result is the plan that was carried out, and the commits that it became.
 type Result struct {
 	Plan
 	Commits []Commit
+}
+
+// Summary names the image and its new version, or counts the images: "rss to 1.5.0", "3 images".
+func (p Plan) Summary() string {
+	images := p.Images()
+	if len(images) != 1 {
+		return fmt.Sprintf("%d images", len(images))
+	}
+	ref := images[0]
+	if ref.Tag != "" {
+		ref.Digest = ""
+	}
+	return ref.Base() + " to " + versionOf(ref)
 }
 
 // Images are the distinct references that the changes lead to, in their order.

@@ -178,16 +178,22 @@ func (r *Remote) Publish(ctx context.Context, parent, commit string) error {
 	if err != nil || parent == commit {
 		return err
 	}
+	if err := r.send(ctx, d); err != nil {
+		return err
+	}
+	r.follow(ctx, d)
+	return nil
+}
+
+// send pushes the draft, and again while the server's refusal may have been another push's lock.
+func (r *Remote) send(ctx context.Context, d *draft) error {
 	for try := 1; ; try++ {
 		err := r.server.push(ctx, r.branch, d, r.objects.memory)
 		if err == nil {
-			break
+			return nil
 		}
 		landed, err := r.judge(ctx, d, err, try == refusals)
-		if landed {
-			break
-		}
-		if err != nil {
+		if landed || err != nil {
 			return err
 		}
 		select {
@@ -196,8 +202,6 @@ func (r *Remote) Publish(ctx context.Context, parent, commit string) error {
 		case <-time.After(time.Duration(try) * refusalPause):
 		}
 	}
-	r.follow(ctx, d)
-	return nil
 }
 
 // judge looks where the branch is after a push failed. Neither landed nor an error: try again.
