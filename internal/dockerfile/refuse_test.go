@@ -8,7 +8,7 @@ import (
 
 	diff "github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"golang.org/x/tools/txtar"
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/ksera524/imgbump/internal/dockerfile"
 	"github.com/ksera524/imgbump/internal/fault"

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -77,7 +78,7 @@ func New(options Options) *Client {
 func (c *Client) transport() *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
+		Proxy: c.proxy,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, network, c.resolve(address))
 		},
@@ -100,6 +101,16 @@ func (c *Client) resolve(address string) string {
 		return net.JoinHostPort(to, port)
 	}
 	return address
+}
+
+// proxy is the environment's, but not for hosts whose address is given: a proxy would look them up itself.
+func (c *Client) proxy(r *http.Request) (*url.URL, error) {
+	port := cmp.Or(r.URL.Port(), map[string]string{"http": "80", "https": "443"}[r.URL.Scheme])
+	address := net.JoinHostPort(r.URL.Hostname(), port)
+	if c.resolve(address) != address {
+		return nil, nil
+	}
+	return http.ProxyFromEnvironment(r)
 }
 
 // plain reports whether host may be spoken to without TLS.

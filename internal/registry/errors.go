@@ -87,8 +87,8 @@ func (s *session) unreachable(err error) (hint string, cause error) {
 	switch {
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return hintPlainHTTP, errors.New("it speaks plain HTTP, without TLS")
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return "check the spelling (HARBOR_URL, -t), or name its address: --resolve " + s.host + ":ADDRESS", fmt.Errorf("no such host: %s", dns.Name)
+	case errors.As(err, &dns):
+		return "check the spelling (HARBOR_URL, -t), or name its address: --resolve " + s.host + ":ADDRESS", fmt.Errorf("look up %s: %s", dns.Name, dns.Err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "is the registry running, and is this its port? (HARBOR_URL, -t)", errors.New("connection refused")
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):

@@ -33,13 +33,16 @@ const (
 	secret = "CiSecret123"
 )
 
-// TestMain keeps the machine's Docker configuration out of the tests.
+// TestMain keeps the machine's Docker configuration and proxies out of the tests.
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "docker-config")
 	if err != nil {
 		panic(err)
 	}
 	os.Setenv("DOCKER_CONFIG", dir)
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
+		os.Unsetenv(name)
+	}
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)

@@ -153,7 +153,7 @@ func TestUnreachable(t *testing.T) {
 		part, hint string
 	}{
 		"refused":     {host: closed, part: "connection refused", hint: "running"},
-		"no host":     {host: "harbor.invalid", part: "no such host: harbor.invalid", hint: "--resolve harbor.invalid:ADDRESS"},
+		"no host":     {host: "harbor.invalid", part: "look up harbor.invalid: ", hint: "--resolve harbor.invalid:ADDRESS"},
 		"unknown CA":  {host: "harbor.test:" + securePort, options: registry.Options{Resolve: here}, part: "not trusted here", hint: "--ca-file"},
 		"wrong name":  {host: "other.test:" + securePort, options: registry.Options{Resolve: here, RootCAs: pool(t, secure.CA)}, part: "other.test", hint: "certificate must name"},
 		"plain http":  {host: "harbor.test:" + plainPort, options: registry.Options{Resolve: here}, part: "plain HTTP", hint: "--plain-http"},
