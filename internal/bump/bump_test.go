@@ -26,7 +26,7 @@ func (t tree) files() iter.Seq2[manifest.File, error] {
 		}
 		slices.Sort(paths)
 		for _, p := range paths {
-			if !yield(manifest.File{Path: p, Size: int64(len(t[p])), Read: func() ([]byte, error) { return []byte(t[p]), nil }}, nil) {
+			if !yield(manifest.File{Path: p, Read: func([]byte) ([]byte, error) { return []byte(t[p]), nil }}, nil) {
 				return
 			}
 		}

@@ -1,32 +1,25 @@
 package bump
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/imageref"
-	"golang.org/x/sync/errgroup"
 )
 
 // Decide reads the files and says what makes every site of the images name them. It changes nothing. An error means
 // that the files could not be read; what is wrong with one file or one image is among the plan's failures.
 func Decide(ctx context.Context, files iter.Seq2[manifest.File, error], images []Image) (Plan, error) {
-	tree, err := list(files)
+	tree, err := search(ctx, files, namesOf(images))
 	if err != nil {
 		return Plan{}, err
 	}
-	found, err := tree.search(ctx, names(images))
-	if err != nil {
-		return Plan{}, err
-	}
-	d := &decision{images: images, named: make([]bool, len(images)), overlays: tree.overlays(found)}
-	for _, f := range found {
+	d := &decision{images: images, asked: newIndex(images), named: make([]bool, len(images)), overlays: newOverlays(tree)}
+	for _, f := range tree.found {
 		d.file(f)
 	}
 	for i, named := range d.named {
@@ -36,110 +29,13 @@ func Decide(ctx context.Context, files iter.Seq2[manifest.File, error], images [
 	}
 	d.plan.Named = len(images) - len(d.plan.Missing)
 	d.plan.Skipped = append(d.plan.Skipped, tree.skipped...)
-	return d.plan, tree.explain(ctx, &d.plan)
-}
-
-// names are the strings of which a file must hold one to be worth parsing.
-func names(images []Image) [][]byte {
-	var all [][]byte
-	for _, image := range images {
-		all = append(all, []byte(image.Ref.Base()))
-		if image.Rename {
-			all = append(all, []byte(image.Old.Base()))
-		}
-	}
-	return all
-}
-
-// tree is the list of files that may be manifests.
-type tree struct {
-	files          []manifest.File
-	kustomizations map[string]manifest.File
-	skipped        []Skipped
-}
-
-func list(files iter.Seq2[manifest.File, error]) (*tree, error) {
-	t := &tree{kustomizations: map[string]manifest.File{}}
-	charts := manifest.Charts{}
-	for f, err := range files {
-		if err != nil {
-			return nil, err
-		}
-		charts.Add(f.Path)
-		switch {
-		case !manifest.IsManifest(f.Path) || charts.Template(f.Path):
-			continue
-		case f.Skip == "" && f.Size > manifest.MaxSize:
-			f.Skip = fmt.Sprintf("larger than %d MiB", manifest.MaxSize>>20)
-		}
-		if f.Skip != "" {
-			t.skipped = append(t.skipped, Skipped{File: f.Path, Reason: f.Skip})
-			continue
-		}
-		t.files = append(t.files, f)
-		if manifest.IsKustomization(f.Path) {
-			t.kustomizations[f.Path] = f
-		}
-	}
-	return t, nil
-}
-
-// found is a file that holds one of the names: its sites, or why it cannot be read.
-type found struct {
-	path  string
-	data  []byte
-	sites []manifest.Site
-	err   error
-}
-
-// search reads all files at once and parses those that hold one of the names; all of them when there is no name.
-func (t *tree) search(ctx context.Context, names [][]byte) ([]found, error) {
-	results := make([]found, len(t.files))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(2 * runtime.GOMAXPROCS(0))
-	for i, file := range t.files {
-		if ctx.Err() != nil {
-			break
-		}
-		group.Go(func() error {
-			data, err := file.Read()
-			if err == nil && !holdsAny(data, names) {
-				return ctx.Err()
-			}
-			results[i] = found{path: file.Path, data: data, err: err}
-			if err == nil {
-				results[i].sites, results[i].err = manifest.Find(file.Path, data)
-			}
-			return ctx.Err()
-		})
-	}
-	if err := errors.Join(group.Wait(), context.Cause(ctx)); err != nil && ctx.Err() == nil {
-		return nil, err
-	}
-	kept := results[:0]
-	for _, r := range results {
-		if r.err != nil || len(r.sites) > 0 {
-			kept = append(kept, r)
-		}
-	}
-	return kept, nil
-}
-
-func holdsAny(data []byte, names [][]byte) bool {
-	if len(names) == 0 {
-		return true
-	}
-	for _, name := range names {
-		if bytes.Contains(data, name) {
-			return true
-		}
-	}
-	return false
+	return d.plan, explain(ctx, files, &d.plan)
 }
 
 // decision gathers the plan, file by file.
 type decision struct {
 	images   []Image
+	asked    index
 	named    []bool
 	overlays overlays
 	plan     Plan
@@ -192,13 +88,12 @@ func (d *decision) file(f found) {
 
 // match is the first image that the site names.
 func (d *decision) match(site manifest.Site) (Image, bool) {
-	for i, image := range d.images {
-		if site.Ref.Same(image.Ref) || image.Rename && (site.Ref.Same(image.Old) || site.Replaces.Same(image.Old)) {
-			d.named[i] = true
-			return image, true
-		}
+	i, ok := d.asked.find(site)
+	if !ok {
+		return Image{}, false
 	}
-	return Image{}, false
+	d.named[i] = true
+	return d.images[i], true
 }
 
 // rewrite applies the edits and reads the result back: it must have the same sites, and each must name what is wanted.

@@ -3,9 +3,12 @@ package bump
 import (
 	"cmp"
 	"context"
+	"iter"
+	"maps"
 	"slices"
 
 	"github.com/agext/levenshtein"
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/imageref"
 )
 
@@ -13,16 +16,16 @@ import (
 const nearestShown = 3
 
 // explain adds the failures of images that no site names, with the repositories that come closest to each.
-func (t *tree) explain(ctx context.Context, plan *Plan) error {
+func explain(ctx context.Context, files iter.Seq2[manifest.File, error], plan *Plan) error {
 	if len(plan.Missing) == 0 {
 		return nil
 	}
-	all, err := t.search(ctx, nil)
+	all, err := search(ctx, files, names{})
 	if err != nil {
 		return err
 	}
 	for _, image := range plan.Missing {
-		plan.Failures = append(plan.Failures, missing(image, nearest(image.Ref, all)))
+		plan.Failures = append(plan.Failures, missing(image, nearest(image.Ref, all.found)))
 	}
 	return nil
 }
@@ -38,12 +41,9 @@ func nearest(ref imageref.Ref, all []found) []string {
 			}
 		}
 	}
-	names := make([]string, 0, len(likeness))
-	for name := range likeness {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int {
+	sorted := slices.Collect(maps.Keys(likeness))
+	slices.SortFunc(sorted, func(a, b string) int {
 		return cmp.Or(cmp.Compare(likeness[b], likeness[a]), cmp.Compare(a, b))
 	})
-	return names[:min(len(names), nearestShown)]
+	return sorted[:min(len(sorted), nearestShown)]
 }

@@ -14,9 +14,9 @@ type overlays struct {
 	reached map[string]map[string]bool // by kustomization: the files that it builds from
 }
 
-func (t *tree) overlays(all []found) overlays {
+func newOverlays(t *tree) overlays {
 	o := overlays{tree: t, reached: map[string]map[string]bool{}}
-	for _, f := range all {
+	for _, f := range t.found {
 		for _, site := range f.sites {
 			if site.Shape == manifest.Kustomize {
 				o.entries = append(o.entries, site)
@@ -55,7 +55,7 @@ func (o overlays) collect(file string, files map[string]bool) {
 	if !ok {
 		return
 	}
-	data, err := kustomization.Read()
+	data, err := kustomization.Read(nil)
 	if err != nil {
 		return
 	}

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"os"
 	"path"
+	"path/filepath"
+	"slices"
+	"syscall"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
@@ -45,7 +47,7 @@ func (f *Folder) Files(ctx context.Context, under []string) iter.Seq2[manifest.F
 				yield(manifest.File{}, err)
 				return
 			}
-			err := fs.WalkDir(f.root.FS(), path.Clean(p), func(p string, entry fs.DirEntry, err error) error {
+			err := fs.WalkDir(os.DirFS(f.dir), path.Clean(p), func(p string, entry fs.DirEntry, err error) error {
 				return f.visit(ctx, p, entry, err, yield)
 			})
 			if errors.Is(err, fs.SkipAll) {
@@ -97,12 +99,7 @@ func (f *Folder) visit(ctx context.Context, p string, entry fs.DirEntry, err err
 	case !entry.Type().IsRegular():
 		file.Skip = "not a regular file"
 	default:
-		info, err := entry.Info()
-		if err != nil {
-			return nil // gone since it was listed
-		}
-		file.Size = info.Size()
-		file.Read = func() ([]byte, error) { return f.read(p, info.Size()) }
+		file.Read = func(buf []byte) ([]byte, error) { return f.read(p, buf) }
 	}
 	if !yield(file, nil) {
 		return fs.SkipAll
@@ -118,23 +115,38 @@ func (f *Folder) linkReason(p string) string {
 	return "a symbolic link; its target is edited where it is"
 }
 
-func (f *Folder) read(p string, size int64) ([]byte, error) {
-	file, err := f.root.Open(p)
+// read reads p whole. It goes by the path rather than through the root, since that is one call to the system instead of
+// one for each folder on the way; a folder that becomes a link meanwhile could lead a read outside, but never a write.
+func (f *Folder) read(p string, buf []byte) ([]byte, error) {
+	fd, err := open(filepath.Join(f.dir, p))
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "read", Path: p, Err: err}
 	}
-	defer file.Close()
-	data := make([]byte, 0, size+1)
+	defer syscall.Close(fd)
 	for {
-		n, err := file.Read(data[len(data):cap(data)])
-		data = data[:len(data)+n]
+		if len(buf) == cap(buf) {
+			buf = slices.Grow(buf, max(8<<10, len(buf)))
+		}
+		n, err := syscall.Read(fd, buf[len(buf):cap(buf)])
 		switch {
-		case errors.Is(err, io.EOF):
-			return data, nil
+		case errors.Is(err, syscall.EINTR):
 		case err != nil:
-			return nil, err
-		case len(data) == cap(data):
-			data = append(data, 0)[:len(data)]
+			return nil, &fs.PathError{Op: "read", Path: p, Err: err}
+		case n == 0:
+			return buf, nil
+		case len(buf)+n > manifest.MaxSize:
+			return nil, manifest.ErrTooLarge
+		default:
+			buf = buf[:len(buf)+n]
+		}
+	}
+}
+
+func open(path string) (int, error) {
+	for {
+		fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+		if !errors.Is(err, syscall.EINTR) {
+			return fd, err
 		}
 	}
 }

@@ -64,8 +64,8 @@ func TestFiles(t *testing.T) {
 			line := file.Path
 			if file.Skip != "" {
 				line += " skipped"
-			} else if data, err := file.Read(); err != nil || int64(len(data)) != file.Size {
-				t.Errorf("%s: %q, %v, size %d", file.Path, data, err, file.Size)
+			} else if data, err := file.Read(nil); err != nil || len(data) == 0 {
+				t.Errorf("%s: %q, %v", file.Path, data, err)
 			}
 			lines = append(lines, line)
 		}
@@ -100,7 +100,7 @@ func TestReadsFileThatGrewSinceItWasListed(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "a.yaml"), []byte(longer), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if data, err := file.Read(); err != nil || string(data) != longer {
+		if data, err := file.Read(nil); err != nil || string(data) != longer {
 			t.Errorf("read %d bytes, %v", len(data), err)
 		}
 	}

@@ -5,6 +5,7 @@
 package manifest
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -14,12 +15,15 @@ import (
 // many documents are larger, but nothing that people write by hand comes near.
 const MaxSize = 64 << 20
 
-// File is one file that may name images. Path is relative to the root with "/". Read returns the whole content and
-// may be called from several goroutines. Skip says why the file cannot be edited (a symbolic link, a submodule), else "".
+// ErrTooLarge is what reading a file of more than MaxSize bytes gives.
+var ErrTooLarge = fmt.Errorf("larger than %d MiB", MaxSize>>20)
+
+// File is one file that may name images. Path is relative to the root with "/". Read returns the whole content, in buf
+// when that has room, and may be called from several goroutines. Skip says why the file cannot be edited (a symbolic
+// link, a submodule), else "".
 type File struct {
 	Path string
-	Size int64
-	Read func() ([]byte, error)
+	Read func(buf []byte) ([]byte, error)
 	Skip string
 }
 

@@ -51,7 +51,7 @@ func BenchmarkRead20000(b *testing.B) {
 		for range 4 {
 			wg.Go(func() {
 				for f := range work {
-					if _, err := f.Read(); err != nil {
+					if _, err := f.Read(nil); err != nil {
 						b.Error(err)
 					}
 				}

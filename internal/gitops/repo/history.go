@@ -94,19 +94,22 @@ func (h *history) walk(ctx context.Context, hash plumbing.Hash, dir string, unde
 }
 
 func (h *history) file(ctx context.Context, p string, entry object.TreeEntry) (manifest.File, error) {
-	file := manifest.File{Path: p, Read: func() ([]byte, error) { return h.objects.blob(ctx, entry.Hash) }}
+	file := manifest.File{Path: p, Read: func([]byte) ([]byte, error) { return h.objects.blob(ctx, entry.Hash) }}
 	switch entry.Mode {
 	case filemode.Symlink:
 		file.Skip = "symbolic link"
 	case filemode.Submodule:
 		file.Skip = "submodule"
 	default:
-		var err error
-		file.Size, err = h.objects.size(ctx, entry.Hash)
-		if !errors.Is(err, plumbing.ErrObjectNotFound) {
+		size, err := h.objects.size(ctx, entry.Hash)
+		switch {
+		case errors.Is(err, plumbing.ErrObjectNotFound):
+			file.Skip = "not in this partial clone"
+		case err != nil:
 			return file, err
+		case size > manifest.MaxSize:
+			file.Skip = manifest.ErrTooLarge.Error()
 		}
-		file.Skip = "not in this partial clone"
 	}
 	return file, nil
 }

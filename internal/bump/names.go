@@ -1,0 +1,102 @@
+package bump
+
+import (
+	"bytes"
+
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
+	"github.com/ksera524/imgbump/internal/imageref"
+)
+
+// index finds the first image that a site names, however many were asked for.
+type index struct {
+	byRef, byOld map[string]int // canonical repository to place in the list
+}
+
+func newIndex(images []Image) index {
+	x := index{byRef: map[string]int{}, byOld: map[string]int{}}
+	first := func(m map[string]int, ref imageref.Ref, i int) {
+		if _, taken := m[ref.Canonical()]; !taken {
+			m[ref.Canonical()] = i
+		}
+	}
+	for i, image := range images {
+		first(x.byRef, image.Ref, i)
+		if image.Rename {
+			first(x.byOld, image.Old, i)
+		}
+	}
+	return x
+}
+
+func (x index) find(site manifest.Site) (at int, ok bool) {
+	consider := func(m map[string]int, ref imageref.Ref) {
+		if i, found := m[ref.Canonical()]; found && (!ok || i < at) {
+			at, ok = i, true
+		}
+	}
+	consider(x.byRef, site.Ref)
+	if len(x.byOld) > 0 {
+		consider(x.byOld, site.Ref)
+		consider(x.byOld, site.Replaces)
+	}
+	return at, ok
+}
+
+// names are the strings of which a file must hold one to be worth parsing: the last components of repositories. Without
+// any, every file is.
+type names struct {
+	few  [][]byte
+	many map[string]bool
+}
+
+// fewNames is how many names are quicker looked for one by one than all at once.
+const fewNames = 4
+
+func namesOf(images []Image) names {
+	all := map[string]bool{}
+	for _, image := range images {
+		all[image.Ref.Base()] = true
+		if image.Rename {
+			all[image.Old.Base()] = true
+		}
+	}
+	if len(all) > fewNames {
+		return names{many: all}
+	}
+	var n names
+	for name := range all {
+		n.few = append(n.few, []byte(name))
+	}
+	return n
+}
+
+// in reports whether data holds one of the names. Of many, each word of data is looked up once: a component of a
+// repository is never a part of a longer word.
+func (n names) in(data []byte) bool {
+	for _, name := range n.few {
+		if bytes.Contains(data, name) {
+			return true
+		}
+	}
+	if n.many == nil {
+		return n.few == nil
+	}
+	start := 0
+	for i, c := range data {
+		if !inWord[c] {
+			if i > start && n.many[string(data[start:i])] {
+				return true
+			}
+			start = i + 1
+		}
+	}
+	return n.many[string(data[start:])]
+}
+
+// inWord are the bytes of a repository's component.
+var inWord = func() (in [256]bool) {
+	for _, c := range "abcdefghijklmnopqrstuvwxyz0123456789._-" {
+		in[c] = true
+	}
+	return in
+}()
