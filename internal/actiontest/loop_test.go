@@ -93,7 +93,7 @@ func (l *loop) deploy(t *testing.T, args ...string) (string, error) {
 		t.Fatal(err)
 	}
 	server, _, _ := strings.Cut(l.origin.URL, "/acme")
-	log, failed := l.act(t, ".github/workflows/deploy-example.yml", append([]string{"--no-skip-checkout", "--insecure-secrets",
+	log, failed := l.act(t, ".github/workflows/deploy-example.yml", append([]string{"--no-skip-checkout", "--insecure-secrets", "--var", "DEPLOY_EXAMPLE=true",
 		"--local-repository", "actions/checkout@v6=" + filepath.Join(stubs, "checkout"),
 		"--local-repository", "actions/setup-go@v6=" + filepath.Join(stubs, "setup-go"),
 		"--env", "STUB_REMOTE=" + l.origin.URL, "--env", "STUB_SERVER=" + server, "--env", "IMGBUMP_BIN=" + binaries(t), "--env", "GOCACHE=" + goCache(t),

@@ -48,13 +48,24 @@ func (c *Console) JSON() bool { return c.format == formatJSON }
 // Print writes the result to stdout: doc as one JSON document, or text.
 func (c *Console) Print(doc any, text string) error {
 	if !c.JSON() {
-		_, err := io.WriteString(c.Out, text)
-		return err
+		return c.printText(text)
 	}
 	enc := json.NewEncoder(c.Out)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(doc)
+}
+
+// printText writes text to stdout. What a runner could take for a command, a line of a diff for example, is fenced off on
+// stderr, so that stdout holds the result and only that.
+func (c *Console) printText(text string) (err error) {
+	write := func(io.Writer) { _, err = io.WriteString(c.Out, text) }
+	if c.Workflow.Active() && mayCommand(text) {
+		c.Workflow.Untrusted(write)
+	} else {
+		write(nil)
+	}
+	return err
 }
 
 // Progressf tells what is going on; --quiet silences it.
@@ -98,7 +109,7 @@ func (c *Console) Group(title string) (end func()) {
 // failure is the last word about an error: what failed and what to do next.
 func (c *Console) failure(message, hint string) {
 	if c.Workflow.Active() {
-		c.Workflow.Error("", 0, message)
+		c.Workflow.Error("", 0, strings.TrimSpace(message+"\n"+hint))
 	}
 	c.say("error: ", "%s", message)
 	if hint != "" {
