@@ -82,6 +82,7 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 	if f.push && len(refs) == 0 {
 		return fault.Usagef("for example: -t harbor.example.com/team/app:1.2.3", "--push needs the image's name, -t")
 	}
+	options.Warn = func(file string, line int, message string) { c.Warnf(file, line, "%s", message) }
 	build := ship.Build{Context: folder, Dockerfile: f.file, Options: options, References: refs, Push: f.push, Step: func(s dockerfile.Step) {
 		c.Progressf("[%d/%d] %s", s.Number, s.Total, s.Instruction)
 	}}

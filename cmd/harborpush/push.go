@@ -66,6 +66,7 @@ func (d *destination) bind(cmd *cobra.Command) {
 	flags.StringArrayVarP(&d.tags, "tag", "t", nil, "`REF` to push to (repeatable)")
 	flags.StringVar(&d.metadataFile, "metadata-file", "", "write digest and names to `FILE`, as JSON like docker buildx's")
 	d.access.Bind(flags)
+	d.access.BindProject(flags)
 }
 
 // open makes the references whole and the client that reaches them.

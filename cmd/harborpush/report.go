@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -51,18 +52,23 @@ type descriptor struct {
 	Size      int64  `json:"size"`
 }
 
-// report prints what came of a command, tells the workflow around it, and returns the error that it ends with.
+// report tells the workflow around a command what came of it, prints that, and returns the error that it ends with: a
+// failure after something was pushed is partial.
 func (d *destination) report(c *cli.Console, verb string, result ship.Result, failed error) error {
 	if fault.KindOf(failed) == fault.Usage {
 		return failed
 	}
+	if result.MediaType != "" {
+		failed = errors.Join(failed, d.tell(c, result))
+		c.Progressf("%s: %s uploaded in %s", result.Digest, size(result.BytesPushed), result.Duration.Round(time.Millisecond))
+	}
+	if failed != nil && len(result.References) > 0 && fault.KindOf(failed) == fault.Failed {
+		failed = &fault.Error{Kind: fault.Partial, Hint: fault.HintOf(failed), Err: failed}
+	}
 	if err := c.Print(newDocument(verb, result, failed), text(result)); err != nil {
 		return cmp.Or(failed, err)
 	}
-	if result.MediaType != "" {
-		c.Progressf("%s: %s uploaded in %s", result.Digest, size(result.BytesPushed), result.Duration.Round(time.Millisecond))
-	}
-	return cmp.Or(failed, d.tell(c, result))
+	return failed
 }
 
 // text is the result for people and scripts: a line for each name, with the digest that it stands for.
@@ -99,11 +105,8 @@ func names(result ship.Result) []string {
 	return all
 }
 
-// tell sets the step's outputs, writes its summary and the metadata file, when there is something to tell.
+// tell sets the step's outputs, writes its summary and the metadata file. That one fails does not keep it from the others.
 func (d *destination) tell(c *cli.Console, result ship.Result) error {
-	if result.MediaType == "" {
-		return nil
-	}
 	digest := result.Digest.String()
 	raw, err := json.Marshal(metadata{
 		Digest: digest, Descriptor: descriptor{result.MediaType, digest, result.Size}, Name: strings.Join(names(result), ","),
@@ -111,22 +114,22 @@ func (d *destination) tell(c *cli.Console, result ship.Result) error {
 	if err != nil {
 		return err
 	}
-	if d.metadataFile != "" {
-		if err := os.WriteFile(d.metadataFile, append(raw, '\n'), 0o644); err != nil {
-			return fmt.Errorf("write the metadata: %w", err)
-		}
-	}
 	outputs := [][2]string{{"digest", digest}, {"tags", strings.Join(names(result), "\n")}, {"metadata", string(raw)}}
 	if len(result.References) > 0 {
 		first := result.References[0]
 		outputs = append(outputs, [2]string{"image", first.Bare().String() + "@" + digest}, [2]string{"version", first.Tag})
 	}
+	var errs []error
 	for _, o := range outputs {
-		if err := c.Workflow.Output(o[0], o[1]); err != nil {
-			return err
+		errs = append(errs, c.Workflow.Output(o[0], o[1]))
+	}
+	errs = append(errs, c.Workflow.Summary(summary(result)))
+	if d.metadataFile != "" {
+		if err := os.WriteFile(d.metadataFile, append(raw, '\n'), 0o644); err != nil {
+			errs = append(errs, fmt.Errorf("write the metadata: %w", err))
 		}
 	}
-	return c.Workflow.Summary(summary(result))
+	return errors.Join(errs...)
 }
 
 // summary is the step summary: the names, the digest, and what became of each layer.

@@ -3,12 +3,12 @@ package access
 
 import (
 	"cmp"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -17,6 +17,7 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/registry"
+	"github.com/ksera524/imgbump/internal/trust"
 )
 
 // Environment is the help on the variables that are read.
@@ -37,15 +38,22 @@ type Flags struct {
 	project       string
 }
 
-// Bind declares the flags.
+// Bind declares the flags that say how a registry is reached.
 func (f *Flags) Bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.username, "username", "", "login as `USER`, instead of HARBOR_USERNAME")
 	flags.BoolVar(&f.passwordStdin, "password-stdin", false, "read the password from standard input, instead of HARBOR_PASSWORD")
 	flags.StringVar(&f.caFile, "ca-file", "", "trust the certificate authorities in this PEM `FILE` too")
 	flags.BoolVar(&f.plainHTTP, "plain-http", false, "allow HTTP without TLS; loopback addresses always may")
 	flags.StringArrayVar(&f.resolve, "resolve", nil, "`HOST[:PORT]:ADDR`: connect to ADDR for HOST (repeatable)")
+}
+
+// BindProject declares the flag that completes references, for commands that do so.
+func (f *Flags) BindProject(flags *pflag.FlagSet) {
 	flags.StringVar(&f.project, "project", "", "`PROJECT` of references without one, instead of HARBOR_PROJECT")
 }
+
+// ReadsStdin reports whether the password comes from standard input.
+func (f *Flags) ReadsStdin() bool { return f.passwordStdin }
 
 // References are the images that typed names, whole: host and project from flags and environment where they are missing,
 // the tag latest where there is none.
@@ -79,7 +87,10 @@ func (f *Flags) reference(getenv func(string) string, s string) (imageref.Ref, e
 	if ref.Registry != "" {
 		return ref, nil
 	}
-	host, _ := harbor(getenv)
+	host, _, err := harbor(getenv)
+	if err != nil {
+		return ref, err
+	}
 	project := cmp.Or(f.project, getenv("HARBOR_PROJECT"))
 	if host == "" || (project == "" && !strings.Contains(ref.Repository, "/")) {
 		return ref, fault.Usagef("write HOST/PROJECT/NAME:TAG, or set HARBOR_URL and HARBOR_PROJECT", "reference %q names no registry", s)
@@ -112,26 +123,42 @@ func lowerName(s string) string {
 	return strings.ToLower(s[:end]) + s[end:]
 }
 
-// harbor is the host of HARBOR_URL and whether it is to be spoken to without TLS.
-func harbor(getenv func(string) string) (host string, plain bool) {
-	scheme, rest, found := strings.Cut(getenv("HARBOR_URL"), "://")
-	if !found {
-		scheme, rest = "https", scheme
+// harbor is the host of HARBOR_URL, without the scheme's own port, and whether it is to be spoken to without TLS. No error
+// repeats what may hold a password.
+func harbor(getenv func(string) string) (host string, plain bool, err error) {
+	address := getenv("HARBOR_URL")
+	if address == "" {
+		return "", false, nil
 	}
-	host, _, _ = strings.Cut(rest, "/")
-	return host, scheme == "http"
+	if !strings.Contains(address, "://") {
+		address = "https://" + address
+	}
+	const hint = "for example: HARBOR_URL=https://harbor.example.com"
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		return "", false, fault.Usagef(hint, "HARBOR_URL is not the http:// or https:// address of a registry")
+	case u.User != nil:
+		return "", false, fault.Usagef(hint+", and the login in HARBOR_USERNAME and HARBOR_PASSWORD", "HARBOR_URL holds a login, which does not belong in an address")
+	case u.Port() == map[string]string{"http": "80", "https": "443"}[u.Scheme]:
+		return strings.TrimSuffix(u.Host, ":"+u.Port()), u.Scheme == "http", nil
+	}
+	return u.Host, u.Scheme == "http", nil
 }
 
 // Options are how to reach the registries that refs name. The login is for HARBOR_URL's host, else for that of the
-// first of refs; it is masked in the log of a workflow.
+// first of refs that names one: what is meant for Harbor must not go to Docker Hub. It is masked in the log of a workflow.
 func (f *Flags) Options(c *cli.Console, refs []imageref.Ref) (registry.Options, error) {
-	o := registry.Options{UserAgent: "harborpush/" + cmp.Or(cli.Version, "devel"), Resolve: map[string]string{}}
-	host, plain := harbor(c.Getenv)
+	o := registry.Options{UserAgent: c.Agent(), Resolve: map[string]string{}}
+	host, plain, err := harbor(c.Getenv)
+	if err != nil {
+		return o, err
+	}
 	if plain {
 		o.PlainHTTP = append(o.PlainHTTP, host)
 	}
-	if host == "" && len(refs) > 0 {
-		host = refs[0].Host()
+	if i := slices.IndexFunc(refs, func(r imageref.Ref) bool { return r.Registry != "" }); host == "" && i >= 0 {
+		host = refs[i].Host()
 	}
 	if f.plainHTTP {
 		o.PlainHTTP = append(o.PlainHTTP, host)
@@ -139,7 +166,6 @@ func (f *Flags) Options(c *cli.Console, refs []imageref.Ref) (registry.Options, 
 			o.PlainHTTP = append(o.PlainHTTP, ref.Host())
 		}
 	}
-	var err error
 	if o.Credential, err = f.credential(c, host); err != nil {
 		return o, err
 	}
@@ -150,7 +176,7 @@ func (f *Flags) Options(c *cli.Console, refs []imageref.Ref) (registry.Options, 
 		}
 		o.Resolve[from] = to
 	}
-	o.RootCAs, err = f.authorities()
+	o.RootCAs, err = trust.Roots(f.caFile)
 	return o, err
 }
 
@@ -192,23 +218,4 @@ func parseResolve(s string) (from, to string, err error) {
 		return "", "", fault.Usagef("for example: --resolve harbor.example.com:192.168.1.20", "--resolve %q is not HOST[:PORT]:ADDR", s)
 	}
 	return from, to, nil
-}
-
-// authorities are the system's and those of --ca-file; nil is the system's alone.
-func (f *Flags) authorities() (*x509.CertPool, error) {
-	if f.caFile == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(f.caFile)
-	if err != nil {
-		return nil, fault.Usagef("--ca-file names a PEM file", "%w", err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fault.Usagef("a PEM file has -----BEGIN CERTIFICATE-----", "--ca-file %s holds no certificate", f.caFile)
-	}
-	return pool, nil
 }

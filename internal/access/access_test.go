@@ -33,6 +33,7 @@ func parse(t *testing.T, args ...string) *access.Flags {
 	var f access.Flags
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	f.Bind(flags)
+	f.BindProject(flags)
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +57,9 @@ func TestReferences(t *testing.T) {
 		{env: harbor, args: []string{"--project", "else"}, in: "app:1", want: "harbor.example.com:8443/else/app:1"},
 		{env: map[string]string{"HARBOR_URL": "harbor.example.com"}, in: "team/app:1", want: "harbor.example.com/team/app:1"},
 		{env: map[string]string{"HARBOR_URL": "harbor.example.com"}, in: "app:1", part: "names no registry", hint: "HARBOR_PROJECT"},
+		{env: map[string]string{"HARBOR_URL": "HTTPS://harbor.example.com:443"}, in: "team/app:1", want: "harbor.example.com/team/app:1"},
+		{env: map[string]string{"HARBOR_URL": "http://[::1]:80/harbor"}, in: "team/app:1", want: "[::1]/team/app:1"},
+		{env: map[string]string{"HARBOR_URL": "http://harbor.example.com:443"}, in: "team/app:1", want: "harbor.example.com:443/team/app:1"},
 		{in: "team/app:1", part: "names no registry", hint: "HARBOR_URL"},
 		{env: map[string]string{"HARBOR_URL": "https://bad_host", "HARBOR_PROJECT": "team"}, in: "app:1", part: "bad_host", hint: "check HARBOR_URL"},
 		{in: "Owner/app:V1", part: "lower case", hint: "did you mean owner/app:V1?"},
@@ -104,12 +108,12 @@ func TestOptions(t *testing.T) {
 			args:  []string{"--username", "v", "--password-stdin", "--plain-http", "--resolve", "a.example.com:443:10.0.0.1", "--resolve", "b.example.com:[::1]"},
 			stdin: "q\n",
 			want: registry.Options{Credential: registry.Credential{Host: "first.example.com", Username: "v", Password: "q"},
-				PlainHTTP: []string{"first.example.com", "first.example.com"}, Resolve: map[string]string{"a.example.com:443": "10.0.0.1", "b.example.com": "::1"}},
+				PlainHTTP: []string{"first.example.com", "docker.io", "first.example.com"}, Resolve: map[string]string{"a.example.com:443": "10.0.0.1", "b.example.com": "::1"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _ := console(tt.env, tt.stdin)
-			got, err := parse(t, tt.args...).Options(c, []imageref.Ref{ref})
+			got, err := parse(t, tt.args...).Options(c, []imageref.Ref{{Repository: "redis", Tag: "1"}, ref})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,6 +125,30 @@ func TestOptions(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestHarborURLKeepsItsSecrets has a login in HARBOR_URL, in more and less readable addresses.
+func TestHarborURLKeepsItsSecrets(t *testing.T) {
+	for address, part := range map[string]string{
+		"https://bob:s3cret@harbor.example.com": "holds a login",
+		"bob:s3cret@harbor.example.com":         "holds a login",
+		"https://s3cret@harbor.example.com":     "holds a login",
+		"https://bob:%s3cret@harbor":            "is not the http:// or https:// address",
+		"ftp://bob:s3cret@harbor":               "is not the http:// or https:// address",
+		"https://":                              "is not the http:// or https:// address",
+	} {
+		c, stderr := console(map[string]string{"HARBOR_URL": address, "HARBOR_PROJECT": "team"}, "")
+		_, errRefs := parse(t).References(c, []string{"app:1"})
+		_, errOptions := parse(t).Options(c, nil)
+		for _, err := range []error{errRefs, errOptions} {
+			if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), part) || fault.HintOf(err) == "" {
+				t.Errorf("%s: %v", address, err)
+			}
+			if err != nil && strings.Contains(err.Error()+fault.HintOf(err)+stderr.String(), "s3cret") {
+				t.Errorf("%s: %v tells the password", address, err)
+			}
+		}
 	}
 }
 

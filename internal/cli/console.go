@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -41,6 +42,9 @@ type Console struct {
 	chatty bool
 	mu     sync.Mutex
 }
+
+// Agent is the program as it names itself to servers: "imgbump/v1.2.3".
+func (c *Console) Agent() string { return c.binary + "/" + cmp.Or(Version, "devel") }
 
 // JSON reports whether the result is wanted as one JSON document.
 func (c *Console) JSON() bool { return c.format == formatJSON }

@@ -61,10 +61,11 @@ func Exits(codes ...int) string {
 }
 
 // Run executes the command line args with the tree that add fills, and returns the exit code.
-// SIGINT and SIGTERM cancel the context of the running command.
+// SIGINT and SIGTERM cancel the context of the running command; a second one ends the process at once.
 func Run(streams Streams, workflow Workflow, root *cobra.Command, args []string, add func(*Console) []*cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop)
 	c := &Console{Streams: streams, Workflow: workflow, binary: root.Name(), format: formatText}
 	prepare(root, c)
 	root.AddCommand(append(add(c), versionCommand(c))...)

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ksera524/imgbump/internal/image"
 )
 
 // Whiteouts as the OCI image specification's layer.md defines them.
@@ -57,11 +59,12 @@ func (a *archive) each(ctx context.Context, visit func(number int, hdr *tar.Head
 		return err
 	}
 	defer r.Close()
-	tr := tar.NewReader(r)
-	for number := 0; ctx.Err() == nil; number++ {
+	rest := image.Within(ctx, r)
+	tr := tar.NewReader(rest)
+	for number := 0; ; number++ {
 		hdr, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			_, err := io.Copy(io.Discard, r) // whoever gives the bytes checks them at their end
+			_, err := io.Copy(io.Discard, rest) // whoever gives the bytes checks them at their end
 			return err
 		}
 		if err == nil {
@@ -71,7 +74,6 @@ func (a *archive) each(ctx context.Context, visit func(number int, hdr *tar.Head
 			return err
 		}
 	}
-	return ctx.Err()
 }
 
 // entry is the file of an archive's entry; hard links are the caller's.

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+
+	"github.com/ksera524/imgbump/internal/fault"
 )
 
 // Sources are what a build reads.
@@ -55,7 +57,9 @@ func (f *File) Build(ctx context.Context, src Sources, progress func(Step)) (v1.
 			return nil, err
 		}
 	}
-	return b.finish(b.rootfs[fresh.stages[len(fresh.stages)-1]])
+	b.warnOfUnused()
+	last := fresh.stages[len(fresh.stages)-1]
+	return b.finish(b.rootfs[last], last.platform)
 }
 
 // builder is one build.
@@ -158,6 +162,11 @@ func (b *builder) start(ctx context.Context, s *stage) (*rootfs, error) {
 		if p, err = b.fetch(ctx, s.image, s.platform); err != nil {
 			return nil, err
 		}
+		if !p.runsOn(s.platform) {
+			own := p.config.Platform()
+			return nil, &fault.Error{Err: fmt.Errorf("%s is for %s, not for %s", s.image, own, s.platform),
+				Hint: fmt.Sprintf("if that is meant, write FROM --platform=%s", own)}
+		}
 	}
 	return &rootfs{base: p.base, config: p.config.DeepCopy(), env: slices.Clone(p.env), added: slices.Clone(p.added), parent: p}, nil
 }
@@ -230,17 +239,28 @@ func (b *builder) imageTriggers(s *stage, r *rootfs) ([]command, error) {
 	return commands, nil
 }
 
-// finish is a rootfs as an image: of its base's media types, or OCI's.
-func (b *builder) finish(r *rootfs) (v1.Image, error) {
+// runsOn reports whether an image is for a platform, or does not say what it is for. Variants are not compared, for one
+// may run what is for another.
+func (r *rootfs) runsOn(p v1.Platform) bool {
+	own := normalize(v1.Platform{OS: r.config.OS, Architecture: r.config.Architecture})
+	return own.Architecture == "" || own.OS == p.OS && own.Architecture == p.Architecture
+}
+
+// finish is a rootfs as an image: of its base's media types, or OCI's. It is for the platform that was asked for, for that
+// of its stage when none was, as with BuildKit.
+func (b *builder) finish(r *rootfs, platform v1.Platform) (v1.Image, error) {
+	if b.opts.Platform.OS != "" {
+		platform = b.platform
+	}
 	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	if r.base != nil {
 		base = unannotated{r.base}
 	}
 	config := r.config.DeepCopy()
 	config.Created = v1.Time{Time: b.created()}
-	config.OS, config.Architecture = b.opts.Platform.OS, b.opts.Platform.Architecture
-	if b.opts.Platform.Variant != "" || config.Architecture != r.config.Architecture {
-		config.Variant = b.opts.Platform.Variant
+	config.OS, config.Architecture = platform.OS, platform.Architecture
+	if platform.Variant != "" || config.Architecture != r.config.Architecture {
+		config.Variant = platform.Variant
 	}
 	if len(b.opts.Labels) > 0 && config.Config.Labels == nil {
 		config.Config.Labels = map[string]string{}

@@ -19,6 +19,7 @@ import (
 type copied struct {
 	instructions.SourcesAndDest
 	name         string
+	line         int
 	from         origin
 	chown, chmod string
 	link, unpack bool
@@ -46,7 +47,7 @@ func (b *builder) copy(ctx context.Context, r *rootfs, c copied) error {
 	if err != nil {
 		return err
 	}
-	src, err := b.origin(ctx, c.from)
+	src, err := b.origin(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (b *builder) copy(ctx context.Context, r *rootfs, c copied) error {
 	if linked {
 		r.overlay(p.tree)
 	}
-	b.record(r, c.history(), p)
+	b.record(ctx, r, c.history(), p)
 	return nil
 }
 
@@ -125,16 +126,19 @@ func (p *plan) copyOrUnpack(ctx context.Context, src source, name, dest string, 
 }
 
 // origin is what a copy reads.
-func (b *builder) origin(ctx context.Context, from origin) (source, error) {
+func (b *builder) origin(ctx context.Context, c copied) (source, error) {
 	switch {
-	case from.stage != nil:
-		return b.rootfs[from.stage].files(ctx)
-	case from.image == "":
+	case c.from.stage != nil:
+		return b.rootfs[c.from.stage].files(ctx)
+	case c.from.image == "":
 		return b.files, nil
 	}
-	r, err := b.fetch(ctx, from.image, b.opts.Platform)
+	r, err := b.fetch(ctx, c.from.image, b.platform)
 	if err != nil {
 		return nil, err
+	}
+	if !r.runsOn(b.platform) { // what is copied may run anywhere
+		b.warn(c.line, "%s is for %s, not for %s", c.from.image, r.config.Platform(), b.platform)
 	}
 	return r.files(ctx)
 }

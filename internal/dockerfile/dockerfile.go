@@ -26,35 +26,32 @@ type Options struct {
 	Target   string            // the stage to build, the last one when empty
 	Args     map[string]string // values of ARG instructions
 	Labels   map[string]string // labels of the image, stronger than the Dockerfile's
-	Platform v1.Platform       // what the image is for, this machine's Linux when empty
+	Platform v1.Platform       // what the image is for; when empty what its FROM says, else this machine's Linux
 	Created  time.Time         // of the image, its history and the directories that instructions create
+
+	// Warn is told by Build what is doubtful about a line of the Dockerfile, or about all of it, line 0. It may be nil.
+	Warn func(file string, line int, message string)
 }
 
 // File is a parsed Dockerfile with the stages that its target needs.
 type File struct {
-	name   string
-	data   []byte
-	opts   Options
-	escape rune
-	global []string // KEY=VALUE that FROM sees, and ARG without a value
-	stages []*stage // needed ones, in the order of the file
-}
-
-// Base is an image that a File reads: of a FROM or a COPY --from.
-type Base struct {
-	Ref      string // as the Dockerfile has it, variables expanded
-	Platform v1.Platform
-	Line     int
+	name     string
+	data     []byte
+	opts     Options
+	platform v1.Platform // of stages whose FROM names none
+	escape   rune
+	global   []string        // KEY=VALUE that FROM sees, and ARG without a value
+	args     map[string]bool // what ARGs are called, of stages that are not needed too
+	stages   []*stage        // needed ones, in the order of the file
 }
 
 // Parse reads a Dockerfile; name is what errors call it. Every error names the line. An instruction or a flag
 // that is not supported yet is an error here, if a needed stage has it.
 func Parse(name string, data []byte, opts Options) (*File, error) {
-	f := &File{name: name, data: data, opts: opts}
+	f := &File{name: name, data: data, opts: opts, platform: normalize(opts.Platform), args: map[string]bool{}}
 	if opts.Platform.OS == "" {
-		f.opts.Platform = buildPlatform()
+		f.platform = buildPlatform()
 	}
-	f.opts.Platform = normalize(f.opts.Platform)
 	if err := f.directives(); err != nil {
 		return nil, err
 	}
@@ -76,27 +73,6 @@ func Parse(name string, data []byte, opts Options) (*File, error) {
 	return f, f.graph(stages)
 }
 
-// Bases are the images that the target needs, in the order of the file, each once per platform.
-func (f *File) Bases() []Base {
-	var bases []Base
-	seen := map[string]bool{}
-	add := func(ref string, platform v1.Platform, line int) {
-		key := ref + " " + platform.String()
-		if ref == "" || ref == scratch || seen[key] {
-			return
-		}
-		seen[key] = true
-		bases = append(bases, Base{Ref: ref, Platform: platform, Line: line})
-	}
-	for _, s := range f.stages {
-		add(s.image, s.platform, s.line)
-		for _, c := range s.commands {
-			add(c.from.image, f.opts.Platform, c.line)
-		}
-	}
-	return bases
-}
-
 // lex is a fresh word processor; BuildKit's is not safe to share.
 func (f *File) lex() *shell.Lex { return shell.NewLex(f.escape) }
 
@@ -106,6 +82,13 @@ func (f *File) fail(line int, err error) error {
 		return nil
 	}
 	return &fault.Error{Kind: fault.KindOf(err), Where: fmt.Sprintf("%s:%d", f.name, max(line, 1)), Err: err}
+}
+
+// warn says what is doubtful about a line of the Dockerfile, or all of it when line is 0.
+func (f *File) warn(line int, format string, args ...any) {
+	if f.opts.Warn != nil {
+		f.opts.Warn(f.name, line, fmt.Sprintf(format, args...))
+	}
 }
 
 // syntax is BuildKit's error at its line, without the words that BuildKit puts before it.

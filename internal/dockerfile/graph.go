@@ -56,6 +56,7 @@ type origin struct {
 func (f *File) graph(parsed []instructions.Stage) error {
 	all := make([]*stage, 0, len(parsed))
 	for i, p := range parsed {
+		f.declare(p.Commands)
 		s, err := f.newStage(i, p, all)
 		if err != nil {
 			return f.fail(firstLine(p.Location), err)
@@ -75,7 +76,7 @@ func (f *File) graph(parsed []instructions.Stage) error {
 
 // newStage finds what a FROM starts from, among the stages before it or outside.
 func (f *File) newStage(i int, p instructions.Stage, earlier []*stage) (*stage, error) {
-	s := &stage{name: p.Name, number: i, source: p.SourceCode, line: firstLine(p.Location), platform: f.opts.Platform}
+	s := &stage{name: p.Name, number: i, source: p.SourceCode, line: firstLine(p.Location), platform: f.platform}
 	env := shell.EnvsFromSlice(f.global)
 	base, _, err := f.lex().ProcessWord(p.BaseName, env)
 	if err != nil {

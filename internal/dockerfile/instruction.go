@@ -1,6 +1,7 @@
 package dockerfile
 
 import (
+	"archive/tar"
 	"context"
 	"path"
 
@@ -26,7 +27,7 @@ func (b *builder) run(ctx context.Context, r *rootfs, c command) error {
 	}
 	switch i := c.Command.(type) {
 	case *instructions.CopyCommand:
-		return b.copy(ctx, r, copied{SourcesAndDest: i.SourcesAndDest, name: "COPY", from: c.from, chown: i.Chown, chmod: i.Chmod, link: i.Link})
+		return b.copy(ctx, r, copied{SourcesAndDest: i.SourcesAndDest, name: "COPY", line: c.line, from: c.from, chown: i.Chown, chmod: i.Chmod, link: i.Link})
 	case *instructions.AddCommand:
 		unpack := i.Unpack == nil || *i.Unpack
 		return b.copy(ctx, r, copied{SourcesAndDest: i.SourcesAndDest, name: "ADD", chown: i.Chown, chmod: i.Chmod, link: i.Link, unpack: unpack})
@@ -35,7 +36,7 @@ func (b *builder) run(ctx context.Context, r *rootfs, c command) error {
 	}
 	entry, err := b.configure(r, c.Command)
 	if err == nil && entry != "" {
-		b.record(r, entry, nil)
+		b.record(ctx, r, entry, nil)
 	}
 	return err
 }
@@ -64,12 +65,12 @@ func (b *builder) expand(r *rootfs, c instructions.Command) error {
 	return nil
 }
 
-// record adds a history entry, and a layer when the instruction changed something.
-func (b *builder) record(r *rootfs, entry string, p *plan) {
+// record adds a history entry, and a layer when the instruction changed something. The layer can be read while ctx lives.
+func (b *builder) record(ctx context.Context, r *rootfs, entry string, p *plan) {
 	add := mutate.Addendum{History: v1.History{
 		Created: v1.Time{Time: b.created()}, CreatedBy: entry, Comment: historyComment, EmptyLayer: true}}
 	if p != nil && len(p.changes) > 0 {
-		add.Layer, add.History.EmptyLayer = image.NewLayer(p.write), false
+		add.Layer, add.History.EmptyLayer = image.NewLayer(func(tw *tar.Writer) error { return p.write(ctx, tw) }), false
 	}
 	r.added = append(r.added, add)
 }
@@ -82,7 +83,7 @@ func (b *builder) workdir(ctx context.Context, r *rootfs, c *instructions.Workdi
 	}
 	r.config.Config.WorkingDir = dir
 	if dir == "/" {
-		b.record(r, "WORKDIR "+dir, nil)
+		b.record(ctx, r, "WORKDIR "+dir, nil)
 		return nil
 	}
 	t, err := r.files(ctx)
@@ -103,6 +104,6 @@ func (b *builder) workdir(ctx context.Context, r *rootfs, c *instructions.Workdi
 	if err := p.mkdirAll(target, 0o755, user); err != nil {
 		return err
 	}
-	b.record(r, "WORKDIR "+dir, p)
+	b.record(ctx, r, "WORKDIR "+dir, p)
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 // write puts the changes into a layer: directories and what the context or the Dockerfile holds by name, then
 // what comes out of archives in their order, so that each is read once, then hard links.
-func (p *plan) write(tw *tar.Writer) error {
+func (p *plan) write(ctx context.Context, tw *tar.Writer) error {
 	first := map[*file]string{}
 	wanted := map[*archive]map[int][]string{}
 	var archives []*archive
@@ -27,7 +27,7 @@ func (p *plan) write(tw *tar.Writer) error {
 		first[f] = name
 		m, archived := f.content.(member)
 		if !archived {
-			if err := writeFile(tw, name, f); err != nil {
+			if err := writeFile(ctx, tw, name, f); err != nil {
 				return err
 			}
 			continue
@@ -39,7 +39,7 @@ func (p *plan) write(tw *tar.Writer) error {
 		wanted[m.archive][m.number] = append(wanted[m.archive][m.number], name)
 	}
 	for _, a := range archives {
-		if err := p.writeMembers(tw, a, wanted[a]); err != nil {
+		if err := p.writeMembers(ctx, tw, a, wanted[a]); err != nil {
 			return err
 		}
 	}
@@ -54,10 +54,10 @@ func (p *plan) write(tw *tar.Writer) error {
 }
 
 // writeMembers writes files out of one archive; one that is wanted under several names takes several readings.
-func (p *plan) writeMembers(tw *tar.Writer, a *archive, wanted map[int][]string) error {
+func (p *plan) writeMembers(ctx context.Context, tw *tar.Writer, a *archive, wanted map[int][]string) error {
 	for len(wanted) > 0 {
 		found := false
-		err := a.each(context.Background(), func(number int, _ *tar.Header, r io.Reader) error {
+		err := a.each(ctx, func(number int, _ *tar.Header, r io.Reader) error {
 			names := wanted[number]
 			if len(names) == 0 {
 				return nil
@@ -78,7 +78,7 @@ func (p *plan) writeMembers(tw *tar.Writer, a *archive, wanted map[int][]string)
 	return nil
 }
 
-func writeFile(tw *tar.Writer, name string, f *file) error {
+func writeFile(ctx context.Context, tw *tar.Writer, name string, f *file) error {
 	if f.content == nil {
 		return tw.WriteHeader(header(name, f))
 	}
@@ -87,7 +87,7 @@ func writeFile(tw *tar.Writer, name string, f *file) error {
 		return err
 	}
 	defer r.Close()
-	return copyInto(tw, name, f, r)
+	return copyInto(tw, name, f, image.Within(ctx, r))
 }
 
 // copyInto writes a regular file, and insists on the size that the plan saw.

@@ -73,6 +73,7 @@ func (b *builder) configure(r *rootfs, c instructions.Command) (string, error) {
 
 // arg gives a variable the value of the caller, of the instruction, or of the global scope, in this order.
 func (b *builder) arg(r *rootfs, c *instructions.ArgCommand) (string, error) {
+	b.declare([]instructions.Command{c}) // a base image's trigger was not among the stages'
 	entry := "ARG"
 	for _, a := range c.Args {
 		value, known := b.opts.Args[a.Key]

@@ -1,6 +1,7 @@
 package dockerfile_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	diff "github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/ksera524/imgbump/internal/dockerfile"
@@ -146,8 +148,8 @@ func TestKind(t *testing.T) {
 	}
 }
 
-func TestBases(t *testing.T) {
-	amd64, arm64 := v1.Platform{OS: "linux", Architecture: "amd64"}, v1.Platform{OS: "linux", Architecture: "arm64"}
+// TestAsks wants each image that the target needs to be asked for once per platform, and no other.
+func TestAsks(t *testing.T) {
 	f, err := dockerfile.Parse("Dockerfile", []byte(`ARG TAG=1
 FROM unneeded
 FROM --platform=linux/amd64 golang:$TAG AS build
@@ -158,10 +160,20 @@ COPY --from=more a /
 COPY --from=tools:1 a /
 COPY --from=tools:1 b /
 COPY --from=golang:1 b /
-`), dockerfile.Options{Platform: arm64})
+`), dockerfile.Options{Platform: v1.Platform{OS: "linux", Architecture: "arm64"}})
 	must(t, err)
-	want := []dockerfile.Base{{"golang:1", amd64, 3}, {"tools:1", arm64, 8}, {"golang:1", arm64, 10}}
-	if d := diff.Diff(want, f.Bases()); d != "" {
+	root, err := os.OpenRoot(t.TempDir())
+	must(t, err)
+	defer root.Close()
+	var asked []string
+	source := func(_ context.Context, ref string, p v1.Platform) (v1.Image, error) {
+		asked = append(asked, ref+" "+p.String())
+		return baseImage(p, types.OCIManifestSchema1, v1.Config{}, "f a 644 a", "f b 644 b")
+	}
+	_, err = f.Build(t.Context(), dockerfile.Sources{Context: root, Base: source}, nil)
+	must(t, err)
+	want := []string{"golang:1 linux/amd64", "tools:1 linux/arm64", "golang:1 linux/arm64"}
+	if d := diff.Diff(want, asked); d != "" {
 		t.Error(d)
 	}
 }
@@ -178,7 +190,6 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		file, err := dockerfile.Parse("Dockerfile", []byte(s), dockerfile.Options{})
 		if err == nil {
-			file.Bases()
 			_, err = file.Build(t.Context(), dockerfile.Sources{Context: root, Base: bases}, nil)
 		}
 		var located *fault.Error

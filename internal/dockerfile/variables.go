@@ -1,6 +1,7 @@
 package dockerfile
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,14 +19,16 @@ func (f *File) globals(stages []instructions.Stage, args []instructions.ArgComma
 	if target == "" {
 		target = "default"
 	}
-	for _, predefined := range platformArgs(buildPlatform(), f.opts.Platform, target) {
+	for _, predefined := range platformArgs(buildPlatform(), f.platform, target) {
 		name, value, _ := strings.Cut(predefined, "=")
+		f.args[name] = true
 		if given, ok := f.opts.Args[name]; ok {
 			value = given
 		}
 		f.global = setenv(f.global, name, value)
 	}
 	for _, arg := range args {
+		f.declare([]instructions.Command{&arg})
 		for _, a := range arg.Args {
 			value, given := f.opts.Args[a.Key]
 			if !given && a.Value != nil {
@@ -40,6 +43,26 @@ func (f *File) globals(stages []instructions.Stage, args []instructions.ArgComma
 		}
 	}
 	return nil
+}
+
+// declare notes what the ARGs among instructions are called.
+func (f *File) declare(commands []instructions.Command) {
+	for _, c := range commands {
+		if arg, ok := c.(*instructions.ArgCommand); ok {
+			for _, a := range arg.Args {
+				f.args[a.Key] = true
+			}
+		}
+	}
+}
+
+// warnOfUnused names the values that were given to no ARG. Proxies are given to all builds, wanted or not.
+func (f *File) warnOfUnused() {
+	for _, name := range slices.Sorted(maps.Keys(f.opts.Args)) {
+		if !f.args[name] && !strings.HasSuffix(strings.ToLower(name), "_proxy") {
+			f.warn(0, "--build-arg %s is used by no ARG", name)
+		}
+	}
 }
 
 // platformArgs are the variables that BuildKit predefines in the global scope.

@@ -4,6 +4,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 )
 
@@ -66,6 +67,15 @@ func HintOf(err error) string {
 		err = f.Err
 	}
 	return ""
+}
+
+// Cause is what a call to the system failed with, without the call and the path, which the message around it names.
+func Cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // Usagef is an error of kind Usage.

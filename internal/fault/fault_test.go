@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"testing"
 
 	"github.com/ksera524/imgbump/internal/fault"
@@ -42,5 +43,15 @@ func TestKindAndHintThroughWrapping(t *testing.T) {
 	}
 	if err := fault.Usagef("try --help", "no such flag %q", "--x"); fault.KindOf(err) != fault.Usage || fault.HintOf(err) != "try --help" {
 		t.Errorf("Usagef: %v", err)
+	}
+}
+
+func TestCause(t *testing.T) {
+	err := fmt.Errorf("reading: %w", &fs.PathError{Op: "open", Path: "/some/where", Err: fs.ErrPermission})
+	if got := fault.Cause(err); got != fs.ErrPermission {
+		t.Errorf("Cause(%v) = %v", err, got)
+	}
+	if fault.Cause(io.EOF) != io.EOF || fault.Cause(nil) != nil {
+		t.Error("what has no path is its own cause")
 	}
 }

@@ -38,7 +38,7 @@ func readArchive(f files, data []byte) (Artifact, error) {
 		return nil, errors.New("manifest.json names no image")
 	case 1:
 	default:
-		var several severalError
+		several := severalError{images: len(saved)}
 		for _, s := range saved {
 			several.names = append(several.names, strings.Join(append(s.RepoTags, s.Config)[:max(1, len(s.RepoTags))], " "))
 		}

@@ -2,12 +2,14 @@ package image
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
+	"syscall"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -19,15 +21,57 @@ type files interface {
 	Close() error
 }
 
+// errMissing is the cause when an image lacks a file.
+var errMissing = errors.New("is missing")
+
+// bounded files are read while ctx lives.
+type bounded struct {
+	files
+	ctx context.Context // layers are opened through interfaces that take none
+}
+
+func (b bounded) open(name string) (io.ReadCloser, int64, error) {
+	r, size, err := b.files.open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, fmt.Errorf("%s %w", name, errMissing)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{Within(b.ctx, r), r}, size, nil
+}
+
+// Within is r until ctx ends; then reading fails with what ended it.
+func Within(ctx context.Context, r io.Reader) io.Reader { return reading{ctx, r} }
+
+type reading struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r reading) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
+}
+
 // folder keeps to its root: a link that leaves it is not followed.
 type folder struct{ root *os.Root }
 
+// open does not wait for the other end of a pipe, which is refused like all that is no file.
 func (f folder) open(name string) (io.ReadCloser, int64, error) {
-	file, err := f.root.Open(name)
+	file, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, err
 	}
 	stat, err := file.Stat()
+	if err == nil && !stat.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", name)
+	}
 	if err != nil {
 		file.Close()
 		return nil, 0, err
@@ -69,8 +113,8 @@ func (t *tarball) Close() error { return t.file.Close() }
 
 // openTar indexes a tar file, which may be compressed with gzip or zstd; then it is unpacked to a temporary file
 // that has no name any more while it is used, so that nothing can leave it behind.
-func openTar(file *os.File) (*tarball, error) {
-	plain, err := decompressed(file)
+func openTar(ctx context.Context, file *os.File) (*tarball, error) {
+	plain, err := decompressed(ctx, file)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +160,7 @@ var (
 )
 
 // decompressed is file itself, or its decompressed bytes in place of it.
-func decompressed(file *os.File) (*os.File, error) {
+func decompressed(ctx context.Context, file *os.File) (*os.File, error) {
 	head := make([]byte, len(zstdMagic))
 	n, err := file.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -124,13 +168,13 @@ func decompressed(file *os.File) (*os.File, error) {
 	}
 	switch compressionOf(head[:n]) {
 	case compressedGzip:
-		zr, err := gzip.NewReader(file)
+		zr, err := gzip.NewReader(Within(ctx, file))
 		if err != nil {
 			return nil, err
 		}
 		return spool(zr, file)
 	case compressedZstd:
-		zr, err := zstd.NewReader(file)
+		zr, err := zstd.NewReader(Within(ctx, file))
 		if err != nil {
 			return nil, err
 		}

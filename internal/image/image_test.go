@@ -141,15 +141,15 @@ func TestOpen(t *testing.T) {
 	ociTar := tarOf(t, oci)
 	for name, path := range map[string]string{
 		"docker archive":            archive,
-		"docker archive, gzip":      compress(t, archive, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }),
+		"docker archive, gzip":      compress(t, archive, gzipWriter),
 		"docker archive, zstd":      compress(t, archive, zstdWriter),
 		"docker archive, plain tar": plainArchive(t, dir),
 		"layout":                    oci,
 		"layout, tar":               ociTar,
-		"layout, tar.gz":            compress(t, ociTar, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }),
+		"layout, tar.gz":            compress(t, ociTar, gzipWriter),
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, closer, err := image.Open(path)
+			a, closer, err := image.Open(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -176,6 +176,8 @@ func TestOpen(t *testing.T) {
 		})
 	}
 }
+
+func gzipWriter(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }
 
 func zstdWriter(w io.Writer) io.WriteCloser {
 	zw, _ := zstd.NewWriter(w)
@@ -278,7 +280,7 @@ func TestOpenIndex(t *testing.T) {
 	if err := path.AppendIndex(index); err != nil {
 		t.Fatal(err)
 	}
-	a, closer, err := image.Open(dir)
+	a, closer, err := image.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +301,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	data, _ := os.ReadFile(whole)
-	zipped, _ := os.ReadFile(compress(t, whole, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }))
+	zipped, _ := os.ReadFile(compress(t, whole, gzipWriter))
 	for name, tt := range map[string]struct {
 		data       []byte
 		part, hint string
@@ -311,12 +313,12 @@ func TestOpenRefuses(t *testing.T) {
 		"several": {archiveOf(t, `[{"Config":"a","RepoTags":["app:1"],"Layers":[]},{"Config":"b","RepoTags":["db:2"],"Layers":[]}]`),
 			"holds 2 images", "app:1, db:2"},
 		"broken manifest": {archiveOf(t, `[{`), "manifest.json: unexpected end", ""},
-		"missing config":  {archiveOf(t, `[{"Config":"nosuch.json","Layers":[]}]`), "nosuch.json", ""},
+		"missing config":  {archiveOf(t, `[{"Config":"nosuch.json","Layers":[]}]`), "nosuch.json is missing", "incomplete"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "image.tar")
 			write(t, path, tt.data)
-			_, _, err := image.Open(path)
+			_, _, err := image.Open(t.Context(), path)
 			if err == nil || !strings.Contains(err.Error(), tt.part) || !strings.Contains(err.Error(), path) {
 				t.Errorf("error %v, want %q", err, tt.part)
 			}
@@ -342,7 +344,7 @@ func TestCorruptLayer(t *testing.T) {
 	data, _ := os.ReadFile(path)
 	data[2000]++ // inside the first layer's file
 	write(t, path, data)
-	a, closer, err := image.Open(path)
+	a, closer, err := image.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,17 +361,24 @@ func TestWriteLayoutLeavesOthersAlone(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	oci := filepath.Join(t.TempDir(), "oci")
-	for range 2 {
-		if err := image.WriteLayout(oci, testImage(t), nil); err != nil {
-			t.Fatal(err)
-		}
+	if err := image.WriteLayout(oci, imageOf(t, "old"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(oci, ".incoming"), 0o755); err != nil { // left behind by a process that was killed
+		t.Fatal(err)
+	}
+	if err := image.WriteLayout(oci, testImage(t), nil); err != nil {
+		t.Fatal(err)
+	}
+	if blobs, _ := os.ReadDir(filepath.Join(oci, "blobs/sha256")); len(blobs) != 4 {
+		t.Errorf("an image of two layers is in %d blobs", len(blobs))
 	}
 	broken := errors.New("disk on fire")
 	img, _ := mutate.Append(empty.Image, mutate.Addendum{Layer: image.NewLayer(func(*tar.Writer) error { return broken })})
 	if err := image.WriteLayout(oci, img, nil); !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
 	}
-	a, closer, err := image.Open(oci)
+	a, closer, err := image.Open(t.Context(), oci)
 	if err != nil {
 		t.Fatalf("the layout did not survive a failed write: %v", err)
 	}
@@ -377,7 +386,7 @@ func TestWriteLayoutLeavesOthersAlone(t *testing.T) {
 	if err := validate.Image(a.(v1.Image)); err != nil {
 		t.Error(err)
 	}
-	if left, _ := os.ReadDir(filepath.Dir(oci)); len(left) != 1 {
+	if left, _ := os.ReadDir(oci); len(left) != 3 {
 		t.Errorf("left behind: %v", left)
 	}
 }

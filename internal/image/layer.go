@@ -1,7 +1,8 @@
 // Package image holds images as values: readers of docker-save archives and OCI layouts, writers of both, and
 // the layer that is built, compressed and uploaded in one pass.
 //
-// Nothing here holds a layer in memory or knows a registry: who pushes an image pulls its layers through.
+// Nothing here holds a layer in memory or knows a registry: who pushes an image pulls its layers through. They can be
+// read while the context lives that the image was opened, fetched or built in; so whatever reads them ends with it.
 package image
 
 import (

@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -19,19 +20,15 @@ func readLayout(f files, data []byte) (Artifact, error) {
 	if err != nil {
 		return nil, fmt.Errorf("index.json: %w", err)
 	}
-	switch len(top.Manifests) {
-	case 0:
+	if len(top.Manifests) == 0 {
 		return nil, errors.New("index.json names no image")
-	case 1:
-	default:
-		var several severalError
-		for _, d := range top.Manifests {
-			name := d.Annotations[annotationName]
-			if name == "" {
-				name = d.Digest.String()
-			}
-			several.names = append(several.names, name)
-		}
+	}
+	images, several := map[v1.Hash]bool{}, severalError{}
+	for _, d := range top.Manifests { // one image may have several names
+		images[d.Digest] = true
+		several.names = append(several.names, cmp.Or(d.Annotations[annotationName], d.Digest.String()))
+	}
+	if several.images = len(images); several.images > 1 {
 		return nil, &several
 	}
 	d := top.Manifests[0]
@@ -44,8 +41,8 @@ func readLayout(f files, data []byte) (Artifact, error) {
 	return nil, fmt.Errorf("index.json: %s is no image", d.MediaType)
 }
 
-// blobs is the blob store of an OCI layout. What is read whole is held to its digest here; a layer is held to it
-// by the registry that receives it.
+// blobs is the blob store of an OCI layout. What is read whole is held to its digest here; a layer is held to its size,
+// and to its digest by the registry that receives it.
 type blobs struct{ files files }
 
 func (l *blobs) blob(h v1.Hash) (io.ReadCloser, error) {
@@ -75,7 +72,28 @@ func (l *blobs) image(h v1.Hash) (v1.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", blobName(h), err)
 	}
+	for _, d := range append([]v1.Descriptor{m.Config}, m.Layers...) {
+		if err := l.check(d); err != nil {
+			return nil, err
+		}
+	}
 	return partial.CompressedToImage(&stored{blobs: l, raw: raw, manifest: m})
+}
+
+// check holds a blob to its size. One that may not be distributed need not be there.
+func (l *blobs) check(d v1.Descriptor) error {
+	if !d.MediaType.IsDistributable() {
+		return nil
+	}
+	r, size, err := l.files.open(blobName(d.Digest))
+	if err != nil {
+		return err
+	}
+	r.Close()
+	if size != d.Size {
+		return fmt.Errorf("%w: %s has %d bytes instead of %d", ErrCorrupt, blobName(d.Digest), size, d.Size)
+	}
+	return nil
 }
 
 // stored is what partial needs to make a v1.Image of an image in a layout.
@@ -123,6 +141,17 @@ func (l *blobs) index(h v1.Hash) (v1.ImageIndex, error) {
 	m, err := v1.ParseIndexManifest(bytes.NewReader(raw))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", blobName(h), err)
+	}
+	for _, d := range m.Manifests { // what cannot be pushed is told before anything is
+		switch {
+		case d.MediaType.IsIndex():
+			_, err = l.index(d.Digest)
+		case d.MediaType.IsImage():
+			_, err = l.image(d.Digest)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	return &storedIndex{blobs: l, raw: raw, manifest: m}, nil
 }

@@ -1,7 +1,9 @@
 package image
 
 import (
+	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,8 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-
-	"archive/tar"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -26,10 +26,11 @@ type Artifact interface {
 }
 
 // Open reads the image at path: a `docker save` archive or an OCI layout, the latter as a folder or a tar; either tar
-// may be compressed with gzip or zstd. Layers are read when they are asked for, until closer is closed.
-func Open(path string) (artifact Artifact, closer io.Closer, err error) {
-	f, err := openFiles(path)
+// may be compressed with gzip or zstd. Layers are read when they are asked for, until closer is closed or ctx ends.
+func Open(ctx context.Context, path string) (artifact Artifact, closer io.Closer, err error) {
+	f, err := openFiles(ctx, path)
 	if err == nil {
+		f = bounded{f, ctx}
 		if artifact, err = read(f); err == nil {
 			return artifact, f, nil
 		}
@@ -38,23 +39,32 @@ func Open(path string) (artifact Artifact, closer io.Closer, err error) {
 	return nil, nil, &fault.Error{What: "read image", Where: path, Hint: hint(err), Err: err}
 }
 
-func openFiles(path string) (files, error) {
+// standardInput is how commands name it.
+const standardInput = "-"
+
+func openFiles(ctx context.Context, path string) (files, error) {
+	if path == standardInput {
+		return nil, errNoFile
+	}
 	stat, err := os.Stat(path)
 	if err != nil {
-		return nil, cause(err)
+		return nil, fault.Cause(err)
 	}
 	if stat.IsDir() {
 		root, err := os.OpenRoot(path)
 		if err != nil {
-			return nil, cause(err)
+			return nil, fault.Cause(err)
 		}
 		return folder{root}, nil
 	}
+	if !stat.Mode().IsRegular() {
+		return nil, errNoFile
+	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, cause(err)
+		return nil, fault.Cause(err)
 	}
-	t, err := openTar(file)
+	t, err := openTar(ctx, file)
 	if err != nil {
 		file.Close()
 		return nil, err
@@ -62,7 +72,10 @@ func openFiles(path string) (files, error) {
 	return t, nil
 }
 
-var errNoImage = errors.New("it has neither manifest.json (docker save) nor index.json (OCI layout)")
+var (
+	errNoFile  = errors.New("it is neither a file nor a folder")
+	errNoImage = errors.New("it has neither manifest.json (docker save) nor index.json (OCI layout)")
+)
 
 // read prefers manifest.json where an archive has both: docker save writes an index.json that also names the
 // platforms which it did not save.
@@ -70,13 +83,13 @@ func read(f files) (Artifact, error) {
 	switch data, err := readFile(f, "manifest.json"); {
 	case err == nil:
 		return readArchive(f, data)
-	case !errors.Is(err, fs.ErrNotExist):
+	case !errors.Is(err, errMissing):
 		return nil, err
 	}
 	switch data, err := readFile(f, "index.json"); {
 	case err == nil:
 		return readLayout(f, data)
-	case !errors.Is(err, fs.ErrNotExist):
+	case !errors.Is(err, errMissing):
 		return nil, err
 	}
 	return nil, errNoImage
@@ -88,6 +101,12 @@ func hint(err error) string {
 	switch {
 	case errors.As(err, &several):
 		return several.hint()
+	case errors.Is(err, fs.ErrNotExist):
+		return "name an archive or an OCI layout; an image in a registry cannot be a source yet"
+	case errors.Is(err, errNoFile):
+		return "write the image to a file first; a pipe or standard input cannot be read yet"
+	case errors.Is(err, errMissing), errors.Is(err, ErrCorrupt):
+		return "the image is incomplete or damaged: save it again"
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "the file ends too early: was it copied or downloaded completely?"
 	case errors.Is(err, tar.ErrHeader), errors.Is(err, errNoImage):
@@ -97,9 +116,12 @@ func hint(err error) string {
 }
 
 // severalError is the cause when more than one image is there and none is named.
-type severalError struct{ names []string }
+type severalError struct {
+	images int
+	names  []string
+}
 
-func (e *severalError) Error() string { return fmt.Sprintf("it holds %d images", len(e.names)) }
+func (e *severalError) Error() string { return fmt.Sprintf("it holds %d images", e.images) }
 
 func (e *severalError) hint() string {
 	return "it holds " + strings.Join(e.names, ", ") + ": save one image to a file of its own"
@@ -130,15 +152,6 @@ func decode(name string, data []byte, into any) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
-}
-
-// cause is err without the path, which the caller names.
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
 
 type compression uint8

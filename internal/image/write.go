@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -48,23 +49,57 @@ func copyLayer(w io.Writer, l v1.Layer) error {
 }
 
 // WriteLayout makes dir an OCI layout that holds img under the given names. A layout that is there already is
-// replaced, anything else is left alone; dir is never half-written.
+// replaced, anything else is left alone. At every moment dir holds the old image, the new one, or none.
 func WriteLayout(dir string, img v1.Image, names []string) error {
 	failed := func(err error) error { return &fault.Error{What: "write OCI layout", Where: dir, Err: err} }
 	if err := replaceable(dir); err != nil {
 		return failed(err)
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".oci-*")
-	if err != nil {
-		return failed(cause(err))
+	incoming := filepath.Join(dir, incoming)
+	if err := os.RemoveAll(incoming); err != nil {
+		return failed(fault.Cause(err))
 	}
-	defer os.RemoveAll(tmp)
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return failed(cause(err))
+	if err := os.MkdirAll(incoming, 0o755); err != nil {
+		return failed(fault.Cause(err))
 	}
-	path, err := layout.Write(tmp, empty.Index)
-	if err != nil {
+	defer os.RemoveAll(incoming)
+	if err := fill(incoming, img, names); err != nil {
 		return failed(err)
+	}
+	if err := publish(incoming, dir); err != nil {
+		return failed(err)
+	}
+	return nil
+}
+
+// incoming is the folder in a layout where the next image grows. It is inside, for the layout may be a volume or a link.
+const incoming = ".incoming"
+
+// replaceable reports as an error what stands at dir and is not ours to replace.
+func replaceable(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.Cause(err)
+	}
+	for _, e := range entries {
+		if e.Name() == "oci-layout" {
+			return nil
+		}
+	}
+	if len(entries) > 1 || len(entries) == 1 && entries[0].Name() != incoming {
+		return errors.New("the folder holds other files")
+	}
+	return nil
+}
+
+// fill makes the empty folder dir a layout.
+func fill(dir string, img v1.Image, names []string) error {
+	path, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		return err
 	}
 	if len(names) == 0 {
 		names = []string{""}
@@ -75,63 +110,84 @@ func WriteLayout(dir string, img v1.Image, names []string) error {
 			opts = append(opts, layout.WithAnnotations(map[string]string{annotationName: name}))
 		}
 		if err := path.AppendImage(img, opts...); err != nil {
-			return failed(err)
+			return err
 		}
 	}
-	if err := swap(tmp, dir); err != nil {
-		return failed(err)
-	}
 	return nil
 }
 
-// replaceable reports as an error what stands at dir and is not ours to replace.
-func replaceable(dir string) error {
-	switch entries, err := os.ReadDir(dir); {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		return cause(err)
-	case len(entries) == 0:
-		return nil
-	}
-	if _, err := os.Stat(filepath.Join(dir, "oci-layout")); err != nil {
-		return errors.New("the folder holds other files")
-	}
-	return nil
-}
-
-// swap moves tmp to dir; what was at dir goes away after that.
-func swap(tmp, dir string) error {
-	old := tmp + ".old"
-	if err := os.Rename(dir, old); err != nil && !errors.Is(err, os.ErrNotExist) {
+// publish moves the layout at from into dir: blobs first, then the index that names them; then blobs that it does not
+// name go away.
+func publish(from, dir string) error {
+	store := filepath.Join("blobs", "sha256")
+	if err := os.MkdirAll(filepath.Join(dir, store), 0o755); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, dir); err != nil {
-		return errors.Join(err, os.Rename(old, dir))
+	blobs, err := os.ReadDir(filepath.Join(from, store))
+	if err != nil {
+		return err
 	}
-	return os.RemoveAll(old)
+	files := []string{"oci-layout"}
+	current := map[string]bool{}
+	for _, b := range blobs {
+		files = append(files, filepath.Join(store, b.Name()))
+		current[b.Name()] = true
+	}
+	for _, name := range append(files, "index.json") {
+		file := filepath.Join(from, name)
+		if err := errors.Join(os.Chmod(file, 0o644), os.Rename(file, filepath.Join(dir, name))); err != nil {
+			return err
+		}
+	}
+	all, err := os.ReadDir(filepath.Join(dir, store))
+	for _, b := range all {
+		if !current[b.Name()] {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, store, b.Name())))
+		}
+	}
+	return err
 }
 
 // WriteArchive makes file an archive as `docker save` writes it and `docker load` reads it, with img under the given
 // tags. file is never half-written.
 func WriteArchive(file string, img v1.Image, tags []string) error {
 	failed := func(err error) error { return &fault.Error{What: "write docker archive", Where: file, Err: err} }
+	target, err := destination(file)
+	if err != nil {
+		return failed(fault.Cause(err))
+	}
 	if err := Settle(img); err != nil {
 		return failed(err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".docker-*")
+	tmp, err := os.CreateTemp(filepath.Dir(target), ".docker-*")
 	if err != nil {
-		return failed(cause(err))
+		return failed(fault.Cause(err))
 	}
 	defer os.Remove(tmp.Name())
 	err = errors.Join(writeArchive(tar.NewWriter(tmp), img, tags), tmp.Chmod(0o644), tmp.Close())
 	if err != nil {
 		return failed(err)
 	}
-	if err := os.Rename(tmp.Name(), file); err != nil {
-		return failed(cause(err))
+	if err := os.Rename(tmp.Name(), target); err != nil {
+		return failed(err)
 	}
 	return nil
+}
+
+// destination is the file that name leads to through links; its folder is made. Only a file may be there already.
+func destination(name string) (string, error) {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return "", err
+	}
+	switch stat, err := os.Stat(name); {
+	case errors.Is(err, fs.ErrNotExist):
+		return name, nil
+	case err != nil:
+		return "", err
+	case !stat.Mode().IsRegular():
+		return "", errors.New("what is there is no file")
+	}
+	return filepath.EvalSymlinks(name)
 }
 
 func writeArchive(tw *tar.Writer, img v1.Image, tags []string) error {

@@ -9,13 +9,18 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/docker/cli/cli/config"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -23,13 +28,11 @@ import (
 	"github.com/ksera524/imgbump/internal/image"
 )
 
-// How long a registry may take. Together they keep "the server is down" under half a minute.
+// How long a registry may take to be reached. Together they keep "the server is down" under half a minute.
 const (
 	dialTimeout      = 8 * time.Second
 	handshakeTimeout = 8 * time.Second
 	greetingTimeout  = 25 * time.Second
-	// A registry on object storage copies a large blob before it answers the closing request.
-	answerTimeout = 10 * time.Minute
 )
 
 // Credential is a login that only Host may see. Host is spelled as in references: "harbor.example.com:8443".
@@ -70,7 +73,7 @@ func New(options Options) *Client {
 		options.Progress = func(image.LayerReceipt) {}
 	}
 	c := &Client{options: options, wait: wait, now: time.Now, sessions: map[string]*session{}}
-	c.http = named{c.transport(), options.UserAgent}
+	c.http = &bounded{named{c.transport(), options.UserAgent}, answerTimeout, closingTimeout, idleTimeout}
 	return c
 }
 
@@ -82,13 +85,13 @@ func (c *Client) transport() *http.Transport {
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, network, c.resolve(address))
 		},
-		TLSClientConfig:       &tls.Config{RootCAs: c.options.RootCAs, MinVersion: tls.VersionTLS12},
-		TLSNextProto:          map[string]func(string, *tls.Conn) http.RoundTripper{},
-		TLSHandshakeTimeout:   handshakeTimeout,
-		ResponseHeaderTimeout: answerTimeout,
-		MaxIdleConnsPerHost:   parallel,
-		IdleConnTimeout:       time.Minute,
-		WriteBufferSize:       64 << 10,
+		OnProxyConnectResponse: throughProxy,
+		TLSClientConfig:        &tls.Config{RootCAs: c.options.RootCAs, MinVersion: tls.VersionTLS12},
+		TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
+		TLSHandshakeTimeout:    handshakeTimeout,
+		MaxIdleConnsPerHost:    parallel,
+		IdleConnTimeout:        time.Minute,
+		WriteBufferSize:        64 << 10,
 	}
 }
 
@@ -105,9 +108,7 @@ func (c *Client) resolve(address string) string {
 
 // proxy is the environment's, but not for hosts whose address is given: a proxy would look them up itself.
 func (c *Client) proxy(r *http.Request) (*url.URL, error) {
-	port := cmp.Or(r.URL.Port(), map[string]string{"http": "80", "https": "443"}[r.URL.Scheme])
-	address := net.JoinHostPort(r.URL.Hostname(), port)
-	if c.resolve(address) != address {
+	if to := address(r.URL); c.resolve(to) != to {
 		return nil, nil
 	}
 	return http.ProxyFromEnvironment(r)
@@ -161,10 +162,32 @@ func (c *Client) newSession(host string) (*session, error) {
 		return s, nil
 	}
 	if s.auth, err = authn.DefaultKeychain.Resolve(registry); err != nil {
-		return nil, &fault.Error{Kind: fault.Denied, What: "read the Docker configuration for", Where: host, Err: err,
-			Hint: "DOCKER_CONFIG names the folder of config.json; a credential helper that it names must be on PATH"}
+		return nil, &fault.Error{Kind: fault.Denied, What: "read the Docker configuration for", Where: host, Err: withoutLogin(registry),
+			Hint: "DOCKER_CONFIG names the folder of config.json; a credential helper that it names must be on PATH, and know the registry"}
 	}
 	return s, nil
+}
+
+// withoutLogin says why Docker's configuration gave no login. What a credential helper printed stays out of it: it may be
+// a secret.
+func withoutLogin(registry name.Registry) error {
+	file, err := config.Load(os.Getenv("DOCKER_CONFIG"))
+	if err != nil {
+		return err
+	}
+	key := registry.RegistryStr()
+	if key == name.DefaultRegistry {
+		key = authn.DefaultAuthKey
+	}
+	helper := cmp.Or(file.CredentialHelpers[key], file.CredentialsStore)
+	if helper == "" {
+		return errors.New("a credential helper failed")
+	}
+	helper = "docker-credential-" + helper
+	if _, err := exec.LookPath(helper); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s failed", helper)
 }
 
 // named sends the user agent.

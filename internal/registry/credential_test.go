@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"encoding/base64"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -137,4 +138,79 @@ func TestDockerConfiguration(t *testing.T) {
 	}
 	_, err := registry.New(registry.Options{}).Push(t.Context(), streaming(t, empty.Image, "a"), r)
 	check(t, err, fault.Denied, "docker-credential-nosuch", "DOCKER_CONFIG")
+}
+
+// TestCredentialHelperIsQuiet has a helper fail with a secret on its lips.
+func TestCredentialHelperIsQuiet(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("DOCKER_CONFIG", dir)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	for name, content := range map[string]string{
+		"config.json":                `{"credHelpers":{"127.0.0.1:1":"mean"}}`,
+		"docker-credential-mean":     "#!/bin/sh\necho token=" + secret + " failed\nexit 1\n",
+		"docker-credential-careless": "#!/bin/sh\necho token=" + secret + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := registry.New(registry.Options{}).Digest(t.Context(), ref(t, "127.0.0.1:1/team/app:1"))
+	check(t, err, fault.Denied, "docker-credential-mean failed", "know the registry")
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"credsStore":"careless"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = registry.New(registry.Options{}).Digest(t.Context(), ref(t, "127.0.0.1:1/team/app:1"))
+	check(t, err, fault.Denied, "docker-credential-careless failed", "")
+}
+
+// TestRevokedToken has a registry revoke the tokens that it gave, and one that accepts none.
+func TestRevokedToken(t *testing.T) {
+	revoked := map[string]bool{}
+	all := false
+	s := harbor(t, registrytest.Config{Instead: func(w http.ResponseWriter, r *http.Request) bool {
+		authorization := r.Header.Get("Authorization")
+		if !strings.HasPrefix(authorization, "Bearer ") || !all && !revoked[authorization] {
+			return false
+		}
+		w.Header().Set("Www-Authenticate", `Bearer realm="http://`+r.Host+`/service/token",service="harbor-registry",error="invalid_token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	}})
+	c := client(s)
+	push := func(tag string) error {
+		_, err := c.Push(t.Context(), streaming(t, empty.Image, tag), []imageref.Ref{ref(t, "%s/sandbox/app:%s", s.Host, tag)})
+		return err
+	}
+	if err := push("1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range saw(s) {
+		revoked[r.Authorization] = true
+	}
+	s.Forget()
+	if err := push("2"); err != nil {
+		t.Errorf("after the token was revoked: %v", err)
+	}
+	if n := s.Count("GET", "/service/token"); n != 1 {
+		t.Errorf("%d tokens asked for, want 1", n)
+	}
+	all = true
+	check(t, push("3"), fault.Denied, "does not accept the token of its token service", "clocks")
+}
+
+// TestUploadWithoutTLS sends uploads to the same host, but in the clear.
+func TestUploadWithoutTLS(t *testing.T) {
+	s := harbor(t, registrytest.Config{TLS: true, Names: []string{"harbor.test"}, Instead: func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost {
+			w.Header().Set("Location", "http://harbor.test/v2/sandbox/app/blobs/uploads/1")
+			w.WriteHeader(http.StatusAccepted)
+		}
+		return r.Method == http.MethodPost
+	}})
+	_, port, _ := net.SplitHostPort(s.Host)
+	c := client(s, func(o *registry.Options) {
+		o.Credential.Host, o.Resolve, o.RootCAs = "harbor.test:"+port, map[string]string{"harbor.test": "127.0.0.1"}, pool(t, s.CA)
+	})
+	_, err := c.Push(t.Context(), streaming(t, empty.Image, "a"), []imageref.Ref{ref(t, "harbor.test:%s/sandbox/app:1", port)})
+	check(t, err, fault.Failed, "push harbor.test:"+port+"/sandbox/app: it sends its clients on to http://, without TLS", "external_url")
 }

@@ -21,16 +21,18 @@ import (
 const (
 	hintPlainHTTP = "pass --plain-http if that is meant: the password then travels unencrypted"
 	hintLogin     = "check HARBOR_USERNAME and HARBOR_PASSWORD; a robot account may have expired or be disabled"
+	hintRunning   = "is the registry running, and does a firewall or proxy stand in between?"
+	hintProxy     = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
 	hintNoLogin   = "set HARBOR_USERNAME and HARBOR_PASSWORD, pass --username and --password-stdin, or log in with Docker's configuration"
 )
 
-// ErrNotFound is the cause when a reference names nothing.
-var ErrNotFound = errors.New("no such image")
+// errNotFound is the cause when a reference names nothing.
+var errNotFound = errors.New("no such image")
 
 // failed tells why there was no answer, or why the login behind it failed. An error of the caller's own passes through.
 func (s *session) failed(ctx context.Context, what, where string, err error) error {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	var known *fault.Error
 	if errors.As(err, &known) {
@@ -83,8 +85,17 @@ func (s *session) unreachable(err error) (hint string, cause error) {
 		dns     *net.DNSError
 		dial    *net.OpError
 		timeout net.Error
+		silent  silence
 	)
 	switch {
+	case errors.As(err, &silent):
+		return hintRunning, silent
+	case errors.As(err, &dial) && dial.Op == "proxyconnect": // net/http's word for a proxy that cannot be reached
+		return hintProxy, fmt.Errorf("reach the proxy: %w", dial.Err)
+	case errors.Is(err, errProxy):
+		return hintProxy, rootCause(err)
+	case errors.Is(err, errDowngrade):
+		return "Harbor's external_url must begin with https://, and a proxy that ends TLS must send X-Forwarded-Proto", errDowngrade
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return hintPlainHTTP, errors.New("it speaks plain HTTP, without TLS")
 	case errors.As(err, &dns):
@@ -92,11 +103,24 @@ func (s *session) unreachable(err error) (hint string, cause error) {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "is the registry running, and is this its port? (HARBOR_URL, -t)", errors.New("connection refused")
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return "is the registry running, and does a firewall or proxy stand in between?", errors.New("no answer in time")
+		return hintRunning, errors.New("no answer in time")
 	case errors.As(err, &dial):
 		return "", dial
 	}
 	return "", rootCause(err)
+}
+
+var (
+	errProxy     = errors.New("the proxy refuses")
+	errDowngrade = errors.New("it sends its clients on to http://, without TLS")
+)
+
+// throughProxy reports a proxy that does not open the way to a registry.
+func throughProxy(_ context.Context, _ *url.URL, connect *http.Request, answer *http.Response) error {
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%w to reach %s: %d %s", errProxy, connect.Host, answer.StatusCode, http.StatusText(answer.StatusCode))
+	}
+	return nil
 }
 
 // rootCause drops the URL that net/http puts around an error: upload URLs are long, and tell nothing.
@@ -118,11 +142,11 @@ func (s *session) refused(ctx context.Context, what, where string, r request, re
 	f := &fault.Error{What: what, Where: where}
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
-		return s.unauthorized(ctx, what, where, resp)
+		return s.unauthorized(ctx, what, where, r, resp)
 	case resp.StatusCode == http.StatusForbidden:
 		return s.forbidden(ctx, what, where, r, status)
 	case resp.StatusCode == http.StatusNotFound && (r.method == http.MethodGet || r.method == http.MethodHead):
-		f.Err, f.Hint = ErrNotFound, "check repository and tag; what is there is listed in the registry's web page"
+		f.Err, f.Hint = errNotFound, "check repository and tag; what is there is listed in the registry's web page"
 	case resp.StatusCode == http.StatusPreconditionFailed && has(status, "PRECONDITION"):
 		f.Err = errors.New("the tag is immutable and names another image")
 		f.Hint = "push under a new tag, or change the project's tag immutability rule in Harbor"
@@ -139,9 +163,10 @@ func (s *session) refused(ctx context.Context, what, where string, r request, re
 }
 
 // unauthorized tells a missing project, a wrong login and a missing right apart; Harbor answers 401 to all three.
-func (s *session) unauthorized(ctx context.Context, what, where string, resp *http.Response) error {
-	challenges, present := resp.Header["Www-Authenticate"]
-	if present && strings.Join(challenges, "") == "" {
+func (s *session) unauthorized(ctx context.Context, what, where string, r request, resp *http.Response) error {
+	headers, present := resp.Header["Www-Authenticate"]
+	challenges := strings.Join(headers, "")
+	if present && challenges == "" {
 		project := projectOf(resp.Request.URL.Path)
 		return &fault.Error{What: what, Where: where, Err: fmt.Errorf("project %s does not exist on %s", project, s.host),
 			Hint: "create the project in Harbor, or correct the reference: HOST/PROJECT/NAME:TAG"}
@@ -151,14 +176,18 @@ func (s *session) unauthorized(ctx context.Context, what, where string, resp *ht
 	case err != nil:
 		return s.failed(ctx, what, where, err)
 	case login.Username == "" && login.IdentityToken == "" && login.RegistryToken == "":
-		return &fault.Error{Kind: fault.Denied, What: what, Where: where, Err: fmt.Errorf("%s wants a login", s.host), Hint: hintNoLogin}
+		return s.noLogin(what, where)
 	case strings.EqualFold(s.challenge.Scheme, "basic"):
 		return s.wrongLogin(ctx, what, where)
+	case strings.Contains(challenges, `error="invalid_token"`): // RFC 6750: expired, revoked or malformed
+		s.forget(r.scopes)
+		return &again{error: &fault.Error{Kind: fault.Denied, What: what, Where: where, Err: fmt.Errorf("%s does not accept the token of its token service", s.host),
+			Hint: "their clocks must agree, and the registry must know the key that the service signs with"}}
 	}
 	if _, err := s.exchange(ctx, nil); err != nil {
 		return s.failed(ctx, what, where, err)
 	}
-	if resp.Request.URL.Host != s.registry.RegistryStr() {
+	if !sameServer(resp.Request.URL, s.home()) {
 		return &fault.Error{Kind: fault.Denied, What: what, Where: where,
 			Err:  fmt.Errorf("the registry sends uploads to %s, another host, which the login is not for", resp.Request.URL.Host),
 			Hint: "set Harbor's external_url to the name that clients use"}
@@ -166,6 +195,16 @@ func (s *session) unauthorized(ctx context.Context, what, where string, resp *ht
 	return &fault.Error{Kind: fault.Denied, What: what, Where: where,
 		Err:  fmt.Errorf("%s may not %s there", cmp.Or(login.Username, "the account"), what),
 		Hint: "give the account push and pull rights on project " + projectOf(resp.Request.URL.Path) + " in Harbor"}
+}
+
+// noLogin is the answer to nobody. A login for another host is the likely mistake where there is one.
+func (s *session) noLogin(what, where string) error {
+	f := &fault.Error{Kind: fault.Denied, What: what, Where: where, Err: fmt.Errorf("%s wants a login", s.host), Hint: hintNoLogin}
+	if own := s.client.options.Credential; own.Username != "" {
+		f.Err = fmt.Errorf("%s wants a login, and the one of %s is for %s", s.host, own.Username, own.Host)
+		f.Hint = "HARBOR_URL names the host that the login is for; log in to others with Docker's configuration"
+	}
+	return f
 }
 
 func (s *session) wrongLogin(ctx context.Context, what, where string) error {
@@ -221,12 +260,19 @@ func (s *session) answer(status *transport.Error) (hint string, cause error) {
 	switch {
 	case len(said) > 0:
 		return "", fmt.Errorf("%s: %s", line, strings.Join(said, "; "))
+	case status.Request != nil && status.Request.Method == http.MethodHead && status.StatusCode < 500: // the answer has no body
+		return "", errors.New(line)
 	case status.StatusCode == http.StatusRequestEntityTooLarge:
 		return "a proxy in front of the registry limits uploads; for nginx: client_max_body_size 0, as an Ingress annotation proxy-body-size: \"0\"", errors.New(line)
 	case status.StatusCode >= 500:
 		return "a part of the registry is down, or restarting: check its pods, and try again", errors.New(line)
 	}
-	return "is " + s.host + " the registry? A proxy or a web page may stand in its place", fmt.Errorf("%s, and not as a registry does", line)
+	return s.hintPage(), fmt.Errorf("%s, and not as a registry does", line)
+}
+
+// hintPage is for answers that no registry gives.
+func (s *session) hintPage() string {
+	return "is " + s.host + " the registry? A proxy or a web page may stand in its place"
 }
 
 func has(status *transport.Error, code transport.ErrorCode) bool {

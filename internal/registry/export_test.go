@@ -5,6 +5,8 @@ import (
 	"time"
 )
 
+var ErrNotFound = errNotFound
+
 // Pauses collects the pauses that the client makes, in place of making them.
 func (c *Client) Pauses() *[]time.Duration {
 	var pauses []time.Duration
@@ -17,3 +19,9 @@ func (c *Client) Pauses() *[]time.Duration {
 
 // SetNow replaces the clock.
 func (c *Client) SetNow(now func() time.Time) { c.now = now }
+
+// SetPatience shortens all that the client waits for.
+func (c *Client) SetPatience(d time.Duration) {
+	b := c.http.(*bounded)
+	b.answer, b.closing, b.idle = d, d, d
+}

@@ -5,10 +5,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"mime"
 	"net/http"
 	"strings"
 	"sync"
@@ -28,31 +30,29 @@ const maxManifest = 16 << 20
 // Image is the image that ref names, for platform when it names several. Its layers are fetched when they are read,
 // while ctx lives; a push to the registry that they come from takes them over without fetching them.
 func (c *Client) Image(ctx context.Context, ref imageref.Ref, platform v1.Platform) (v1.Image, error) {
-	s, err := c.session(ctx, ref.Host())
+	f, err := c.fetch(ctx, "fetch", ref)
 	if err != nil {
 		return nil, err
 	}
-	_, repository, _ := strings.Cut(ref.Canonical(), "/")
-	f := &fetch{session: s, ctx: ctx, repository: repository, where: ref.String(), scopes: []string{"repository:" + repository + ":pull"}}
-	raw, mediaType, err := f.manifest(cmp.Or(ref.Digest, ref.Tag, "latest"))
+	raw, mediaType, err := f.manifest(nameOf(ref))
 	if err != nil {
 		return nil, err
 	}
 	if mediaType.IsIndex() {
 		child, err := choose(raw, platform)
 		if err != nil {
-			return nil, &fault.Error{What: "fetch", Where: f.where, Err: err}
+			return nil, &fault.Error{What: f.what, Where: f.where, Err: err}
 		}
 		if raw, mediaType, err = f.manifest(child.String()); err != nil {
 			return nil, err
 		}
 	}
 	if !mediaType.IsImage() {
-		return nil, &fault.Error{What: "fetch", Where: f.where, Err: fmt.Errorf("it is a %s, not an image", mediaType)}
+		return nil, &fault.Error{What: f.what, Where: f.where, Err: fmt.Errorf("it is %q, not an image", mediaType)}
 	}
 	manifest, err := v1.ParseManifest(bytes.NewReader(raw))
 	if err != nil {
-		return nil, &fault.Error{What: "fetch", Where: f.where, Err: err}
+		return nil, &fault.Error{What: f.what, Where: f.where, Err: err}
 	}
 	core := &remote{fetch: f, raw: raw, mediaType: mediaType, parsed: manifest}
 	core.config = sync.OnceValues(core.readConfig)
@@ -82,32 +82,53 @@ func choose(raw []byte, platform v1.Platform) (v1.Hash, error) {
 // fetch reads one repository.
 type fetch struct {
 	*session
-	ctx        context.Context // of the command: layers are opened through interfaces that take none
-	repository string
-	where      string
-	scopes     []string
+	ctx         context.Context // of the command: layers are opened through interfaces that take none
+	repository  string
+	what, where string // for errors
+	scopes      []string
 }
+
+// fetch reads the repository of ref; what says in errors what that is for.
+func (c *Client) fetch(ctx context.Context, what string, ref imageref.Ref) (*fetch, error) {
+	s, err := c.session(ctx, ref.Host())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := v1.NewHash(ref.Digest); ref.Digest != "" && err != nil {
+		return nil, &fault.Error{What: what, Where: ref.String(), Err: errors.New("a digest of this kind is not supported yet"), Hint: "name it by sha256 or sha512"}
+	}
+	_, repository, _ := strings.Cut(ref.Canonical(), "/")
+	return &fetch{session: s, ctx: ctx, repository: repository, what: what, where: ref.String(), scopes: []string{"repository:" + repository + ":pull"}}, nil
+}
+
+// nameOf is what a manifest is asked for by.
+func nameOf(ref imageref.Ref) string { return cmp.Or(ref.Digest, ref.Tag, "latest") }
 
 // manifest reads a manifest, which must have the digest that it was asked for by.
 func (f *fetch) manifest(name string) ([]byte, types.MediaType, error) {
 	r := request{method: http.MethodGet, url: f.url("%s/manifests/%s", f.repository, name), scopes: f.scopes, header: http.Header{"Accept": {manifestTypes}}}
-	resp, err := f.expect(f.ctx, "fetch", f.where, r, http.StatusOK)
+	resp, err := f.expect(f.ctx, f.what, f.where, r, http.StatusOK)
 	if err != nil {
 		return nil, "", err
 	}
-	var body io.ReadCloser = resp.Body
-	if want, err := v1.NewHash(name); err == nil {
+	body := resp.Body
+	if want, err := v1.NewHash(name); err == nil { // no tag
 		body = checked(body, want)
 	}
 	raw, err := f.all(body)
-	return raw, types.MediaType(resp.Header.Get("Content-Type")), err
+	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	return raw, types.MediaType(mediaType), err
 }
 
+// all reads a manifest or configuration to its end, where its digest is checked.
 func (f *fetch) all(body io.ReadCloser) ([]byte, error) {
 	defer body.Close()
-	raw, err := io.ReadAll(io.LimitReader(body, maxManifest))
-	if err != nil {
-		return nil, f.failed(f.ctx, "fetch", f.where, err)
+	raw, err := io.ReadAll(io.LimitReader(body, maxManifest+1))
+	switch {
+	case err != nil:
+		return nil, f.failed(f.ctx, f.what, f.where, err)
+	case len(raw) > maxManifest:
+		return nil, &fault.Error{What: f.what, Where: f.where, Err: fmt.Errorf("its manifest or configuration has more than %d MiB", maxManifest>>20)}
 	}
 	return raw, nil
 }
@@ -115,7 +136,7 @@ func (f *fetch) all(body io.ReadCloser) ([]byte, error) {
 // blob opens a blob; reading it to its end fails when it is not what its digest says.
 func (f *fetch) blob(digest v1.Hash) (io.ReadCloser, error) {
 	r := request{method: http.MethodGet, url: f.url("%s/blobs/%s", f.repository, digest), scopes: f.scopes}
-	resp, err := f.expect(f.ctx, "fetch", f.where, r, http.StatusOK)
+	resp, err := f.expect(f.ctx, f.what, f.where, r, http.StatusOK)
 	if err != nil {
 		return nil, err
 	}
@@ -200,18 +221,19 @@ type checkedBody struct {
 }
 
 func checked(body io.ReadCloser, want v1.Hash) io.ReadCloser {
-	if want.Algorithm != "sha256" {
-		return body
+	sum, err := v1.Hasher(want.Algorithm)
+	if err != nil { // a manifest left the digest out: no sum will do
+		sum = sha256.New()
 	}
-	return &checkedBody{ReadCloser: body, want: want, sum: sha256.New()}
+	return &checkedBody{ReadCloser: body, want: want, sum: sum}
 }
 
 func (b *checkedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.sum.Write(p[:n])
 	if errors.Is(err, io.EOF) {
-		if got := fmt.Sprintf("%x", b.sum.Sum(nil)); got != b.want.Hex {
-			return n, fmt.Errorf("%w: asked for %s, got sha256:%s", image.ErrCorrupt, b.want, got)
+		if got := hex.EncodeToString(b.sum.Sum(nil)); got != b.want.Hex {
+			return n, fmt.Errorf("%w: asked for %s, got %s", image.ErrCorrupt, b.want, got)
 		}
 	}
 	return n, err

@@ -32,7 +32,7 @@ var manifestTypes = strings.Join([]string{
 // is not known yet in the one pass that computes it. The receipt tells what was done also when there is an error: some
 // names may stand then (fault.Partial).
 func (c *Client) Push(ctx context.Context, artifact image.Artifact, refs []imageref.Ref) (image.Receipt, error) {
-	p := &push{layers: map[v1.Hash]int{}}
+	p := &push{layers: map[v1.Hash]int{}, complete: map[*session]string{}}
 	var errs []error
 	for _, group := range byRepository(refs) {
 		errs = append(errs, c.pushTo(ctx, p, artifact, group)...)
@@ -67,9 +67,10 @@ func byRepository(refs []imageref.Ref) [][]imageref.Ref {
 
 // push is one run of Push and what it has done so far.
 type push struct {
-	mu      sync.Mutex
-	receipt image.Receipt
-	layers  map[v1.Hash]int // into receipt.Layers
+	mu       sync.Mutex
+	receipt  image.Receipt
+	layers   map[v1.Hash]int     // into receipt.Layers
+	complete map[*session]string // a repository of each registry that has all blobs by now
 }
 
 // note keeps the best word on a blob: that it was uploaded to one repository counts more than that another had it.
@@ -96,6 +97,7 @@ type destination struct {
 	*session
 	push       *push
 	repository string
+	sibling    string // another repository of the registry, which has all blobs, or ""
 	scopes     []string
 }
 
@@ -108,10 +110,12 @@ func (c *Client) pushTo(ctx context.Context, p *push, artifact image.Artifact, r
 		return []error{err}
 	}
 	_, repository, _ := strings.Cut(refs[0].Canonical(), "/")
-	d := &destination{session: s, push: p, repository: repository, scopes: []string{"repository:" + repository + ":pull,push"}}
+	d := &destination{session: s, push: p, repository: repository, sibling: p.complete[s], scopes: []string{"repository:" + repository + ":pull,push"}}
+	d.mayPull(d.sibling)
 	if err := d.content(ctx, artifact); err != nil {
 		return []error{err}
 	}
+	p.complete[s] = repository
 	var errs []error
 	for _, ref := range refs {
 		if err := d.manifest(ctx, artifact, ref.Tag, ref.String()); err != nil {
@@ -167,7 +171,9 @@ func (d *destination) image(ctx context.Context, img v1.Image) error {
 	if err != nil {
 		return err
 	}
-	d.mountFrom(layers)
+	for _, l := range layers {
+		d.mayPull(d.origin(l))
+	}
 	if err := d.settle(ctx, img); err != nil {
 		return err
 	}
@@ -199,7 +205,7 @@ func (d *destination) settle(ctx context.Context, img v1.Image) error {
 	if err != nil {
 		return err
 	}
-	if there, err := d.exists(ctx, id); err != nil || !there {
+	if there, err := d.exists(ctx, id, -1); err != nil || !there {
 		return err
 	}
 	return image.Settle(img)
@@ -253,23 +259,48 @@ func (d *destination) manifest(ctx context.Context, artifact image.Artifact, tag
 		return fmt.Errorf("push %s: %w", where, err)
 	}
 	target := d.url("%s/manifests/%s", d.repository, tag)
+	there, err := d.named(ctx, target, where)
+	if err != nil || there == digest.String() {
+		return err
+	}
+	put := request{method: http.MethodPut, url: target, scopes: d.scopes, header: http.Header{"Content-Type": {string(mediaType)}}, body: raw}
+	if there, err = d.store(ctx, put, where); err != nil {
+		return err
+	}
+	if there != "" && there != digest.String() {
+		return &fault.Error{What: "push", Where: where, Err: fmt.Errorf("%w: pushed %s, the registry has %s", image.ErrCorrupt, digest, there)}
+	}
+	return nil
+}
+
+// store puts a manifest and returns the digest that the registry has it by, "" when it does not say. A success that is
+// not the specification's, 201 Created, may be a web page's: there the digest must be found.
+func (d *destination) store(ctx context.Context, put request, where string) (string, error) {
+	resp, err := d.expect(ctx, "push", where, put, http.StatusCreated, http.StatusOK, http.StatusAccepted)
+	if err != nil {
+		return "", err
+	}
+	resp.Body.Close()
+	there := resp.Header.Get("Docker-Content-Digest")
+	if there != "" || resp.StatusCode == http.StatusCreated {
+		return there, nil
+	}
+	if there, err = d.named(ctx, put.url, where); err == nil && there == "" {
+		err = &fault.Error{What: "push", Where: where, Err: fmt.Errorf("%s answers %d, but keeps nothing", d.host, resp.StatusCode), Hint: d.hintPage()}
+	}
+	return there, err
+}
+
+// named is the digest of the manifest at target, "" when there is none.
+func (d *destination) named(ctx context.Context, target, where string) (string, error) {
 	head := request{method: http.MethodHead, url: target, scopes: d.scopes, header: http.Header{"Accept": {manifestTypes}}}
 	resp, err := d.expect(ctx, "push", where, head, http.StatusOK, http.StatusNotFound)
 	if err != nil {
-		return err
+		return "", err
 	}
 	resp.Body.Close()
-	if resp.StatusCode == http.StatusOK && resp.Header.Get("Docker-Content-Digest") == digest.String() {
-		return nil
+	if resp.StatusCode != http.StatusOK {
+		return "", nil
 	}
-	put := request{method: http.MethodPut, url: target, scopes: d.scopes, header: http.Header{"Content-Type": {string(mediaType)}}, body: raw}
-	resp, err = d.expect(ctx, "push", where, put, http.StatusCreated, http.StatusOK, http.StatusAccepted)
-	if err != nil {
-		return err
-	}
-	resp.Body.Close()
-	if got := resp.Header.Get("Docker-Content-Digest"); got != "" && got != digest.String() {
-		return &fault.Error{What: "push", Where: where, Err: fmt.Errorf("%w: pushed %s, the registry has %s", image.ErrCorrupt, digest, got)}
-	}
-	return nil
+	return resp.Header.Get("Docker-Content-Digest"), nil
 }

@@ -167,7 +167,7 @@ func TestPushSavedAgain(t *testing.T) {
 	s := harbor(t, registrytest.Config{})
 	refs := []imageref.Ref{ref(t, "%s/sandbox/app:1", s.Host)}
 	for _, want := range []image.Status{image.Pushed, image.Exists} {
-		saved, closer, err := image.Open(savedImage(t))
+		saved, closer, err := image.Open(t.Context(), savedImage(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,60 +242,6 @@ func TestPushIndex(t *testing.T) {
 	}
 	if len(receipt.Layers) != 6 || receipt.MediaType != "application/vnd.oci.image.index.v1+json" {
 		t.Errorf("receipt %+v", receipt)
-	}
-}
-
-// TestPushMounts builds on a base that the same registry has in another repository.
-func TestPushMounts(t *testing.T) {
-	s := harbor(t, registrytest.Config{})
-	c := client(s)
-	base := ref(t, "%s/sandbox/base:1", s.Host)
-	if _, err := c.Push(t.Context(), streaming(t, empty.Image, "base"), []imageref.Ref{base}); err != nil {
-		t.Fatal(err)
-	}
-	fetched, err := c.Image(t.Context(), base, v1.Platform{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Forget()
-	receipt, err := c.Push(t.Context(), streaming(t, fetched, "app"), []imageref.Ref{ref(t, "%s/sandbox/app:1", s.Host)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !cmp.Equal(statuses(receipt), []image.Status{image.Mounted, image.Pushed}) {
-		t.Errorf("statuses %v", statuses(receipt))
-	}
-	if n := s.Count("GET", "/blobs/"); n != 1 { // the base's configuration
-		t.Errorf("%d blobs fetched, want 1", n)
-	}
-}
-
-// TestPushToTwoRegistries reads a base from one registry and sends it through to two repositories of another.
-func TestPushToTwoRegistries(t *testing.T) {
-	from, to := registrytest.Start(t, registrytest.Config{}), harbor(t, registrytest.Config{})
-	c := client(to)
-	base := ref(t, "%s/library/base:1", from.Host)
-	if _, err := c.Push(t.Context(), streaming(t, empty.Image, "base"), []imageref.Ref{base}); err != nil {
-		t.Fatal(err)
-	}
-	fetched, err := c.Image(t.Context(), base, v1.Platform{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	img := streaming(t, fetched, "app")
-	receipt, err := c.Push(t.Context(), img, []imageref.Ref{ref(t, "%s/sandbox/a:1", to.Host), ref(t, "%s/sandbox/b:1", to.Host)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(receipt.References) != 2 || !cmp.Equal(statuses(receipt), []image.Status{image.Pushed, image.Pushed}) {
-		t.Errorf("receipt %+v", receipt)
-	}
-	got, err := c.Image(t.Context(), ref(t, "%s/sandbox/b:1", to.Host), v1.Platform{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := validate.Image(got); err != nil {
-		t.Error(err)
 	}
 }
 

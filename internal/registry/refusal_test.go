@@ -1,7 +1,6 @@
 package registry_test
 
 import (
-	"bytes"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -38,6 +38,8 @@ func TestRefusals(t *testing.T) {
 		"wrong password": {change: login(robot, "wrong-pass"), kind: fault.Denied,
 			part: "refused the login of robot$sandbox+ci", hint: "HARBOR_PASSWORD"},
 		"no login": {change: login("", ""), kind: fault.Denied, part: "wants a login", hint: "HARBOR_USERNAME"},
+		"login of another host": {change: func(o *registry.Options) { o.Credential.Host = "harbor.test" }, kind: fault.Denied,
+			part: "wants a login, and the one of robot$sandbox+ci is for harbor.test", hint: "HARBOR_URL"},
 		"no right": {config: registrytest.Config{Robots: []registrytest.Robot{reader}}, change: login(reader.Name, reader.Secret), kind: fault.Denied,
 			part: "robot$sandbox+ro may not push", hint: "project sandbox"},
 		"project missing":       {repository: "nosuch/app", kind: fault.Failed, part: "project nosuch does not exist on ", hint: "create the project"},
@@ -46,11 +48,12 @@ func TestRefusals(t *testing.T) {
 			part: "the tag is immutable", hint: "new tag"},
 		"quota": {config: registrytest.Config{Quota: map[string]int64{"sandbox": 100}}, kind: fault.Failed,
 			part: "will exceed the configured upper limit of 100.0 B", hint: "quota"},
-		"read-only":   {config: registrytest.Config{ReadOnly: true}, kind: fault.Denied, part: "read only mode", hint: "read-only mode"},
-		"one segment": {repository: "app", kind: fault.Failed, part: "invalid repository name", hint: ""},
-		"proxy page":  {config: registrytest.Config{Instead: page(http.MethodPost, http.StatusOK)}, kind: fault.Failed, part: "not as a registry does", hint: "proxy"},
-		"proxy limit": {config: registrytest.Config{Instead: page(http.MethodPatch, http.StatusRequestEntityTooLarge)}, kind: fault.Failed, part: "answers 413", hint: "client_max_body_size"},
-		"core down":   {config: registrytest.Config{Instead: page("", http.StatusBadGateway)}, kind: fault.Failed, part: "answers 502 Bad Gateway", hint: "pods"},
+		"read-only":    {config: registrytest.Config{ReadOnly: true}, kind: fault.Denied, part: "read only mode", hint: "read-only mode"},
+		"one segment":  {repository: "app", kind: fault.Failed, part: "invalid repository name", hint: ""},
+		"proxy page":   {config: registrytest.Config{Instead: page(http.MethodPost, http.StatusOK)}, kind: fault.Failed, part: "not as a registry does", hint: "proxy"},
+		"proxy limit":  {config: registrytest.Config{Instead: page(http.MethodPatch, http.StatusRequestEntityTooLarge)}, kind: fault.Failed, part: "answers 413", hint: "client_max_body_size"},
+		"page for all": {config: registrytest.Config{Instead: page("", http.StatusOK)}, kind: fault.Failed, part: "not as a registry does", hint: "A proxy or a web page"},
+		"core down":    {config: registrytest.Config{Instead: page("", http.StatusBadGateway)}, kind: fault.Failed, part: "answers 502 Bad Gateway", hint: "pods"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := harbor(t, tt.config)
@@ -172,6 +175,39 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// TestHungServer has a server that greets us, and then stands still: before its answer, or amid one.
+func TestHungServer(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		method, path string
+		begin        bool // with an answer
+	}{
+		"token":    {method: http.MethodGet, path: "/service/token"},
+		"manifest": {method: http.MethodGet, path: "/manifests/"},
+		"body":     {method: http.MethodGet, path: "/manifests/", begin: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			end := make(chan struct{})
+			s := harbor(t, registrytest.Config{Instead: func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != tt.method || !strings.Contains(r.URL.Path, tt.path) {
+					return false
+				}
+				if tt.begin {
+					w.(http.Flusher).Flush()
+				}
+				<-end
+				return true
+			}})
+			defer close(end)
+			c := client(s)
+			c.SetPatience(time.Second)
+			_, err := c.Image(t.Context(), ref(t, "%s/sandbox/app:1", s.Host), v1.Platform{})
+			check(t, err, fault.Failed, "no sign of life from "+s.Host+" for 1s", "running")
+		})
+	}
+}
+
 func pool(t *testing.T, pem []byte) *x509.CertPool {
 	t.Helper()
 	p := x509.NewCertPool()
@@ -197,51 +233,41 @@ func TestReachable(t *testing.T) {
 	}
 }
 
-func TestImageChoosesPlatform(t *testing.T) {
-	s := registrytest.Start(t, registrytest.Config{})
-	c := client(s)
-	r := ref(t, "%s/sandbox/app:1", s.Host)
-	if _, err := c.Push(t.Context(), platforms(t), []imageref.Ref{r}); err != nil {
-		t.Fatal(err)
-	}
-	img, err := c.Image(t.Context(), r, v1.Platform{OS: "linux", Architecture: "arm64"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if config, _ := img.ConfigFile(); config.Architecture != "arm64" {
-		t.Errorf("architecture %s", config.Architecture)
-	}
-	_, err = c.Image(t.Context(), r, v1.Platform{OS: "linux", Architecture: "s390x"})
-	check(t, err, fault.Failed, "no image for linux/s390x, only for linux/amd64, linux/arm64", "")
-	_, err = c.Image(t.Context(), ref(t, "%s/sandbox/app:nosuch", s.Host), v1.Platform{})
-	check(t, err, fault.Failed, "no such image", "tag")
-	if !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("%v is not ErrNotFound", err)
-	}
-}
-
-// TestImageIsChecked changes a blob on its way.
-func TestImageIsChecked(t *testing.T) {
-	corrupt := false
-	s := registrytest.Start(t, registrytest.Config{Instead: func(w http.ResponseWriter, r *http.Request) bool {
-		if corrupt && r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
-			w.Write(bytes.Repeat([]byte("x"), 300))
-			return true
+// TestPushAnsweredByAPage has the blobs there, so that only the manifest goes to the page.
+func TestPushAnsweredByAPage(t *testing.T) {
+	digest := ""
+	status := http.StatusOK
+	away := false
+	s := harbor(t, registrytest.Config{Instead: func(w http.ResponseWriter, r *http.Request) bool {
+		if !away || !strings.Contains(r.URL.Path, "/manifests/") {
+			return false
 		}
-		return false
+		if digest != "" && r.Method == http.MethodPut {
+			w.Header().Set("Docker-Content-Digest", digest)
+		}
+		w.WriteHeader(status)
+		return true
 	}})
-	c := client(s)
-	r := ref(t, "%s/sandbox/app:1", s.Host)
-	if _, err := c.Push(t.Context(), streaming(t, empty.Image, "a"), []imageref.Ref{r}); err != nil {
+	img := streaming(t, empty.Image, "app")
+	push := func() error {
+		_, err := client(s).Push(t.Context(), img, []imageref.Ref{ref(t, "%s/sandbox/app:1", s.Host)})
+		return err
+	}
+	if err := push(); err != nil {
 		t.Fatal(err)
 	}
-	corrupt = true
-	img, err := c.Image(t.Context(), r, v1.Platform{})
+	away = true
+	check(t, push(), fault.Failed, "answers 200, but keeps nothing", "A proxy or a web page")
+	digest = "sha256:" + strings.Repeat("a", 64)
+	check(t, push(), fault.Failed, "content and digest disagree", "")
+	real, err := img.Digest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = img.ConfigFile()
-	check(t, err, fault.Failed, "content and digest disagree", "")
+	digest = real.String()
+	if err := push(); err != nil {
+		t.Errorf("200 with the digest: %v", err)
+	}
 }
 
 // TestDistribution pushes to a registry of another make, where there is one.
@@ -265,5 +291,16 @@ func TestDistribution(t *testing.T) {
 	}
 	if err := validate.Image(base); err != nil {
 		t.Error(err)
+	}
+	want, err := base.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Digest(t.Context(), r); got != want.String() || err != nil {
+		t.Errorf("digest %s, %v, want %s", got, err, want)
+	}
+	r.Tag = "nosuch"
+	if _, err := c.Digest(t.Context(), r); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("an image that is not there: %v", err)
 	}
 }

@@ -2,11 +2,13 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -68,17 +70,18 @@ func (s *session) greet(ctx context.Context) error {
 	})
 }
 
-func (s *session) scheme() string {
+// home is where the registry is: scheme and host.
+func (s *session) home() *url.URL {
 	if s.challenge.Insecure {
-		return "http"
+		return &url.URL{Scheme: "http", Host: s.registry.RegistryStr()}
 	}
-	return "https"
+	return &url.URL{Scheme: "https", Host: s.registry.RegistryStr()}
 }
 
 func (s *session) harbor() bool { return s.challenge.Parameters["service"] == harborService }
 
 func (s *session) url(format string, args ...any) string {
-	return s.scheme() + "://" + s.registry.RegistryStr() + "/v2/" + fmt.Sprintf(format, args...)
+	return s.home().String() + "/v2/" + fmt.Sprintf(format, args...)
 }
 
 // authorization is the header for requests within scopes, "" for none.
@@ -119,6 +122,13 @@ func (s *session) token(ctx context.Context, scopes []string) (string, error) {
 	}
 	s.tokens[key] = t
 	return t.value, nil
+}
+
+// forget drops the token for scopes, which the registry refused.
+func (s *session) forget(scopes []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tokens, strings.Join(scopes, " "))
 }
 
 // exchange asks the token service that the registry named. Without scopes it answers whether the login is right:
@@ -188,23 +198,36 @@ func (s *session) send(ctx context.Context, r request) (*http.Response, error) {
 	for key, values := range r.header {
 		req.Header[key] = slices.Clone(values)
 	}
-	client := http.Client{Transport: ownHost{inner: s.client.http, scheme: s.scheme(), host: s.registry.RegistryStr(), authorization: authorization}}
+	client := http.Client{Transport: ownHost{inner: s.client.http, home: s.home(), authorization: authorization}}
 	return client.Do(req)
 }
 
 // ownHost adds the authorization to requests for its host only. It is set here, below the HTTP client, because the
 // client would carry a header of the request to other ports and subdomains when it is redirected.
 type ownHost struct {
-	inner                       http.RoundTripper
-	scheme, host, authorization string
+	inner         http.RoundTripper
+	home          *url.URL
+	authorization string
 }
 
 func (o ownHost) RoundTrip(r *http.Request) (*http.Response, error) {
-	if o.authorization != "" && r.URL.Scheme == o.scheme && r.URL.Host == o.host {
+	switch {
+	case o.home.Scheme == "https" && r.URL.Scheme == "http" && strings.EqualFold(r.URL.Hostname(), o.home.Hostname()):
+		return nil, errDowngrade
+	case o.authorization != "" && sameServer(r.URL, o.home):
 		r = r.Clone(r.Context())
 		r.Header.Set("Authorization", o.authorization)
 	}
 	return o.inner.RoundTrip(r)
+}
+
+func sameServer(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && strings.EqualFold(address(a), address(b))
+}
+
+// address is u's host and port, which may be the scheme's own.
+func address(u *url.URL) string {
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme]))
 }
 
 // expect does the request, and again while that may help, until the answer has one of the statuses. On another answer

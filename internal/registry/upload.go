@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,11 @@ func (d *destination) bring(ctx context.Context, l v1.Layer) (status image.Statu
 	digest, err := l.Digest()
 	switch {
 	case err == nil:
-		if there, err := d.exists(ctx, digest); err != nil || there {
+		size, err := l.Size()
+		if err != nil {
+			return "", 0, err
+		}
+		if there, err := d.exists(ctx, digest, size); err != nil || there {
 			return image.Exists, 0, err
 		}
 		if mounted, err := d.mount(ctx, l, digest); err != nil || mounted {
@@ -62,37 +67,44 @@ func (d *destination) bring(ctx context.Context, l v1.Layer) (status image.Statu
 	return image.Pushed, uploaded, err
 }
 
-func (d *destination) exists(ctx context.Context, digest v1.Hash) (bool, error) {
+// exists reports whether the repository has the blob; a web page in its place does not count. The size is -1 when it is
+// not known.
+func (d *destination) exists(ctx context.Context, digest v1.Hash, size int64) (bool, error) {
 	r := request{method: http.MethodHead, url: d.url("%s/blobs/%s", d.repository, digest), scopes: d.scopes}
 	resp, err := d.expect(ctx, "push", d.name(), r, http.StatusOK, http.StatusNotFound)
 	if err != nil {
 		return false, err
 	}
 	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK, nil
+	said := cmp.Or(resp.Header.Get("Docker-Content-Digest"), digest.String())
+	sized := size < 0 || resp.ContentLength < 0 || resp.ContentLength == size
+	return resp.StatusCode == http.StatusOK && said == digest.String() && sized, nil
 }
 
-// mountFrom lets the push read the repositories that layers came from, so that it can mount them.
-func (d *destination) mountFrom(layers []v1.Layer) {
-	for _, l := range layers {
-		from, ok := l.(*fetchedLayer)
-		if !ok || from.session != d.session || from.repository == d.repository {
-			continue
-		}
-		if scope := "repository:" + from.repository + ":pull"; !slices.Contains(d.scopes, scope) {
-			d.scopes = append(d.scopes, scope)
-		}
+// origin is another repository of this registry that has the layer, "" when none is known.
+func (d *destination) origin(l v1.Layer) string {
+	from, ok := l.(*fetchedLayer)
+	if d.sibling == "" && ok && from.session == d.session && from.repository != d.repository {
+		return from.repository
+	}
+	return d.sibling
+}
+
+// mayPull lets the push read another repository, so that it can mount from it.
+func (d *destination) mayPull(repository string) {
+	if scope := "repository:" + repository + ":pull"; repository != "" && !slices.Contains(d.scopes, scope) {
+		d.scopes = append(d.scopes, scope)
 	}
 }
 
-// mount asks the registry to take the blob from the repository that it came from; a registry that will not, opens an
-// upload instead, which is left to expire.
+// mount asks the registry to take the blob from the repository that has it; a registry that will not, opens an upload
+// instead, which is left to expire.
 func (d *destination) mount(ctx context.Context, l v1.Layer, digest v1.Hash) (bool, error) {
-	from, ok := l.(*fetchedLayer)
-	if !ok || from.session != d.session || from.repository == d.repository {
+	from := d.origin(l)
+	if from == "" {
 		return false, nil
 	}
-	query := url.Values{"mount": {digest.String()}, "from": {from.repository}}
+	query := url.Values{"mount": {digest.String()}, "from": {from}}
 	r := request{method: http.MethodPost, url: d.url("%s/blobs/uploads/?%s", d.repository, query.Encode()), scopes: d.scopes}
 	resp, err := d.expect(ctx, "push", d.name(), r, http.StatusCreated, http.StatusAccepted)
 	if err != nil {

@@ -38,47 +38,53 @@ func (b Build) Run(ctx context.Context, registry Registry) (Result, error) {
 }
 
 func (b Build) run(ctx context.Context, registry Registry) (image.Receipt, error) {
-	file, ignore, err := b.parse()
-	if err != nil {
-		return image.Receipt{}, err
-	}
-	root, err := os.OpenRoot(b.Context)
-	if err != nil {
-		return image.Receipt{}, &fault.Error{What: "open the build context", Where: b.Context, Err: cause(err),
-			Hint: "CONTEXT is a folder; an archive or a URL is not supported yet"}
-	}
-	defer root.Close()
-	img, err := file.Build(ctx, dockerfile.Sources{Context: root, Ignore: ignore, Base: base(registry)}, b.Step)
-	if err != nil {
-		return image.Receipt{}, err
-	}
-	if b.Push {
-		receipt, err := registry.Push(ctx, img, b.References)
-		if err != nil {
-			return receipt, err
-		}
-		return receipt, b.write(img)
-	}
-	return b.keep(img)
-}
-
-// parse reads the Dockerfile and the ignore file that belongs to it alone, FILE.dockerignore, as BuildKit does.
-func (b Build) parse() (*dockerfile.File, []byte, error) {
 	path := b.Dockerfile
 	if path == "" {
 		path = filepath.Join(b.Context, "Dockerfile")
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, &fault.Error{What: "read the Dockerfile", Where: path, Hint: "name it with -f FILE", Err: cause(err)}
-	}
-	ignore, err := os.ReadFile(path + ".dockerignore")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, &fault.Error{What: "read", Where: path + ".dockerignore", Err: cause(err)}
+		return image.Receipt{}, &fault.Error{What: "read the Dockerfile", Where: path, Hint: "name it with -f FILE", Err: fault.Cause(err)}
 	}
 	file, err := dockerfile.Parse(path, data, b.Options)
-	return file, ignore, err
+	if err != nil {
+		return image.Receipt{}, err
+	}
+	root, err := os.OpenRoot(b.Context)
+	if err != nil {
+		return image.Receipt{}, &fault.Error{What: "open the build context", Where: b.Context, Err: fault.Cause(err),
+			Hint: "CONTEXT is a folder; an archive or a URL is not supported yet"}
+	}
+	defer root.Close()
+	ignore, err := ignored(root, path)
+	if err != nil {
+		return image.Receipt{}, err
+	}
+	img, err := file.Build(ctx, dockerfile.Sources{Context: root, Ignore: ignore, Base: base(registry)}, b.Step)
+	if err != nil {
+		return image.Receipt{}, err
+	}
+	return b.deliver(ctx, registry, img)
 }
+
+// ignored is the text of the ignore file that counts: the one beside the Dockerfile, which belongs to it alone, else that
+// of the context (Docker's reference, "Filename and location" of .dockerignore).
+func ignored(root *os.Root, dockerfile string) ([]byte, error) {
+	where := dockerfile + dockerignore
+	data, err := os.ReadFile(where)
+	if errors.Is(err, fs.ErrNotExist) {
+		where = filepath.Join(root.Name(), dockerignore)
+		if data, err = root.ReadFile(dockerignore); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+	}
+	if err != nil {
+		return nil, &fault.Error{What: "read", Where: where, Err: fault.Cause(err)}
+	}
+	return data, nil
+}
+
+const dockerignore = ".dockerignore"
 
 // base fetches base images from the registry that their reference names.
 func base(registry Registry) func(context.Context, string, v1.Platform) (v1.Image, error) {
@@ -91,11 +97,19 @@ func base(registry Registry) func(context.Context, string, v1.Platform) (v1.Imag
 	}
 }
 
-// keep is what is left to do for an image that is not pushed.
-func (b Build) keep(img v1.Image) (image.Receipt, error) {
+// deliver takes the image to its outputs, then to the registry: a disk that is full leaves no tag behind.
+func (b Build) deliver(ctx context.Context, registry Registry, img v1.Image) (image.Receipt, error) {
 	if err := b.write(img); err != nil {
 		return image.Receipt{}, err
 	}
+	if b.Push {
+		return registry.Push(ctx, img, b.References)
+	}
+	return b.keep(img)
+}
+
+// keep is what is left to do for an image that is not pushed.
+func (b Build) keep(img v1.Image) (image.Receipt, error) {
 	if err := image.Settle(img); err != nil {
 		return image.Receipt{}, &fault.Error{What: "build", Where: b.Context, Err: err}
 	}
@@ -158,13 +172,4 @@ func ParseOutput(s string) (Output, error) {
 		return Output{func(img v1.Image, names []string) error { return image.WriteArchive(path, img, names) }}, nil
 	}
 	return Output{}, fault.Usagef(hint, "--output %s: %q is no kind of output", s, kind)
-}
-
-// cause is err without the path, which the caller names.
-func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }

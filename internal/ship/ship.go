@@ -3,13 +3,10 @@ package ship
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/image"
 	"github.com/ksera524/imgbump/internal/imageref"
 )
@@ -29,11 +26,8 @@ type Result struct {
 // Push pushes the `docker save` archive or OCI layout at path under refs.
 func Push(ctx context.Context, registry Registry, path string, refs []imageref.Ref) (Result, error) {
 	start := time.Now()
-	artifact, closer, err := image.Open(path)
+	artifact, closer, err := image.Open(ctx, path)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = &fault.Error{Hint: "SOURCE is a file or a folder; an image in a registry cannot be a source yet", Err: err}
-		}
 		return Result{Duration: time.Since(start)}, err
 	}
 	defer closer.Close()
