@@ -10,21 +10,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestDocumented holds docs/json.md against the document that set prints: the example has all keys, and no others.
+// TestDocumented holds docs/json.md against the documents that are printed: each example has all keys, and no others.
 func TestDocumented(t *testing.T) {
-	example := documented(t, "imgbump/set/v1")
-	dec := json.NewDecoder(strings.NewReader(example))
-	dec.DisallowUnknownFields()
-	var d setDocument
-	if err := dec.Decode(&d); err != nil {
-		t.Fatal(err)
-	}
-	got, err := json.MarshalIndent(d, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(example, string(got)); diff != "" {
-		t.Errorf("-docs/json.md +code:\n%s", diff)
+	for schema, d := range map[string]any{
+		"imgbump/set/v1":          &setDocument{},
+		"imgbump/list/v1":         &listDocument{},
+		"imgbump/config-check/v1": &configDocument{},
+	} {
+		example := documented(t, schema)
+		dec := json.NewDecoder(strings.NewReader(example))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(d); err != nil {
+			t.Fatal(err)
+		}
+		got, err := json.MarshalIndent(d, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(example, string(got)); diff != "" {
+			t.Errorf("%s: -docs/json.md +code:\n%s", schema, diff)
+		}
 	}
 }
 

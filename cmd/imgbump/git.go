@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"io"
-	"net/mail"
+	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
@@ -31,6 +35,11 @@ type gitFlags struct {
 	timeout      time.Duration
 	pr           pullRequestFlags
 }
+
+const gitEnvironment = `Environment:
+  IMGBUMP_TOKEN  token to push with, sent to the remote's host alone
+  GITHUB_TOKEN   the same, used only where the remote is the workflow's GitHub server, and for --pr
+`
 
 func (f *gitFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.commit, "commit", false, "commit the edits upon HEAD")
@@ -81,7 +90,7 @@ type target struct {
 	branch  branch
 	prefix  string
 	message bump.Message
-	login   func(host string) (repo.Credential, bool)
+	login   func(address *url.URL) (repo.Credential, error)
 	propose func(context.Context, *bump.Result) error // opens the pull request; nil without one
 }
 
@@ -140,15 +149,26 @@ func (f *gitFlags) options(c *cli.Console) (repo.Options, error) {
 		Mask: c.Workflow.Mask,
 	}
 	if f.author != "" {
-		address, err := mail.ParseAddress(f.author)
-		if err != nil || address.Name == "" {
+		var ok bool
+		if o.Author, ok = parseAuthor(f.author); !ok {
 			return repo.Options{}, fault.Usagef("for example: --author 'Deploy Bot <deploy@example.com>'", "--author %q is no 'Name <mail>'", f.author)
 		}
-		o.Author = repo.Signature{Name: address.Name, Email: address.Address}
 	}
 	token, err := f.token(c)
-	o.Credential = func(host string) (repo.Credential, bool) { return f.credential(c, token, host) }
+	o.Credential = func(address *url.URL) (repo.Credential, error) { return f.credential(c, token, address) }
 	return o, err
+}
+
+// parseAuthor takes 'Name <mail>' apart as git does, which is laxer than RFC 5322 on what the two may be.
+func parseAuthor(author string) (who repo.Signature, ok bool) {
+	at := strings.LastIndex(author, " <")
+	mail, closed := strings.CutSuffix(author[at+1:], ">")
+	if at < 0 || !closed {
+		return who, false
+	}
+	who = repo.Signature{Name: strings.TrimSpace(author[:at]), Email: mail[1:]}
+	forbidden := func(c rune) bool { return c == '<' || c == '>' || unicode.IsControl(c) }
+	return who, who.Name != "" && who.Email != "" && !strings.ContainsFunc(who.Name+who.Email, forbidden)
 }
 
 // token is what --git-token-file holds, or "".
@@ -171,28 +191,44 @@ func (f *gitFlags) token(c *cli.Console) (string, error) {
 	return token, nil
 }
 
-// credential is the login for the git host: the token that was named, else GitHub's, which belongs to GitHub alone.
-func (f *gitFlags) credential(c *cli.Console, token, host string) (repo.Credential, bool) {
+// credential is the login for a server: the token that was named, else GitHub's, which belongs to GitHub alone. A token
+// that would travel in the clear is an error.
+func (f *gitFlags) credential(c *cli.Console, token string, address *url.URL) (repo.Credential, error) {
 	name := "--git-token-file"
 	if token == "" {
 		name, token = "IMGBUMP_TOKEN", c.Getenv("IMGBUMP_TOKEN")
 	}
-	if token == "" && isGitHub(c.Getenv, host) {
+	if token == "" && isGitHub(c.Getenv, address) {
 		name, token = "GITHUB_TOKEN", c.Getenv("GITHUB_TOKEN")
 	}
-	return repo.Credential{Username: f.username, Secret: token, Name: name}, token != ""
+	switch {
+	case token == "":
+		return repo.Credential{}, nil
+	case address.Scheme == "http" && !loopback(address.Hostname()):
+		return repo.Credential{}, &fault.Error{Kind: fault.Usage, What: "send " + name + " to", Where: "http://" + address.Host, Err: errors.New("it would be readable on the way"),
+			Hint: "use an https:// address; only what git itself is configured to send (http.extraheader) goes over http://"}
+	}
+	return repo.Credential{Username: f.username, Secret: token, Name: name}, nil
 }
 
-// isGitHub reports whether host is that of the GitHub server or its API, as the runner names them.
-func isGitHub(getenv func(string) string, host string) bool {
-	for variable, fallback := range map[string]string{"GITHUB_SERVER_URL": "https://github.com", "GITHUB_API_URL": "https://api.github.com"} {
-		address := getenv(variable)
-		if address == "" {
-			address = fallback
-		}
-		if u, err := url.Parse(address); err == nil && strings.EqualFold(u.Host, host) {
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// isGitHub reports whether address is on the GitHub server or its API, as the runner names them.
+func isGitHub(getenv func(string) string, address *url.URL) bool {
+	for variable, fallback := range map[string]string{"GITHUB_SERVER_URL": "https://github.com", "GITHUB_API_URL": githubAPI} {
+		u, err := url.Parse(cmp.Or(getenv(variable), fallback))
+		if err == nil && origin(u) == origin(address) {
 			return true
 		}
 	}
 	return false
+}
+
+// origin is whom a request to an address is for: scheme, host and port.
+func origin(address *url.URL) string {
+	port := cmp.Or(address.Port(), map[string]string{"http": "80", "https": "443"}[address.Scheme])
+	return address.Scheme + "://" + net.JoinHostPort(strings.ToLower(address.Hostname()), port)
 }

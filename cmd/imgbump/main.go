@@ -24,6 +24,6 @@ first, it decides again on the new tip.`
 func run(args []string, streams cli.Streams) int {
 	root := &cobra.Command{Use: "imgbump", Short: "Rewrite image versions in GitOps manifests", Long: about}
 	return cli.Run(streams, githubactions.New(streams.Getenv, streams.Err), root, args, func(c *cli.Console) []*cobra.Command {
-		return []*cobra.Command{setCommand(c)}
+		return []*cobra.Command{setCommand(c), promoteCommand(c), listCommand(c), configCommand(c)}
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"strings"
@@ -12,6 +13,9 @@ import (
 	"github.com/ksera524/imgbump/internal/gitops/repo"
 	"github.com/spf13/pflag"
 )
+
+// githubAPI is where GitHub's API is, unless GITHUB_API_URL says otherwise.
+const githubAPI = "https://api.github.com"
 
 // maxBody is how long a pull request's text may be, in bytes; GitHub takes 65,536 characters.
 const maxBody = 60_000
@@ -46,15 +50,24 @@ func (f *gitFlags) proposeOn(c *cli.Console, t *target, remote *repo.Remote) err
 	if !ok {
 		return fault.Usagef("GITHUB_SERVER_URL names a GitHub Enterprise Server", "--pr needs a remote on GitHub, and %s is not", remote.URL())
 	}
-	api := c.Getenv("GITHUB_API_URL")
-	login, _ := t.login(host(api))
+	api, err := url.Parse(cmp.Or(c.Getenv("GITHUB_API_URL"), githubAPI))
+	if err != nil {
+		return fault.Usagef("for example: "+githubAPI, "GITHUB_API_URL is not an address")
+	}
+	login, err := t.login(api)
+	if err != nil {
+		return err
+	}
 	client, err := github.New(github.Options{
-		APIURL: api, Token: login.Secret, TokenName: login.Name, CAFile: f.caFile, UserAgent: "imgbump",
+		APIURL: api.String(), Token: login.Secret, TokenName: login.Name, CAFile: f.caFile, UserAgent: "imgbump",
 	})
 	if err != nil {
 		return err
 	}
-	proposal := remote.Propose(f.pr.head)
+	proposal, err := remote.Propose(f.pr.head)
+	if err != nil {
+		return err
+	}
 	t.branch = proposal
 	t.propose = func(ctx context.Context, result *bump.Result) error {
 		for i := range result.Commits {
@@ -70,14 +83,6 @@ func (f *gitFlags) proposeOn(c *cli.Console, t *target, remote *repo.Remote) err
 		return nil
 	}
 	return nil
-}
-
-// host is that of GitHub's API.
-func host(api string) string {
-	if u, err := url.Parse(api); err == nil && u.Host != "" {
-		return u.Host
-	}
-	return "api.github.com"
 }
 
 func (f *pullRequestFlags) titleOf(message string) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
 
-// setDocument is the JSON document of set; docs/json.md is its description.
+// setDocument is the JSON document of the verbs that edit manifests; docs/json.md is its description.
 type setDocument struct {
 	Schema   string            `json:"schema"`
 	DryRun   bool              `json:"dry_run"`
@@ -57,27 +58,46 @@ type commitDocument struct {
 	PullRequest *string `json:"pull_request"`
 }
 
-// report prints the result of set, and tells the workflow around it.
-func report(c *cli.Console, dryRun bool, result bump.Result, failed error) error {
-	for _, f := range result.Failures {
+// report prints the result of verb, and tells the workflow around it.
+func report(c *cli.Console, verb string, dryRun bool, result bump.Result, failed error) error {
+	tellPlaces(c, result.Warnings, result.Skipped, result.Failures)
+	if err := c.Print(document(verb, dryRun, result, failed), text(dryRun, result, failed)); err != nil {
+		return err
+	}
+	if result.OnlyFrom+result.OnlyTo > 0 {
+		c.Detailf("left alone: %d images that only FROM names, %d that only TO names", result.OnlyFrom, result.OnlyTo)
+	}
+	if failed == nil && len(result.Changes) == 0 {
+		c.Progressf("nothing to change: %s", idle(result))
+	}
+	return tellWorkflow(c, dryRun, result)
+}
+
+// idle is the reason why nothing is to be changed.
+func idle(result bump.Result) string {
+	if slices.ContainsFunc(result.Skipped, func(s bump.Skipped) bool { return s.Line > 0 }) {
+		return "every place already names what was asked for, or was skipped"
+	}
+	return "every place already names what was asked for"
+}
+
+// tellPlaces tells of places that are not part of the result on stdout.
+func tellPlaces(c *cli.Console, warnings []bump.Warning, skipped []bump.Skipped, failures []bump.Failure) {
+	for _, f := range failures {
 		if f.File != "" && c.Workflow.Active() {
 			c.Workflow.Error(f.File, f.Line, f.Err.Error())
 		}
 	}
-	for _, s := range result.Skipped {
+	for _, w := range warnings {
+		c.Warnf(w.File, w.Line, "%s", w.Text)
+	}
+	for _, s := range skipped {
 		if s.Line > 0 {
 			c.Progressf("skipped %s:%d: %s", s.File, s.Line, s.Reason)
 		} else {
 			c.Detailf("skipped %s: %s", s.File, s.Reason)
 		}
 	}
-	if err := c.Print(document(dryRun, result, failed), text(dryRun, result, failed)); err != nil {
-		return err
-	}
-	if failed == nil && len(result.Changes) == 0 {
-		c.Progressf("nothing to change: every place already names what was asked for")
-	}
-	return tellWorkflow(c, dryRun, result)
 }
 
 // text is the result for a person: the diff of a dry run, else a line for each change and commit.
@@ -111,9 +131,9 @@ func carriedOut(result bump.Result, failed error) bool {
 	return failed == nil || fault.KindOf(failed) == fault.Partial || len(result.Commits) > 0
 }
 
-func document(dryRun bool, result bump.Result, failed error) setDocument {
+func document(verb string, dryRun bool, result bump.Result, failed error) setDocument {
 	d := setDocument{
-		Schema: "imgbump/set/v1", DryRun: dryRun,
+		Schema: "imgbump/" + verb + "/v1", DryRun: dryRun,
 		Changes: []changeDocument{}, Skipped: []skippedDocument{}, Failures: []failureDocument{}, Commits: []commitDocument{},
 	}
 	if dryRun {
@@ -164,7 +184,7 @@ func summary(server string, dryRun bool, result bump.Result) string {
 	var b strings.Builder
 	b.WriteString("### Image versions\n\n")
 	if len(result.Changes) == 0 && len(result.Failures) == 0 {
-		b.WriteString("Nothing to change: every place already names what was asked for.\n")
+		fmt.Fprintf(&b, "Nothing to change: %s.\n", idle(result))
 	}
 	if len(result.Changes) > 0 {
 		if dryRun {
@@ -176,6 +196,11 @@ func summary(server string, dryRun bool, result bump.Result) string {
 		fmt.Fprintf(&b, "\n%s on %s\n", commitLink(server, x), code(x.Branch))
 		if x.PullRequest != "" {
 			fmt.Fprintf(&b, "\n%s\n", x.PullRequest)
+		}
+	}
+	for _, x := range result.Skipped {
+		if x.Line > 0 {
+			fmt.Fprintf(&b, "\n> Skipped %s: %s\n", code(fmt.Sprintf("%s:%d", x.File, x.Line)), code(x.Reason))
 		}
 	}
 	for _, x := range result.Failures {

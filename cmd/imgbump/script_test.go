@@ -34,6 +34,11 @@ func TestScript(t *testing.T) {
 			"json-matches": jsonMatches,
 			"bytes":        writeBytes,
 			"tree":         copyTree,
+
+			"registry-serve": registryServe,
+			"image":          pushImage,
+			"saw-login":      sawLogin,
+			"unasked":        unasked,
 		},
 	})
 }
@@ -47,6 +52,7 @@ func setup(env *testscript.Env) error {
 		}
 	}
 	env.Values[serverKey{}] = &server{}
+	env.Values[registriesKey{}] = registries{}
 	return nil
 }
 
@@ -193,7 +199,7 @@ func difference(got, want any) string {
 
 // writeBytes FILE TEXT writes text with Go's escapes, for what an archive cannot hold.
 func writeBytes(ts *testscript.TestScript, neg bool, args []string) {
-	replaced := strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t").Replace(args[1])
+	replaced := strings.NewReplacer(`\r`, "\r", `\n`, "\n", `\t`, "\t", `\0`, "\x00").Replace(args[1])
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(replaced), 0o644))
 }
 

@@ -33,13 +33,27 @@ func (t tree) files() iter.Seq2[manifest.File, error] {
 	}
 }
 
+// below is the files of the tree below the given paths.
+func (t tree) below(under []string) iter.Seq2[manifest.File, error] {
+	return func(yield func(manifest.File, error) bool) {
+		for f, err := range t.files() {
+			inside := len(under) == 0 || slices.ContainsFunc(under, func(p string) bool {
+				return f.Path == p || strings.HasPrefix(f.Path, p+"/")
+			})
+			if inside && !yield(f, err) {
+				return
+			}
+		}
+	}
+}
+
 func decide(t *testing.T, files tree, images ...string) bump.Plan {
 	t.Helper()
 	parsed, err := bump.ParseImages(images)
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := bump.Decide(t.Context(), files.files(), parsed)
+	plan, err := bump.Job{Images: parsed}.Decide(t.Context(), files.below)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +132,10 @@ func TestDecide(t *testing.T) {
 
 func TestUnreadableTree(t *testing.T) {
 	broken := errors.New("disk on fire")
-	files := func(yield func(manifest.File, error) bool) { yield(manifest.File{}, broken) }
-	if _, err := bump.Decide(t.Context(), files, nil); !errors.Is(err, broken) {
+	files := func([]string) iter.Seq2[manifest.File, error] {
+		return func(yield func(manifest.File, error) bool) { yield(manifest.File{}, broken) }
+	}
+	if _, err := (bump.Job{}).Decide(t.Context(), files); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -132,8 +148,8 @@ type branch struct {
 
 func (b *branch) Tip(context.Context) (string, error) { return fmt.Sprint(len(b.tips) - 1), nil }
 
-func (b *branch) Files(_ context.Context, commit string, _ []string) iter.Seq2[manifest.File, error] {
-	return b.at(commit).files()
+func (b *branch) Files(_ context.Context, commit string, under []string) iter.Seq2[manifest.File, error] {
+	return b.at(commit).below(under)
 }
 
 func (b *branch) at(commit string) tree {

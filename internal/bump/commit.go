@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,12 +27,21 @@ type Branch interface {
 	Publish(ctx context.Context, parent, commit string) error
 }
 
-// Job is what is to be done to a tree. Paths limit the search; AllOrNothing gives the whole run up when any image
-// cannot be set.
+// Job is what is to be done to a tree: Images are to be named, or, with From, what the files below that path name. Paths
+// limit the search; AllOrNothing gives the whole run up when any image cannot be set. With Ages, sites that name a newer
+// image are left alone; with IgnoreHold, those that are held back are not. With Include, Compose files and GitHub workflows
+// count too. VersionLabel lets the label app.kubernetes.io/version of an object follow the tag. KustomizeAdd leaves resources
+// alone that kustomizations build from, and adds an entry to the images of those within Paths instead.
 type Job struct {
 	Images       []Image
+	From         string
 	Paths        []string
 	AllOrNothing bool
+	Ages         *Ages
+	IgnoreHold   bool
+	Include      bool
+	VersionLabel bool
+	KustomizeAdd bool
 }
 
 // Committing says how a job becomes a commit. Prefix is the folder of the repository that the job's paths are relative
@@ -48,27 +58,26 @@ func (j Job) DecideOn(ctx context.Context, branch Branch, prefix string) (tip st
 	if tip, err = branch.Tip(ctx); err != nil {
 		return "", Plan{}, err
 	}
-	under := j.Paths
+	plan, err = j.Decide(ctx, func(under []string) iter.Seq2[manifest.File, error] {
+		return filesBelow(ctx, branch, tip, prefix, under)
+	})
+	return tip, plan, err
+}
+
+// filesBelow are the files of a commit below folder prefix, with their paths relative to it.
+func filesBelow(ctx context.Context, branch Branch, commit, prefix string, under []string) iter.Seq2[manifest.File, error] {
 	if len(under) == 0 {
 		under = []string{"."}
 	}
 	var full []string
 	for _, p := range under {
-		if p = path.Join(prefix, p); p != "." && p != "" {
-			full = append(full, p)
-		}
+		full = append(full, path.Join(prefix, p))
 	}
-	plan, err = Decide(ctx, below(branch.Files(ctx, tip, full), prefix), j.Images)
-	return tip, plan, err
-}
-
-// below makes the paths of files relative to prefix.
-func below(files iter.Seq2[manifest.File, error], prefix string) iter.Seq2[manifest.File, error] {
-	if prefix == "" {
-		return files
+	if slices.Contains(full, ".") {
+		full = nil
 	}
 	return func(yield func(manifest.File, error) bool) {
-		for f, err := range files {
+		for f, err := range branch.Files(ctx, commit, full) {
 			f.Path = strings.TrimPrefix(f.Path, prefix+"/")
 			if !yield(f, err) {
 				return
@@ -149,9 +158,19 @@ type Folder interface {
 	Write(ctx context.Context, files map[string][]byte) error
 }
 
+// FilesIn are the files of a folder.
+func FilesIn(ctx context.Context, folder Folder) Files {
+	return func(under []string) iter.Seq2[manifest.File, error] { return folder.Files(ctx, under) }
+}
+
+// DecideIn decides the job on the folder's files.
+func (j Job) DecideIn(ctx context.Context, folder Folder) (Plan, error) {
+	return j.Decide(ctx, FilesIn(ctx, folder))
+}
+
 // Edit decides the job on the folder's files and writes those that change.
 func (j Job) Edit(ctx context.Context, folder Folder) (Result, error) {
-	plan, err := Decide(ctx, folder.Files(ctx, j.Paths), j.Images)
+	plan, err := j.DecideIn(ctx, folder)
 	if err != nil || !j.wants(plan) {
 		return Result{Plan: plan}, err
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
+	"slices"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
@@ -13,15 +13,43 @@ import (
 
 // Decide reads the files and says what makes every site of the images name them. It changes nothing. An error means
 // that the files could not be read; what is wrong with one file or one image is among the plan's failures.
-func Decide(ctx context.Context, files iter.Seq2[manifest.File, error], images []Image) (Plan, error) {
-	tree, err := search(ctx, files, namesOf(images))
+func (j Job) Decide(ctx context.Context, files Files) (Plan, error) {
+	src, err := j.source(files)
 	if err != nil {
 		return Plan{}, err
 	}
-	d := &decision{images: images, asked: newIndex(images), named: make([]bool, len(images)), overlays: newOverlays(tree)}
-	for _, f := range tree.found {
-		d.file(f)
+	if j.From != "" {
+		return j.promote(ctx, src)
 	}
+	plan, err := j.decide(ctx, src, j.Images)
+	if err != nil {
+		return Plan{}, err
+	}
+	return plan, explain(ctx, src, j.Paths, &plan)
+}
+
+// decide says what makes every site of the images name them. The images that no site names are the plan's Missing.
+func (j Job) decide(ctx context.Context, src source, images []Image) (Plan, error) {
+	under := j.Paths
+	if j.KustomizeAdd {
+		under = nil // a kustomization there may build from anywhere
+	}
+	tree, err := search(ctx, src, under, namesOf(images))
+	if err != nil {
+		return Plan{}, err
+	}
+	d := &decision{
+		images: images, asked: newIndex(images), named: make([]bool, len(images)), rules: src.config.Rules,
+		overlays: newOverlays(tree), ages: j.Ages, doubts: map[compared]bool{}, job: j, additions: map[string][]addition{},
+	}
+	if err := d.learn(ctx, tree); err != nil {
+		return Plan{}, err
+	}
+	for i, f := range tree.found {
+		d.file(f)
+		tree.found[i].sites = nil // they hold the parsed file
+	}
+	d.addEntries(tree)
 	for i, named := range d.named {
 		if !named {
 			d.plan.Missing = append(d.plan.Missing, images[i])
@@ -29,16 +57,22 @@ func Decide(ctx context.Context, files iter.Seq2[manifest.File, error], images [
 	}
 	d.plan.Named = len(images) - len(d.plan.Missing)
 	d.plan.Skipped = append(d.plan.Skipped, tree.skipped...)
-	return d.plan, explain(ctx, files, &d.plan)
+	d.plan.Warnings = append(d.plan.Warnings, d.overlays.shared(d.plan.sites())...)
+	return d.plan, nil
 }
 
 // decision gathers the plan, file by file.
 type decision struct {
-	images   []Image
-	asked    index
-	named    []bool
-	overlays overlays
-	plan     Plan
+	images    []Image
+	asked     index
+	named     []bool
+	rules     manifest.Rules
+	overlays  *overlays
+	ages      *Ages
+	doubts    map[compared]bool // that were warned of
+	job       Job
+	additions map[string][]addition // by kustomization
+	plan      Plan
 }
 
 // file decides the sites of one file. A file of which anything is unclear is left alone as a whole.
@@ -53,11 +87,11 @@ func (d *decision) file(f found) {
 	for i, site := range f.sites {
 		wanted[i] = site.Ref
 		image, matches := d.match(site)
-		if !matches {
+		if !matches || d.adds(site, image) || !d.job.covers(f.path) {
 			continue
 		}
-		if by := d.overlays.setBy(site); by != "" {
-			d.plan.Skipped = append(d.plan.Skipped, Skipped{File: site.File, Line: site.Line, Reason: "set by " + by})
+		if reason := d.spares(site, image); reason != "" {
+			d.plan.Skipped = append(d.plan.Skipped, Skipped{File: site.File, Line: site.Line, Reason: reason})
 			continue
 		}
 		renames := image.Rename && (site.Ref.Same(image.Old) || site.Replaces.Same(image.Old))
@@ -71,19 +105,47 @@ func (d *decision) file(f found) {
 		}
 		if len(more) > 0 {
 			edits = append(edits, more...)
-			changes = append(changes, Change{Site: site, Line: site.Line, From: site.Ref, To: wanted[i], Why: "set to " + image.Ref.String()})
+			edits = d.label(edits, site, image)
+			changes = append(changes, Change{Site: reported(site), Line: site.Line, From: site.Ref, To: wanted[i], Why: image.why()})
 		}
 	}
 	if len(edits) == 0 {
 		return
 	}
-	after, failure := rewrite(f, edits, wanted)
+	after, failure := rewrite(f, edits, wanted, d.rules)
 	if failure != nil {
 		d.plan.Failures = append(d.plan.Failures, *failure)
 		return
 	}
 	d.plan.Changes = append(d.plan.Changes, changes...)
 	d.plan.Rewrites = append(d.plan.Rewrites, Rewrite{Path: f.path, Before: f.data, After: after})
+}
+
+// label adds the edits of version labels to those of their object's site. Of two sites in one object the first decides.
+func (d *decision) label(edits []manifest.Edit, site manifest.Site, image Image) []manifest.Edit {
+	if !d.job.VersionLabel {
+		return edits
+	}
+	for _, e := range site.SetVersionLabel(image.Ref.Tag) {
+		if !slices.ContainsFunc(edits, func(other manifest.Edit) bool { return other.Start == e.Start }) {
+			edits = append(edits, e)
+		}
+	}
+	return edits
+}
+
+// spares is why a site that names the image is left alone on purpose, or "".
+func (d *decision) spares(site manifest.Site, image Image) string {
+	if site.Hold == "hold" && !d.job.IgnoreHold {
+		return "held" // by a comment that does not say why
+	}
+	if site.Hold != "" && !d.job.IgnoreHold {
+		return "held: " + site.Hold
+	}
+	if by := d.overlays.setBy(site); by != "" {
+		return "set by " + by
+	}
+	return d.rollsBack(site, image)
 }
 
 // match is the first image that the site names.
@@ -98,7 +160,7 @@ func (d *decision) match(site manifest.Site) (Image, bool) {
 
 // rewrite applies the edits and reads the result back: it must have the same sites, and each must name what is wanted.
 // That catches what no look at a single site can see, such as an anchor that another image uses too.
-func rewrite(f found, edits []manifest.Edit, wanted []imageref.Ref) ([]byte, *Failure) {
+func rewrite(f found, edits []manifest.Edit, wanted []imageref.Ref, rules manifest.Rules) ([]byte, *Failure) {
 	fail := func(line int, hint string, err error) *Failure {
 		f := failureAt(f.path, line, "", &fault.Error{What: "edit", Hint: hint, Err: err})
 		return &f
@@ -107,7 +169,7 @@ func rewrite(f found, edits []manifest.Edit, wanted []imageref.Ref) ([]byte, *Fa
 	if err != nil {
 		return nil, fail(0, "", err)
 	}
-	sites, err := manifest.Find(f.path, after)
+	sites, err := manifest.Find(f.path, after, rules)
 	if err != nil || len(sites) != len(wanted) {
 		return nil, fail(0, "please report the form of this file", errors.New("the result would not be the same manifest; the file is left alone"))
 	}

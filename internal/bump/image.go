@@ -12,11 +12,12 @@ import (
 )
 
 // Image is what was asked for: every site of Ref's repository gets Ref's tag and digest. With Rename, sites of Old
-// match too, and get Ref's repository.
+// match too, and get Ref's repository. Source is the FILE:LINE that Ref was taken from, "" when it was asked for.
 type Image struct {
 	Ref    imageref.Ref
 	Old    imageref.Ref
 	Rename bool
+	Source string
 }
 
 func (i Image) String() string {
@@ -26,22 +27,31 @@ func (i Image) String() string {
 	return i.Ref.String()
 }
 
+// why tells the reason for a change to the image.
+func (i Image) why() string {
+	if i.Source != "" {
+		return "promoted from " + i.Source
+	}
+	return "set to " + i.Ref.String()
+}
+
 // example is shown wherever an image was asked for in a wrong way.
 const example = "for example: imgbump set harbor.example.com/team/app:1.2.3"
 
 // ParseImages reads [OLD=]REF arguments. Errors are of kind Usage.
 func ParseImages(args []string) ([]Image, error) {
 	var images []Image
+	asked := map[string]imageref.Ref{} // by repository
 	for _, arg := range args {
 		image, err := parseImage(arg)
 		if err != nil {
 			return nil, err
 		}
-		for _, other := range images {
-			if other.Ref.Same(image.Ref) && other.Ref.With(image.Ref) != other.Ref {
-				return nil, fault.Usagef("name one version a repository", "%s is asked for as %s and as %s", image.Ref.Name(), other.Ref, image.Ref)
-			}
+		name := image.Ref.Canonical()
+		if other, again := asked[name]; again && other.With(image.Ref) != other {
+			return nil, fault.Usagef("name one version a repository", "%s is asked for as %s and as %s", image.Ref.Name(), other, image.Ref)
 		}
+		asked[name] = image.Ref
 		images = append(images, image)
 	}
 	return images, nil

@@ -89,10 +89,7 @@ func (m Message) render(p Plan) (string, error) {
 
 // versionOf is the tag and digest of ref as a person reads them, with the digest cut to what tells it apart.
 func versionOf(ref imageref.Ref) string {
-	digest := ref.Digest
-	if i := strings.IndexByte(digest, ':'); i >= 0 && len(digest) > i+digestShown {
-		digest = digest[:i+1+digestShown]
-	}
+	digest := brief(ref.Digest)
 	switch {
 	case ref.Tag != "" && digest != "":
 		return ref.Tag + "@" + digest
@@ -100,6 +97,14 @@ func versionOf(ref imageref.Ref) string {
 		return "no version"
 	}
 	return ref.Tag + digest
+}
+
+// brief is a digest cut to what tells it apart.
+func brief(digest string) string {
+	if i := strings.IndexByte(digest, ':'); i >= 0 && len(digest) > i+digestShown {
+		return digest[:i+1+digestShown]
+	}
+	return digest
 }
 
 // digestShown is how many hex digits of a digest a message shows.

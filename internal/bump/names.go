@@ -70,6 +70,9 @@ func namesOf(images []Image) names {
 	return n
 }
 
+// any reports whether every file counts.
+func (n names) any() bool { return n.few == nil && n.many == nil }
+
 // in reports whether data holds one of the names. Of many, each word of data is looked up once: a component of a
 // repository is never a part of a longer word.
 func (n names) in(data []byte) bool {
@@ -79,7 +82,7 @@ func (n names) in(data []byte) bool {
 		}
 	}
 	if n.many == nil {
-		return n.few == nil
+		return n.any()
 	}
 	start := 0
 	for i, c := range data {

@@ -3,12 +3,10 @@ package bump
 import (
 	"cmp"
 	"context"
-	"iter"
 	"maps"
 	"slices"
 
 	"github.com/agext/levenshtein"
-	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/imageref"
 )
 
@@ -16,11 +14,11 @@ import (
 const nearestShown = 3
 
 // explain adds the failures of images that no site names, with the repositories that come closest to each.
-func explain(ctx context.Context, files iter.Seq2[manifest.File, error], plan *Plan) error {
+func explain(ctx context.Context, src source, under []string, plan *Plan) error {
 	if len(plan.Missing) == 0 {
 		return nil
 	}
-	all, err := search(ctx, files, names{})
+	all, err := search(ctx, src, under, names{})
 	if err != nil {
 		return err
 	}

@@ -1,46 +1,83 @@
 package bump
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
 
-// overlays knows which kustomizations build which files, as far as the question comes up: a site without a version
-// gets its version from the images: of a kustomization that reaches it, and must not get another one.
+// overlays knows which kustomizations build which files, as far as the question comes up.
 type overlays struct {
-	entries []manifest.Site // of kustomizations
-	tree    *tree
-	reached map[string]map[string]bool // by kustomization: the files that it builds from
+	tree     *tree
+	entries  map[string][]manifest.Site // of kustomizations, by the repository that they replace
+	named    map[string][]string        // by kustomization: the files and folders that it names
+	reached  map[string]map[string]bool // by kustomization: the files and folders that it builds from
+	mentions map[string][]string        // by file or folder: the kustomizations that may name it
+	roots    map[string][]string        // by file: the kustomizations that build from it and that no other one builds from
 }
 
-func newOverlays(t *tree) overlays {
-	o := overlays{tree: t, reached: map[string]map[string]bool{}}
+func newOverlays(t *tree) *overlays {
+	o := &overlays{
+		tree: t, entries: map[string][]manifest.Site{}, named: map[string][]string{},
+		reached: map[string]map[string]bool{}, roots: map[string][]string{},
+	}
 	for _, f := range t.found {
 		for _, site := range f.sites {
 			if site.Shape == manifest.Kustomize {
-				o.entries = append(o.entries, site)
+				name := site.Replaces.Canonical()
+				o.entries[name] = append(o.entries[name], site)
 			}
 		}
 	}
 	return o
 }
 
-// setBy is the FILE:LINE of the entry that gives the site its version, or "".
-func (o overlays) setBy(site manifest.Site) string {
+// setBy is the FILE:LINE of the entry that gives a site without a version its version, and "" when there is none: such a
+// site must not get another one.
+func (o *overlays) setBy(site manifest.Site) string {
 	if site.Shape == manifest.Kustomize || site.Ref.Versioned() {
 		return ""
 	}
-	for _, entry := range o.entries {
-		if entry.Replaces.Same(site.Ref) && entry.Ref != entry.Replaces && o.reach(entry.File)[site.File] {
+	return o.entryFor(site, func(entry manifest.Site) bool { return entry.Ref != entry.Replaces })
+}
+
+// overriddenBy is the FILE:LINE of an entry whose version counts in place of the site's, and "" when there is none or when
+// one of the kustomizations that are built from the site's file has none.
+func (o *overlays) overriddenBy(site manifest.Site) string {
+	by := ""
+	for _, root := range o.rootsOf(site.File) {
+		entry := o.entryFor(site, func(entry manifest.Site) bool {
+			return entry.Ref.Versioned() && (entry.File == root || o.reach(root)[entry.File])
+		})
+		if entry == "" {
+			return ""
+		}
+		by = cmp.Or(by, entry)
+	}
+	return by
+}
+
+func (o *overlays) entryFor(site manifest.Site, counts func(entry manifest.Site) bool) string {
+	for _, entry := range o.entries[site.Ref.Canonical()] {
+		if counts(entry) && o.builds(entry.File, site) {
 			return fmt.Sprintf("%s:%d", entry.File, entry.Line)
 		}
 	}
 	return ""
 }
 
-// reach is the set of files that the kustomization at file builds from.
-func (o overlays) reach(file string) map[string]bool {
+// builds reports whether the images: of a kustomization apply to the site: they do to everything that it builds from, and
+// to its own patches.
+func (o *overlays) builds(kustomization string, site manifest.Site) bool {
+	if kustomization == site.File {
+		return site.Shape != manifest.Kustomize
+	}
+	return o.reach(kustomization)[site.File]
+}
+
+// reach is the set of files and folders that the kustomization at file builds from.
+func (o *overlays) reach(file string) map[string]bool {
 	if files, known := o.reached[file]; known {
 		return files
 	}
@@ -50,22 +87,27 @@ func (o overlays) reach(file string) map[string]bool {
 	return files
 }
 
-func (o overlays) collect(file string, files map[string]bool) {
-	kustomization, ok := o.tree.kustomizations[file]
-	if !ok {
-		return
-	}
-	data, err := kustomization.Read(nil)
-	if err != nil {
-		return
-	}
-	for _, resource := range manifest.Resources(file, data) {
+func (o *overlays) collect(file string, files map[string]bool) {
+	for _, resource := range o.resources(file) {
 		if files[resource] {
 			continue
 		}
 		files[resource] = true
 		for _, inner := range manifest.KustomizationsIn(resource) {
-			o.collect(inner, files)
+			if _, exists := o.tree.kustomizations[inner]; exists {
+				files[inner] = true
+				o.collect(inner, files)
+			}
 		}
 	}
+}
+
+// resources are the files and folders that the kustomization at file names.
+func (o *overlays) resources(file string) []string {
+	named, known := o.named[file]
+	if !known {
+		named = manifest.Resources(file, o.tree.kustomizations[file])
+		o.named[file] = named
+	}
+	return named
 }

@@ -28,6 +28,13 @@ type Skipped struct {
 	Reason string
 }
 
+// Warning is what the person should know about a place although the work goes on.
+type Warning struct {
+	File string
+	Line int
+	Text string
+}
+
 // Failure is a place or an image for which what was asked could not be done. Image is "" when a file is at fault, File
 // when it is not one place; Line may be 0.
 type Failure struct {
@@ -49,9 +56,13 @@ type Plan struct {
 	Changes  []Change
 	Skipped  []Skipped
 	Failures []Failure
+	Warnings []Warning
 	Rewrites []Rewrite
 	Missing  []Image
 	Named    int
+
+	// OnlyFrom and OnlyTo count the repositories that only one side of a promotion names.
+	OnlyFrom, OnlyTo int
 }
 
 // Commit is a commit that was made. Attempts counts how often it was tried against a moving branch.
@@ -96,6 +107,15 @@ func (p Plan) Images() []imageref.Ref {
 	return refs
 }
 
+// sites are those that the changes are about, in their order.
+func (p Plan) sites() []manifest.Site {
+	var sites []manifest.Site
+	for _, c := range p.Changes {
+		sites = append(sites, c.Site)
+	}
+	return sites
+}
+
 // Err is what the plan says about the run as a whole: nil, kind Missing when no site names any of the images, or kind
 // Partial.
 func (p Plan) Err() error {
@@ -106,7 +126,7 @@ func (p Plan) Err() error {
 	switch {
 	case len(failed) == 0:
 		return nil
-	case len(failed) == len(p.Missing) && p.Named == 0:
+	case p.Named == 0 && !slices.ContainsFunc(failed, func(err error) bool { return fault.KindOf(err) != fault.Missing }):
 		return &fault.Error{Kind: fault.Missing, Hint: fault.HintOf(failed[0]), Err: together(failed)}
 	}
 	return &fault.Error{Kind: fault.Partial, Hint: firstHint(failed), Err: together(failed)}

@@ -4,22 +4,25 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"iter"
+	"io/fs"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
 
-// tree is what a search found out about the files: those that hold one of the names, in their order, the kustomizations
-// by path, and what was passed over.
+// tree is what a search found out about the files: those that hold one of the names, in their order, the content of the
+// kustomizations by path, and what was passed over.
 type tree struct {
+	source
 	found          []found
-	kustomizations map[string]manifest.File
+	kustomizations map[string][]byte
 	skipped        []Skipped
 }
 
-// found is a file that holds one of the names: its sites, or why it cannot be read.
+// found is a file that holds one of the names: its sites, or why it cannot be read. Data is its content, unless no name
+// was looked for.
 type found struct {
 	path  string
 	data  []byte
@@ -29,8 +32,8 @@ type found struct {
 
 // search reads the files while they are still being listed, on all cores, and parses those that hold one of the names;
 // all of them when there is no name.
-func search(ctx context.Context, files iter.Seq2[manifest.File, error], wanted names) (*tree, error) {
-	t := &tree{kustomizations: map[string]manifest.File{}}
+func search(ctx context.Context, src source, under []string, wanted names) (*tree, error) {
+	t := &tree{source: src, kustomizations: map[string][]byte{}}
 	results := map[int]found{}
 	var mu sync.Mutex
 	var readers sync.WaitGroup
@@ -45,7 +48,7 @@ func search(ctx context.Context, files iter.Seq2[manifest.File, error], wanted n
 			for batch := range work {
 				for _, file := range batch {
 					var f found
-					if f, buf = read(file.File, buf, wanted); f.err != nil || len(f.sites) > 0 {
+					if f, buf = t.read(file.File, buf, wanted); f.path != "" {
 						mu.Lock()
 						results[file.n] = f
 						mu.Unlock()
@@ -57,7 +60,7 @@ func search(ctx context.Context, files iter.Seq2[manifest.File, error], wanted n
 	const batchSize = 32 // files that are handed over at once, since handing over costs as much as reading a small file
 	var batch []numbered
 	n := 0
-	err := t.list(ctx, files, func(file manifest.File) {
+	err := t.list(ctx, under, func(file manifest.File) {
 		if batch = append(batch, numbered{file, n}); len(batch) == batchSize {
 			work <- batch
 			batch = nil
@@ -76,46 +79,88 @@ func search(ctx context.Context, files iter.Seq2[manifest.File, error], wanted n
 }
 
 // list hands on the files that may be manifests.
-func (t *tree) list(ctx context.Context, files iter.Seq2[manifest.File, error], manifests func(manifest.File)) error {
+func (t *tree) list(ctx context.Context, under []string, manifests func(manifest.File)) error {
 	charts := manifest.Charts{}
-	for f, err := range files {
+	for f, err := range t.below(under) {
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
 		charts.Add(f.Path)
+		folder := strings.HasSuffix(f.Path, "/")
 		switch {
-		case !manifest.IsManifest(f.Path) || charts.Template(f.Path):
+		case !folder && !manifest.IsManifest(f.Path, t.config.Rules) || charts.Template(f.Path):
 		case f.Skip != "":
 			t.skipped = append(t.skipped, Skipped{File: f.Path, Reason: f.Skip})
 		default:
-			if manifest.IsKustomization(f.Path) {
-				t.kustomizations[f.Path] = f
-			}
 			manifests(f)
 		}
 	}
 	return nil
 }
 
-// read looks for the names in a file. The buffer goes from file to file, unless what was found in it is kept.
-func read(file manifest.File, buf []byte, wanted names) (found, []byte) {
+// read looks for the names in a file; what cannot name one, and is no kustomization, has no path. The buffer goes from file to
+// file.
+func (t *tree) read(file manifest.File, buf []byte, wanted names) (found, []byte) {
 	data, err := file.Read(buf[:0])
 	if err != nil {
 		return found{path: file.Path, err: err}, buf
 	}
-	if !wanted.in(data) {
+	kustomization := manifest.IsKustomization(file.Path)
+	named := (wanted.in(data) || t.versions(wanted, file.Path, data)) && manifest.MayName(data, t.config.Rules)
+	if !kustomization && !named {
 		return found{}, data
 	}
+	if bytes.IndexByte(data[:min(len(data), binaryWithin)], 0) >= 0 {
+		return found{path: file.Path, err: errBinary}, data
+	}
 	f := found{path: file.Path, data: bytes.Clone(data)}
-	f.sites, f.err = manifest.Find(file.Path, f.data)
+	if named {
+		f.sites, f.err = t.sites(file.Path, f.data)
+	}
+	if len(f.sites) == 0 && f.err == nil && !kustomization {
+		return found{}, data
+	}
+	if wanted.any() {
+		f.forget()
+	}
 	return f, data
 }
 
+// forget drops what the file's sites need to be edited, and not to be listed.
+func (f *found) forget() {
+	for i, s := range f.sites {
+		f.sites[i] = reported(s)
+	}
+	if !manifest.IsKustomization(f.path) {
+		f.data = nil
+	}
+}
+
+// reported is a site without its hold on the content of the file, which it needs only to be edited.
+func reported(s manifest.Site) manifest.Site {
+	return manifest.Site{
+		File: s.File, Doc: s.Doc, Field: s.Field, Line: s.Line, Start: s.Start, End: s.End,
+		Ref: s.Ref, Replaces: s.Replaces, Shape: s.Shape, Object: s.Object, Hold: s.Hold,
+	}
+}
+
+// binaryWithin is how many bytes must be free of NUL in a text file; git looks at as many.
+const binaryWithin = 8000
+
+var errBinary = errors.New("not text: it holds NUL bytes")
+
 // keep takes a file into the tree.
 func (t *tree) keep(f found) {
-	if errors.Is(f.err, manifest.ErrTooLarge) {
-		t.skipped = append(t.skipped, Skipped{File: f.path, Reason: f.err.Error()})
-		return
+	for _, reason := range []error{manifest.ErrTooLarge, errBinary, fs.ErrPermission} {
+		if errors.Is(f.err, reason) {
+			t.skipped = append(t.skipped, Skipped{File: f.path, Reason: reason.Error()})
+			return
+		}
 	}
-	t.found = append(t.found, f)
+	if manifest.IsKustomization(f.path) {
+		t.kustomizations[f.path] = f.data
+	}
+	if f.err != nil || len(f.sites) > 0 {
+		t.found = append(t.found, f)
+	}
 }

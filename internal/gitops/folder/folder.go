@@ -4,7 +4,6 @@ package folder
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"iter"
 	"os"
@@ -18,43 +17,52 @@ import (
 )
 
 // Folder is the tree below one folder. Symbolic links are never followed, so nothing outside is read or written.
+// WithIgnored makes Files list what .gitignore files leave out, too.
 type Folder struct {
+	WithIgnored bool
+
 	dir  string
 	root *os.Root
+	// top is the folder of the git repository that dir lies in, or dir itself, and prefix leads from there to dir.
+	top, prefix string
 }
 
 // Open opens the folder at dir; Close it when done.
 func Open(dir string) (*Folder, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, &fault.Error{Kind: fault.Usage, What: "open folder", Where: dir, Hint: "--root names an existing folder", Err: cause(err)}
+		return nil, &fault.Error{Kind: fault.Usage, What: "open folder", Where: dir, Hint: "--root names an existing folder", Err: fault.Cause(err)}
 	}
-	return &Folder{dir: dir, root: root}, nil
+	f := &Folder{dir: dir, root: root}
+	f.top, f.prefix = topOf(dir)
+	return f, nil
 }
 
 // Close releases the folder.
 func (f *Folder) Close() error { return f.root.Close() }
 
 // Files are the files below the given paths (all when none), in order of their path. A path that does not exist or is
-// a symbolic link is an error of kind Usage.
+// a symbolic link is an error of kind Usage. What .gitignore files leave out is left out, but for the given paths
+// themselves.
 func (f *Folder) Files(ctx context.Context, under []string) iter.Seq2[manifest.File, error] {
 	if len(under) == 0 {
 		under = []string{"."}
 	}
 	return func(yield func(manifest.File, error) bool) {
 		for _, p := range under {
-			if err := f.check(p); err != nil {
-				yield(manifest.File{}, err)
-				return
-			}
-			err := fs.WalkDir(os.DirFS(f.dir), path.Clean(p), func(p string, entry fs.DirEntry, err error) error {
-				return f.visit(ctx, p, entry, err, yield)
-			})
-			if errors.Is(err, fs.SkipAll) {
-				return
+			info, err := f.check(p)
+			more := true
+			switch {
+			case err != nil:
+			case info.IsDir():
+				more, err = f.walk(ctx, path.Clean(p), f.rulesAbove(path.Clean(p)), yield)
+			default:
+				more = yield(f.file(path.Clean(p), info.Mode()), nil)
 			}
 			if err != nil {
 				yield(manifest.File{}, err)
+			}
+			if !more || err != nil {
 				return
 			}
 		}
@@ -62,49 +70,57 @@ func (f *Folder) Files(ctx context.Context, under []string) iter.Seq2[manifest.F
 }
 
 // check refuses a path that the person named and that cannot be walked.
-func (f *Folder) check(p string) error {
+func (f *Folder) check(p string) (fs.FileInfo, error) {
 	info, err := f.root.Lstat(p)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		err = errors.New("it is a symbolic link; name the folder that it points to")
+		err = errors.New("it is a symbolic link, and those are not followed; name what it points to")
 	}
 	if err != nil {
-		return &fault.Error{Kind: fault.Usage, What: "path", Where: p, Hint: "--path names a file or folder below --root", Err: cause(err)}
+		return nil, &fault.Error{Kind: fault.Usage, What: "path", Where: p, Hint: "--path names a file or folder below --root", Err: fault.Cause(err)}
 	}
-	return nil
+	return info, nil
 }
 
-// cause is err without the system call and the path, which the message around it names.
-func cause(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
-		return at.Err
-	}
-	return err
-}
-
-func (f *Folder) visit(ctx context.Context, p string, entry fs.DirEntry, err error, yield func(manifest.File, error) bool) error {
+// walk visits what lies below the folder at dir, in order of the names; more is false when the visitor wants no more.
+func (f *Folder) walk(ctx context.Context, dir string, above *rules, visit func(manifest.File, error) bool) (more bool, err error) {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return false, ctx.Err()
 	}
+	entries, err := os.ReadDir(filepath.Join(f.dir, dir))
+	if err != nil {
+		return visit(manifest.File{Path: dir + "/", Skip: "cannot be read: " + fault.Cause(err).Error()}, nil), nil
+	}
+	rules := f.rulesIn(dir, entries, above)
+	for _, entry := range entries {
+		p := path.Join(dir, entry.Name())
+		switch {
+		case entry.Name() == ".git" || rules.ignore(f.prefix, p, entry.IsDir()):
+		case entry.IsDir():
+			if more, err := f.walk(ctx, p, rules, visit); !more || err != nil {
+				return more, err
+			}
+		case !visit(f.file(p, entry.Type()), nil):
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (f *Folder) file(p string, mode fs.FileMode) manifest.File {
 	file := manifest.File{Path: p}
 	switch {
-	case err != nil:
-		file.Skip = fmt.Sprintf("cannot be read: %v", err)
-	case entry.IsDir() && entry.Name() == ".git":
-		return fs.SkipDir
-	case entry.IsDir():
-		return nil
-	case entry.Type()&fs.ModeSymlink != 0:
+	case mode&fs.ModeSymlink != 0:
 		file.Skip = f.linkReason(p)
-	case !entry.Type().IsRegular():
+	case mode&fs.ModeNamedPipe != 0:
+		file.Skip = "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		file.Skip = "a socket"
+	case mode.Type() != 0:
 		file.Skip = "not a regular file"
 	default:
-		file.Read = func(buf []byte) ([]byte, error) { return f.read(p, buf) }
+		file.Read = func(buf []byte) ([]byte, error) { return read(filepath.Join(f.dir, p), p, buf) }
 	}
-	if !yield(file, nil) {
-		return fs.SkipAll
-	}
-	return nil
+	return file
 }
 
 // linkReason says where a symbolic link leads, which decides whether its target is found by itself.
@@ -115,10 +131,11 @@ func (f *Folder) linkReason(p string) string {
 	return "a symbolic link; its target is edited where it is"
 }
 
-// read reads p whole. It goes by the path rather than through the root, since that is one call to the system instead of
-// one for each folder on the way; a folder that becomes a link meanwhile could lead a read outside, but never a write.
-func (f *Folder) read(p string, buf []byte) ([]byte, error) {
-	fd, err := open(filepath.Join(f.dir, p))
+// read reads the file at full whole; p is its name in errors. It goes by the path rather than through the root, since that
+// is one call to the system instead of one for each folder on the way; a folder that becomes a link meanwhile could lead a
+// read outside, but never a write.
+func read(full, p string, buf []byte) ([]byte, error) {
+	fd, err := open(full)
 	if err != nil {
 		return nil, &fs.PathError{Op: "read", Path: p, Err: err}
 	}

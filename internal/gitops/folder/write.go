@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"runtime"
 	"slices"
 	"syscall"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"golang.org/x/sync/errgroup"
 )
 
 // Write replaces the content of each file, keyed by its path. Every new content is on the disk before the first file
@@ -30,15 +32,20 @@ func (f *Folder) Write(ctx context.Context, files map[string][]byte) (err error)
 			err = &fault.Error{Kind: fault.Failed, What: "write below", Where: f.dir, Err: err}
 		}
 	}()
+	var staging errgroup.Group
+	staging.SetLimit(runtime.GOMAXPROCS(0))
 	for _, p := range paths {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		temporary := path.Join(path.Dir(p), "."+path.Base(p)+".imgbump-"+rand.Text())
+		temporary := path.Join(path.Dir(p), "."+path.Base(p)+".imgbump-"+rand.Text()) // no manifest, should it be left behind
 		staged[p] = temporary
-		if err := f.stage(p, temporary, files[p]); err != nil {
-			return err
-		}
+		staging.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return f.stage(p, temporary, files[p])
+		})
+	}
+	if err := staging.Wait(); err != nil {
+		return err
 	}
 	if err := f.flush(staged); err != nil {
 		return err

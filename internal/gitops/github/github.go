@@ -12,12 +12,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 
 	"github.com/google/go-github/v60/github"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/trust"
 )
 
 const (
@@ -52,36 +52,22 @@ func New(options Options) (*Client, error) {
 		return nil, &fault.Error{Kind: fault.Denied, What: "reach", Where: base.Host, Err: errors.New("a pull request needs a token, and there is none for this host"),
 			Hint: "set GITHUB_TOKEN; a workflow's own is ${{ github.token }}, and needs `permissions: pull-requests: write`"}
 	}
-	transport, err := newTransport(options.CAFile)
+	roots, err := trust.Roots(options.CAFile)
 	if err != nil {
 		return nil, err
 	}
-	web := &http.Client{Transport: transport, Timeout: answerTimeout, CheckRedirect: stay}
+	web := &http.Client{Transport: newTransport(roots), Timeout: answerTimeout, CheckRedirect: stay}
 	c := &Client{api: github.NewClient(web).WithAuthToken(options.Token), host: base.Host, tokenName: cmp.Or(options.TokenName, "the token")}
 	c.api.BaseURL = base.JoinPath("/")
 	c.api.UserAgent = cmp.Or(options.UserAgent, c.api.UserAgent)
 	return c, nil
 }
 
-func newTransport(caFile string) (*http.Transport, error) {
+func newTransport(roots *x509.CertPool) *http.Transport {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
-	if caFile == "" {
-		return transport, nil
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, &fault.Error{Kind: fault.Usage, What: "read GitHub's CA certificates", Err: err}
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fault.Usagef("name a file of PEM certificates", "%s holds no certificate", caFile)
-	}
 	transport.TLSClientConfig = &tls.Config{RootCAs: roots}
-	return transport, nil
+	return transport
 }
 
 // stay follows redirects to the same host only: go-github sends the token with every request, wherever it goes. Nor is a

@@ -12,7 +12,7 @@ import (
 
 const (
 	list   = "GET /api/v3/repos/acme/gitops/pulls?base=main&head=acme%3Aimgbump%2Fapi&state=open"
-	create = `POST /api/v3/repos/acme/gitops/pulls {"title":"Bump api to 1.4.2","head":"imgbump/api","base":"main","body":"api: 1.4.1 -> 1.4.2","draft":false}`
+	create = `POST /api/v3/repos/acme/gitops/pulls {"title":"Bump api to 1.4.2","head":"imgbump/api","base":"main","body":"api: 1.4.1 -> 1.4.2"}`
 	edit   = `PATCH /api/v3/repos/acme/gitops/pulls/1 {"title":"Bump api to 1.4.2","body":"api: 1.4.1 -> 1.4.2"}`
 	url1   = "https://github.example.com/acme/gitops/pull/1"
 	url3   = "https://github.example.com/acme/gitops/pull/3"
@@ -69,19 +69,6 @@ func TestOpen(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestOpenDraft(t *testing.T) {
-	s := start(t)
-	draft := wanted
-	draft.Draft = true
-	if _, _, err := s.client(t).Open(t.Context(), draft); err != nil {
-		t.Fatal(err)
-	}
-	want := `POST /api/v3/repos/acme/gitops/pulls {"title":"Bump api to 1.4.2","head":"imgbump/api","base":"main","body":"api: 1.4.1 -> 1.4.2","draft":true}`
-	if diff := cmp.Diff([]string{list, want}, s.requests()); diff != "" {
-		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 }
 

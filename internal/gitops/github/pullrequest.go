@@ -15,7 +15,6 @@ type PullRequest struct {
 	Base, Head        string
 	Title, Body       string
 	Labels            []string
-	Draft             bool // of a new pull request; an open one stays what it is
 }
 
 // Open makes sure that one pull request is open from Head to Base: the one that is there gets Title and Body where they
@@ -56,7 +55,7 @@ func (c *Client) find(ctx context.Context, p PullRequest) (*github.PullRequest, 
 // create opens a new pull request, unless somebody else did meanwhile. GitHub answers that with the same code as other
 // refusals, so that looking again is what tells.
 func (c *Client) create(ctx context.Context, p PullRequest) (pull *github.PullRequest, created bool, err error) {
-	wanted := &github.NewPullRequest{Title: &p.Title, Body: &p.Body, Head: &p.Head, Base: &p.Base, Draft: &p.Draft}
+	wanted := &github.NewPullRequest{Title: &p.Title, Body: &p.Body, Head: &p.Head, Base: &p.Base}
 	pull, answer, err := c.api.PullRequests.Create(ctx, p.Owner, p.Repository, wanted)
 	if err == nil {
 		return pull, true, nil

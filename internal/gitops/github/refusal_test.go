@@ -228,7 +228,7 @@ func TestNew(t *testing.T) {
 		{github.Options{APIURL: "ftp://ghe.example.com", Token: token}, fault.Usage, "GITHUB_API_URL is not the address"},
 		{github.Options{APIURL: "https://me:0123456789@ghe.example.com", Token: token}, fault.Usage, "GITHUB_API_URL is not the address"},
 		{github.Options{APIURL: "https://me:0123456789 @ghe.example.com", Token: token}, fault.Usage, "GITHUB_API_URL is not the address"},
-		{github.Options{Token: token, CAFile: empty + "x"}, fault.Usage, "read GitHub's CA certificates: open " + empty + "x"},
+		{github.Options{Token: token, CAFile: empty + "x"}, fault.Usage, "read certificate authorities: open " + empty + "x"},
 		{github.Options{Token: token, CAFile: empty}, fault.Usage, empty + " holds no certificate"},
 	} {
 		_, err := github.New(tt.options)

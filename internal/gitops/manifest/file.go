@@ -30,13 +30,13 @@ type File struct {
 // kustomizationNames are the file names that kustomize looks for in a directory, in its order.
 var kustomizationNames = []string{"kustomization.yaml", "kustomization.yml", "Kustomization"}
 
-// IsManifest reports whether the file at p may hold manifests or values: YAML or JSON by its name, and not a Compose
-// file, whose images no cluster pulls.
-func IsManifest(p string) bool {
+// IsManifest reports whether the file at p may hold sites: YAML or JSON by its name, and of Kubernetes or Helm, unless the
+// rules ask for more.
+func IsManifest(p string, rules Rules) bool {
 	name := path.Base(p)
 	switch path.Ext(name) {
 	case ".yaml", ".yml", ".json":
-		return !strings.HasPrefix(name, "docker-compose") && name != "compose.yaml" && name != "compose.yml"
+		return rules.Include || !isCompose(p) || slices.ContainsFunc(rules.Fields, func(r FieldRule) bool { return r.inFile(p) })
 	}
 	return name == "Kustomization"
 }
@@ -44,7 +44,7 @@ func IsManifest(p string) bool {
 // objectsOnly reports whether only Kubernetes objects count in the file at p: JSON is rarely written for Helm, and hidden
 // files (.gitlab-ci.yml, .github/workflows) configure tools that name images of their own.
 func objectsOnly(p string) bool {
-	return path.Ext(p) == ".json" || strings.HasPrefix(p, ".") || strings.Contains(p, "/.")
+	return path.Ext(p) == ".json" || !isOverride(p) && (strings.HasPrefix(p, ".") || strings.Contains(p, "/."))
 }
 
 // IsKustomization reports whether kustomize would read the file at p as a kustomization.

@@ -1,6 +1,9 @@
 package manifest
 
 import (
+	"cmp"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -8,48 +11,63 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// Find is every site in the file, in the order of the file. The error is a *SyntaxError when it is no YAML.
-func Find(path string, data []byte) ([]Site, error) {
+// Find is every site in the file, in the order in which they are met: that of the file, with the places that rules name
+// first. The error is a *SyntaxError when it is no YAML.
+func Find(path string, data []byte, rules Rules) ([]Site, error) {
 	src := newSource(path, data)
 	docs, err := src.documents()
 	if err != nil {
 		return nil, err
 	}
-	f := &finder{src: src, seen: map[place]bool{}}
+	f := &finder{src: src, rules: rules, markers: src.markers(), holds: src.holds(), seen: map[int][]imageref.Ref{}, ruled: map[int]bool{}}
 	for n, doc := range docs {
 		f.doc = n
-		f.document(doc)
+		for _, root := range doc.Content {
+			f.document(root)
+		}
+	}
+	if f.err != nil {
+		return nil, f.err
 	}
 	return f.sites, nil
 }
 
 // finder walks the documents of one file and collects its sites.
 type finder struct {
-	src    *source
-	doc    int
-	object Object
-	sites  []Site
-	seen   map[place]bool
+	src     *source
+	rules   Rules
+	markers map[int]marker // by line
+	holds   map[int]string // reasons by line
+	doc     int
+	scope   scope
+	nesting int  // how many block scalars are around src
+	marked  bool // only marked values count
+	further bool // a place that is a site already is not another one, whatever it is taken for
+	ruling  bool // what a rule says of a place goes before all else
+	sites   []Site
+	seen    map[int][]imageref.Ref // by start
+	ruled   map[int]bool           // by start
+	err     error
 }
 
-// place tells sites apart: a value that several aliases name is one site, unless the keys beside it make it another image.
-type place struct {
-	start int
-	ref   imageref.Ref
+// scope is what the mappings around a node say about it.
+type scope struct {
+	object   Object
+	root     mapping // the object's
+	registry string  // global.imageRegistry of Helm values
 }
 
-func (f *finder) document(doc *yaml.Node) {
-	f.object = Object{}
-	for _, root := range doc.Content {
-		m := mapping{f.src, root}
-		object := root.Kind == yaml.MappingNode && objectOf(m).Kind != "" && objectOf(m).APIVersion != ""
-		kustomization := root.Kind == yaml.MappingNode && isKustomization(f.src.path, m)
-		if kustomization {
-			f.kustomization(m)
-		}
-		if object || kustomization || !objectsOnly(f.src.path) {
-			f.visit(root, "", "")
-		}
+func (f *finder) document(root *yaml.Node) {
+	if root.Kind == yaml.ScalarNode {
+		return
+	}
+	m := mapping{f.src, root}
+	builtIn, others := f.rules.builtIn(f.src.path)
+	f.apply(builtIn, "", m, nil)
+	f.apply(f.rules.Fields, "", m, nil)
+	if !others && (root.Kind == yaml.MappingNode && (objectOf(m).Kind != "" || isKustomization(f.src.path, m)) ||
+		isPatch(m) || !objectsOnly(f.src.path)) {
+		f.visit(root, "", nil)
 	}
 }
 
@@ -61,8 +79,12 @@ func isKustomization(path string, root mapping) bool {
 	return IsKustomization(path)
 }
 
+// objectOf is the object that m is, zero when it is none.
 func objectOf(m mapping) Object {
 	o := Object{APIVersion: m.text("apiVersion"), Kind: m.text("kind")}
+	if o.APIVersion == "" || o.Kind == "" {
+		return Object{}
+	}
 	if _, v := m.find("metadata"); v != nil && v.Kind == yaml.MappingNode {
 		meta := mapping{m.src, v}
 		o.Namespace, o.Name = meta.text("namespace"), meta.text("name")
@@ -71,200 +93,114 @@ func objectOf(m mapping) Object {
 }
 
 // visit walks node, which stands under key; the elements of a list stand under the list's key.
-func (f *finder) visit(node *yaml.Node, key, field string) {
+func (f *finder) visit(node *yaml.Node, key string, at *trail) {
+	if at != nil && at.depth > maxDepth {
+		f.err = &SyntaxError{Line: node.Line, Message: "nested more than " + strconv.Itoa(maxDepth) + " levels deep"}
+		return
+	}
 	switch node.Kind {
 	case yaml.MappingNode:
-		f.mapping(mapping{f.src, node}, key, field)
+		f.mapping(mapping{f.src, node}, key, at)
 	case yaml.SequenceNode:
-		for i, element := range node.Content {
-			f.visit(element, key, field+"["+strconv.Itoa(i)+"]")
+		f.sequence(node, key, at)
+	case yaml.AliasNode:
+		if target := node.Alias; target.Kind == yaml.MappingNode && isImageKey(key) && !f.marked {
+			f.imageMap(mapping{f.src, target}, key, at)
+		}
+	case yaml.ScalarNode:
+		f.block(node, key, at)
+	}
+}
+
+func (f *finder) sequence(node *yaml.Node, key string, at *trail) {
+	if isPatch(mapping{f.src, node}) && !f.marked {
+		f.named(node, "path", "/", at)
+	}
+	for i, element := range node.Content {
+		element = resolved(element)
+		if m, ok := f.marker(element); ok && m.part == "" {
+			f.whole(mapping{f.src, node}, element, at.element(i, element))
+		}
+		if element.Kind != yaml.ScalarNode || element.Style&yaml.LiteralStyle != 0 {
+			f.visit(element, key, at.element(i, element))
 		}
 	}
 }
 
-func (f *finder) mapping(m mapping, key, field string) {
-	if o := objectOf(m); o.APIVersion != "" && o.Kind != "" {
-		outer := f.object
-		f.object = o
-		defer func() { f.object = outer }()
+func (f *finder) mapping(m mapping, key string, at *trail) {
+	outer := f.scope
+	defer func() { f.scope = outer }()
+	if o := objectOf(m); o.Kind != "" {
+		if f.rules.excluded(o.Kind) {
+			return
+		}
+		f.scope.object, f.scope.root = o, m
+		f.apply(f.rules.Fields, o.Kind, m, at)
 	}
-	if isImageMap(m, key) {
-		f.pair(m, "repository", "tag", field)
+	if _, global := m.find("global"); global != nil && global.Kind == yaml.MappingNode {
+		f.scope.registry = mapping{f.src, global}.text("imageRegistry")
 	}
-	m.entries(func(key, value *yaml.Node) {
-		if value.Kind == yaml.ScalarNode && namesImage(key.Value) {
-			f.reference(m, key.Value, value, field)
-		} else {
-			f.visit(value, key.Value, join(field, key.Value))
+	if !f.marked {
+		f.imageMap(m, key, at)
+	}
+	kustomizes, helms := f.kustomizes(m, key, at), key == "helm" && isArgo(f.src.path, f.scope.object)
+	m.entries(func(k, v *yaml.Node) {
+		switch {
+		case kustomizes && k.Value == "images":
+			f.images(v, at.key(k))
+		case helms && k.Value == "parameters" && v.Kind == yaml.SequenceNode:
+			f.named(v, "name", ".", at.key(k))
+		case v.Kind == yaml.ScalarNode && namesImage(k.Value) && !f.marked:
+			f.reference(m, k, v, at)
+		case v.Kind != yaml.ScalarNode || v.Style&yaml.LiteralStyle != 0:
+			f.visit(v, k.Value, at.key(k))
 		}
 	})
+	f.further = true
+	if len(f.markers) > 0 {
+		f.marks(m, at)
+	}
+	f.further = false
 }
 
-// namesImage reports whether key is image, or ends in Image as sidecarImage does.
-func namesImage(key string) bool { return key == "image" || strings.HasSuffix(key, "Image") }
-
-// join is the path of key below field; keys that hold dots or brackets are quoted.
-func join(field, key string) string {
-	if strings.ContainsAny(key, ".[]\"") || key == "" {
-		return field + "[" + strconv.Quote(key) + "]"
-	}
-	if field == "" {
-		return key
-	}
-	return field + "." + key
-}
-
-// reference is the site of a value that is a whole reference, or of one whose tag stands in a key beside it.
-func (f *finder) reference(m mapping, key string, value *yaml.Node, parent string) {
-	if value.Tag == "!!null" {
-		return
-	}
-	ref, err := imageref.Parse(strings.TrimSpace(value.Value))
-	if err != nil {
-		return // a template's expression, or no reference at all
-	}
-	if tag := tagBeside(m, key); tag != "" && !ref.Versioned() {
-		f.pair(m, key, tag, parent)
-		return
-	}
-	site := Site{Field: join(parent, key), Line: value.Line, Ref: ref, Replaces: ref.Bare(), Shape: Whole}
-	v, err := f.src.scalarOf(value)
-	if err != nil {
-		site.write = unwritable{err}
-	} else {
-		v.quote = m.quote()
-		site.write = whole{f.src, v, ref}
-		site.Start, site.End = v.start, v.end
-	}
-	f.add(site)
-}
-
-// tagBeside is the key of m that holds the tag of the image under key where charts split the two: image and tag,
-// image and imageTag, sidecarImage and sidecarImageTag; "" when there is none.
-func tagBeside(m mapping, key string) string {
-	names := []string{key + "Tag"}
-	if key == "image" {
-		names = append(names, "tag")
-	}
-	for _, name := range names {
-		if k, v := m.find(name); k != nil && v.Kind == yaml.ScalarNode {
-			return name
-		}
-	}
-	return ""
-}
-
-// isImageMap reports whether a mapping with a repository is about an image rather than, say, a git repository: the key
-// above it says so, or a key that only images have stands in it.
-func isImageMap(m mapping, key string) bool {
-	if m.text("repository") == "" {
+// kustomizes reports whether m is a kustomization, or what Argo CD and Flux take in its place.
+func (f *finder) kustomizes(m mapping, key string, at *trail) bool {
+	switch o := f.scope.object; {
+	case f.marked:
 		return false
-	}
-	if key = strings.ToLower(key); strings.HasSuffix(key, "image") || strings.HasSuffix(key, "images") {
-		return true
-	}
-	for _, name := range []string{"pullPolicy", "imagePullPolicy", "registry", "digest"} {
-		if k, _ := m.find(name); k != nil {
-			return true
-		}
+	case at == nil:
+		return isKustomization(f.src.path, m)
+	case key == "spec":
+		return o.Kind == "Kustomization" && strings.HasPrefix(o.APIVersion, "kustomize.toolkit.fluxcd.io/")
+	case key == "kustomize":
+		return o.Kind == "HelmRelease" || isArgo(f.src.path, o)
 	}
 	return false
 }
 
-// pair is the site of a mapping that splits the reference over several keys.
-func (f *finder) pair(m mapping, nameKey, tagKey, parent string) {
-	ref, ok := joined(m.text("registry"), m.text(nameKey), m.text(tagKey), m.text("digest"))
-	if !ok {
-		return
-	}
-	h := helm{mapping: m}
-	site := Site{Ref: ref, Replaces: ref.Bare(), Shape: Helm, write: &h}
-	f.locate(&site, m, parent,
-		part{nameKey, &h.name}, part{"registry", &h.registry}, part{"digest", &h.digest}, part{tagKey, &h.tag})
-	f.add(site)
+// isArgo reports whether an object, or the file that overrides one, says where Argo CD gets manifests from.
+func isArgo(path string, o Object) bool {
+	return slices.Contains([]string{"Application", "ApplicationSet"}, o.Kind) && strings.HasPrefix(o.APIVersion, "argoproj.io/") ||
+		isOverride(path)
 }
 
-// kustomization finds the entries of images.
-func (f *finder) kustomization(root mapping) {
-	f.object = objectOf(root)
-	_, images := root.find("images")
-	if images == nil || images.Kind != yaml.SequenceNode {
-		return
-	}
-	for i, element := range images.Content {
-		if element.Kind != yaml.MappingNode {
-			continue
-		}
-		m := mapping{f.src, element}
-		replaces, err := imageref.Parse(m.text("name"))
-		if err != nil || replaces.Versioned() {
-			continue
-		}
-		name := m.text("newName")
-		if name == "" {
-			name = m.text("name")
-		}
-		ref, ok := joined("", name, m.text("newTag"), m.text("digest"))
-		if !ok {
-			continue
-		}
-		k := entry{mapping: m}
-		site := Site{Ref: ref, Replaces: replaces.Bare(), Shape: Kustomize, write: &k}
-		f.locate(&site, m, "images["+strconv.Itoa(i)+"]",
-			part{"name", &k.name}, part{"newName", &k.newName}, part{"digest", &k.digest}, part{"newTag", &k.newTag})
-		f.add(site)
-	}
-}
+// isOverride reports whether Argo CD reads p as overrides of an Application: .argocd-source.yaml, .argocd-source-APP.yaml.
+func isOverride(p string) bool { return strings.HasPrefix(path.Base(p), ".argocd-source") }
 
-// joined is the reference that the keys of a map make together; false when they make none, or when the name already
-// holds a tag or a digest.
-func joined(registry, name, tag, digest string) (imageref.Ref, bool) {
-	if registry != "" {
-		name = registry + "/" + name
-	}
-	if ref, err := imageref.Parse(name); err != nil || ref.Versioned() {
-		return imageref.Ref{}, false
-	}
-	if tag != "" {
-		name += ":" + tag
-	}
-	if digest != "" {
-		name += "@" + digest
-	}
-	ref, err := imageref.Parse(name)
-	return ref, err == nil
-}
-
-// part is a key of a site that is a map, and where its field goes.
-type part struct {
-	key string
-	to  *field
-}
-
-// locate finds the parts of a site that is a map below parent. The site's own place is that of the last part that
-// the file has a value for.
-func (f *finder) locate(site *Site, m mapping, parent string, parts ...part) {
-	site.Field, site.Line = parent, m.node.Line
-	for _, p := range parts {
-		var err error
-		if *p.to, err = m.field(p.key); err != nil {
-			site.write = unwritable{err}
+// add keeps the site, unless it was already met through another alias or as another form.
+func (f *finder) add(site Site, lines ...int) {
+	if site.End > 0 {
+		if met := f.seen[site.Start]; f.ruled[site.Start] || f.further && len(met) > 0 || slices.Contains(met, site.Ref) {
 			return
 		}
-		if v := p.to.value; p.to.present() && (v.value != "" || p.key == parts[len(parts)-1].key) {
-			site.Field, site.Line = join(parent, p.key), f.src.lineAt(v.start)
-			site.Start, site.End = v.start, v.end
+		if f.ruling {
+			f.ruled[site.Start] = true
 		}
+		f.seen[site.Start] = append(f.seen[site.Start], site.Ref)
 	}
-}
-
-// add keeps the site, unless it was already met through another alias.
-func (f *finder) add(site Site) {
-	at := place{site.Start, site.Ref}
-	if site.End > 0 && f.seen[at] {
-		return
+	site.File, site.Doc, site.Object, site.root = f.src.path, f.doc, f.scope.object, f.scope.root
+	for _, line := range append(lines, site.Line) {
+		site.Hold = cmp.Or(site.Hold, f.holds[line])
 	}
-	f.seen[at] = true
-	site.File, site.Doc, site.Object = f.src.path, f.doc, f.object
 	f.sites = append(f.sites, site)
 }

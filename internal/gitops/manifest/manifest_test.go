@@ -54,7 +54,7 @@ func TestSet(t *testing.T) {
 // set makes every site that names OLD's or REF's repository name REF.
 func set(t *testing.T, name, in, request string) string {
 	t.Helper()
-	sites, err := manifest.Find(name, []byte(in))
+	sites, err := manifest.Find(name, []byte(in), manifest.Rules{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func set(t *testing.T, name, in, request string) string {
 
 func listing(t *testing.T, name, in string) string {
 	t.Helper()
-	sites, err := manifest.Find(name, []byte(in))
+	sites, err := manifest.Find(name, []byte(in), manifest.Rules{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,8 +143,9 @@ func TestOthersImages(t *testing.T) {
 		".tekton/pipeline.yaml":    {object, 1},
 		"devcontainer.json":        {`{"image": "app:1"}`, 0},
 		"pod.json":                 {object, 1},
+		"git.yaml":                 {"a: {repository: github.com/team/app, tag: v1}\nb: {repository: app, tag: v1}", 0},
 	} {
-		sites, err := manifest.Find(path, []byte(tt.content))
+		sites, err := manifest.Find(path, []byte(tt.content), manifest.Rules{})
 		if err != nil || len(sites) != tt.sites {
 			t.Errorf("%s: %d sites, %v, want %d", path, len(sites), err, tt.sites)
 		}
@@ -153,7 +154,7 @@ func TestOthersImages(t *testing.T) {
 		"a/b.yaml": true, "a/b.yml": true, "a/b.json": true, "a/Kustomization": true, "docker-compose.prod.yml": false,
 		"compose.yaml": false, "a/Dockerfile": false, "yaml": false,
 	} {
-		if manifest.IsManifest(path) != want {
+		if manifest.IsManifest(path, manifest.Rules{}) != want {
 			t.Errorf("IsManifest(%s) is not %v", path, want)
 		}
 	}
@@ -173,13 +174,36 @@ func TestTemplatesAreNotManifests(t *testing.T) {
 }
 
 func TestSyntaxErrorNamesTheLine(t *testing.T) {
-	_, err := manifest.Find("x.yaml", []byte("a: 1\nb: {{ .Values.x }}\n c: 2\n"))
+	_, err := manifest.Find("x.yaml", []byte("a: 1\nb: {{ .Values.x }}\n c: 2\n"), manifest.Rules{})
 	var syntax *manifest.SyntaxError
 	if !errors.As(err, &syntax) || syntax.Line == 0 || !strings.HasPrefix(syntax.Message, "not valid YAML: ") {
 		t.Errorf("got %#v", err)
 	}
-	if _, err := manifest.Find("x.yaml", []byte("\xff\xfea\x00")); err == nil || !strings.Contains(err.Error(), "UTF-16") {
+	if _, err := manifest.Find("x.yaml", []byte("\xff\xfea\x00"), manifest.Rules{}); err == nil || !strings.Contains(err.Error(), "UTF-16") {
 		t.Errorf("UTF-16: %v", err)
+	}
+}
+
+// TestSetRefuses holds Set against sites that can be read, but have no place for what is wanted.
+func TestSetRefuses(t *testing.T) {
+	digest := "app@sha256:" + zeros
+	for _, tt := range []struct{ path, in, want, fails string }{
+		{"values.yaml", "image: {repository: app, tag: v1}", digest, "image.tag: no digest key to write to"},
+		{"values.yaml", "a: &x app\nimage: {repository: *x, tag: *x}", "app:v2", "repository and tag are one value"},
+		{"values.yaml", "image: {repository: app, tag: v1, tag: v2}", "app:v3", "tag is not a single value"},
+		{"values.yaml", "global: {imageRegistry: x.io}\nimage: {repository: app, tag: v1}", "y.io/app:v2", "its registry is x.io, from global.imageRegistry"},
+		{"kustomization.yaml", "images: [{name: a, newName: 'app:v1', newTag: v2}]", "app:v3", "newName carries a version, and so does a key beside it"},
+		{".argocd-source.yaml", "helm: {parameters: [{name: image.name, value: app}, {name: image.digest, value: ''}]}", "app:v2", "no tag to write to"},
+	} {
+		found, err := manifest.Find(tt.path, []byte(tt.in), manifest.Rules{})
+		if err != nil || len(found) != 1 {
+			t.Errorf("%s: %d sites, %v", tt.in, len(found), err)
+			continue
+		}
+		want := parse(t, tt.want)
+		if edits, err := found[0].Set(want, !found[0].Ref.Same(want)); err == nil || !strings.Contains(err.Error(), tt.fails) {
+			t.Errorf("%s: %v, %v, want %q", tt.in, edits, err, tt.fails)
+		}
 	}
 }
 

@@ -8,8 +8,10 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// field is a key of a mapping with its scalar value; zero when the mapping has no such key of its own.
+// field is a key of a mapping with its scalar value, in the mapping that says it: the one that a merge key brings in,
+// when the mapping has no such key of its own. Zero when neither has.
 type field struct {
+	mapping
 	key   *yaml.Node
 	value scalar
 }
@@ -39,38 +41,40 @@ func resolved(node *yaml.Node) *yaml.Node {
 
 // find is the key and the value of name, nil when the mapping has none of its own.
 func (m mapping) find(name string) (key, value *yaml.Node) {
-	m.entries(func(k, v *yaml.Node) {
-		if key == nil && k.Value == name {
-			key, value = k, v
-		}
-	})
-	return key, value
-}
-
-// count is how often the mapping has the key; the YAML reader lets duplicates pass.
-func (m mapping) count(name string) (n int) {
-	m.entries(func(k, _ *yaml.Node) {
-		if k.Value == name {
-			n++
-		}
-	})
-	return n
-}
-
-// text is the string under name, its own or one that a merge key (<<) brings; "" when there is none.
-func (m mapping) text(name string) string {
-	if _, v := m.find(name); v != nil {
-		if v.Kind != yaml.ScalarNode || v.Tag == "!!null" {
-			return ""
-		}
-		return v.Value
-	}
-	for _, merged := range m.merged() {
-		if text := (mapping{m.src, merged}).text(name); text != "" {
-			return text
+	for i := 0; i+1 < len(m.node.Content); i += 2 {
+		if key = m.node.Content[i]; key.Value == name {
+			return key, resolved(m.node.Content[i+1])
 		}
 	}
-	return ""
+	return nil, nil
+}
+
+// lacks reports whether the mapping has no such key, of its own or merged.
+func (m mapping) lacks(name string) bool {
+	_, key, _ := m.lookup(name)
+	return key == nil
+}
+
+// lookup is the key and the value of name with the mapping that says them: m, or the first that a merge key (<<) brings
+// in (YAML merge key type, 2005).
+func (m mapping) lookup(name string) (in mapping, key, value *yaml.Node) {
+	if key, value = m.find(name); key != nil {
+		return m, key, value
+	}
+	seen := map[*yaml.Node]bool{}
+	for queue := m.merged(); len(queue) > 0; {
+		next := mapping{m.src, queue[0]}
+		queue = queue[1:]
+		if seen[next.node] {
+			continue
+		}
+		seen[next.node] = true
+		if key, value = next.find(name); key != nil {
+			return next, key, value
+		}
+		queue = append(next.merged(), queue...)
+	}
+	return mapping{}, nil, nil
 }
 
 // merged are the mappings that << brings in, first wins.
@@ -85,28 +89,50 @@ func (m mapping) merged() []*yaml.Node {
 	}
 	var maps []*yaml.Node
 	for _, n := range nodes {
-		if n.Kind == yaml.AliasNode && n.Alias.Kind == yaml.MappingNode && n.Alias != m.node {
-			maps = append(maps, n.Alias)
+		if n.Kind == yaml.AliasNode {
+			n = n.Alias
+		}
+		if n.Kind == yaml.MappingNode {
+			maps = append(maps, n)
 		}
 	}
 	return maps
 }
 
-// field is the scalar under name, zero when the mapping has no such key of its own.
+// text is the string under name; "" when there is none.
+func (m mapping) text(name string) string {
+	_, _, v := m.lookup(name)
+	if v == nil || v.Kind != yaml.ScalarNode || v.Tag == "!!null" {
+		return ""
+	}
+	return v.Value
+}
+
+// field is the scalar under name.
 func (m mapping) field(name string) (field, error) {
-	key, value := m.find(name)
+	in, key, value := m.lookup(name)
 	if key == nil {
 		return field{}, nil
 	}
-	if value.Kind != yaml.ScalarNode || m.count(name) > 1 {
+	if value.Kind != yaml.ScalarNode || in.count(name) > 1 {
 		return field{}, fmt.Errorf("%s is not a single value", name)
 	}
-	v, err := m.src.valueOf(key, value)
+	v, err := in.src.valueOf(key, value)
 	if err != nil {
 		return field{}, fmt.Errorf("%s: %w", name, err)
 	}
-	v.quote = m.quote()
-	return field{key: key, value: v}, nil
+	v.quote = in.quote()
+	return field{mapping: in, key: key, value: v}, nil
+}
+
+// count is how often the mapping has the key; the YAML reader lets duplicates pass.
+func (m mapping) count(name string) (n int) {
+	m.entries(func(k, _ *yaml.Node) {
+		if k.Value == name {
+			n++
+		}
+	})
+	return n
 }
 
 // quote is the quote that the mapping's other values use; double when none is quoted.
@@ -147,9 +173,9 @@ func (s *source) token(node *yaml.Node) (start, end int, err error) {
 }
 
 // set is the edit that gives f the value; a value that was left out gets the space after its colon.
-func (m mapping) set(f field, value string) Edit {
-	e := f.value.replace(m.src, value)
-	if e.Start == e.End && e.New != "" && m.src.data[e.Start-1] == ':' {
+func (f field) set(value string) Edit {
+	e := f.value.replace(f.src, value)
+	if e.Start == e.End && e.New != "" && f.src.data[e.Start-1] == ':' {
 		e.New = " " + e.New
 	}
 	return e
@@ -158,42 +184,55 @@ func (m mapping) set(f field, value string) Edit {
 // pair is a key and its value, still to be written.
 type pair struct{ key, value string }
 
-// insert is the edit that adds pairs after the field that stands before them, as the mapping writes its others.
-func (m mapping) insert(after field, pairs ...pair) Edit {
-	keyStart, _, _ := m.src.token(after.key)
-	lineStart := m.src.lines[m.src.lineAt(keyStart)-1]
-	indent := string(m.src.data[lineStart:keyStart])
-	newline := m.src.eol(keyStart)
-	at, before := m.end(after), ", "
-	switch flow := m.node.Style&yaml.FlowStyle != 0; {
+// insert is the edit that adds pairs after f, as the mapping writes its others.
+func (f field) insert(pairs ...pair) Edit {
+	keyStart, _, _ := f.src.token(f.key)
+	lineStart := f.src.lines[f.src.lineAt(keyStart)-1]
+	indent := string(f.src.data[lineStart:keyStart])
+	newline := f.src.eol(keyStart)
+	at, before := f.end(), ", "
+	switch flow := f.flow(); {
 	case !flow:
-		at = m.src.lineEnd(at)
-		before = newline + strings.Repeat(" ", after.key.Column-1)
+		at = f.src.lineEnd(at)
+		before = newline + strings.Repeat(" ", f.key.Column-1)
 	case strings.Trim(indent, " \t") == "":
 		before = "," + newline + indent
 	}
 	var text strings.Builder
 	for _, p := range pairs {
-		text.WriteString(before + m.written(keyStart, p))
+		text.WriteString(before + f.written(p))
 	}
-	return m.src.edit(at, at, text.String())
+	return f.src.edit(at, at, text.String())
 }
 
-// written is a pair as it stands beside the key at keyStart: quoted in JSON, else only where it must be.
-func (m mapping) written(keyStart int, p pair) string {
-	if m.src.data[keyStart] == '"' {
-		return quoted(p.key, '"') + ": " + quoted(p.value, '"')
-	}
-	if !plainSafe(p.value) {
+// written is a pair as it stands among the mapping's others: quoted in JSON, else only where it must be.
+func (m mapping) written(p pair) string {
+	if m.isJSON() || !plainSafe(p.value) {
 		p.value = quoted(p.value, m.quote())
 	}
-	return p.key + ": " + p.value
+	return m.writtenKey(p.key) + p.value
 }
 
+// writtenKey is a key with its colon.
+func (m mapping) writtenKey(key string) string {
+	if m.isJSON() {
+		key = quoted(key, '"')
+	}
+	return key + ": "
+}
+
+// isJSON reports whether the mapping quotes its keys.
+func (m mapping) isJSON() bool {
+	return len(m.node.Content) > 0 && m.node.Content[0].Style&yaml.DoubleQuotedStyle != 0
+}
+
+// flow reports whether the mapping is written in braces.
+func (m mapping) flow() bool { return m.node.Style&yaml.FlowStyle != 0 }
+
 // end is the offset behind f's value and its closing quote.
-func (m mapping) end(f field) int {
-	if v := f.value; !v.plain && v.end < len(m.src.data) {
-		if c := m.src.data[v.end]; (c == '"' || c == '\'') && m.src.data[v.start-1] == c {
+func (f field) end() int {
+	if v := f.value; !v.plain && v.end < len(f.src.data) {
+		if c := f.src.data[v.end]; (c == '"' || c == '\'') && f.src.data[v.start-1] == c {
 			return v.end + 1
 		}
 	}
@@ -201,24 +240,23 @@ func (m mapping) end(f field) int {
 }
 
 // rekey is the edit that turns one key and its value into another key and value.
-func (m mapping) rekey(f field, p pair) Edit {
-	start, _, _ := m.src.token(f.key)
-	return m.src.edit(start, m.end(f), m.written(start, p))
+func (f field) rekey(p pair) Edit {
+	start, _, _ := f.src.token(f.key)
+	return f.src.edit(start, f.end(), f.written(p))
 }
 
 // remove is the edit that takes f, which is not the mapping's first key, out of the file.
-func (m mapping) remove(f field) Edit {
-	start, _, _ := m.src.token(f.key)
-	end := m.end(f)
-	if m.node.Style&yaml.FlowStyle != 0 {
-		return m.src.edit(bytes.LastIndexByte(m.src.data[:start], ','), end, "")
+func (f field) remove() Edit {
+	start, _, _ := f.src.token(f.key)
+	if f.flow() {
+		return f.src.edit(bytes.LastIndexByte(f.src.data[:start], ','), f.end(), "")
 	}
-	from, to := m.src.lines[m.src.lineAt(start)-1], len(m.src.data)
-	if last := m.src.lineAt(end); last < len(m.src.lines) {
-		to = m.src.lines[last]
+	from, to := f.src.lines[f.src.lineAt(start)-1], len(f.src.data)
+	if last := f.src.lineAt(f.end()); last < len(f.src.lines) {
+		to = f.src.lines[last]
 	}
-	return m.src.edit(from, to, "")
+	return f.src.edit(from, to, "")
 }
 
 // first reports whether f is the mapping's first key.
-func (m mapping) first(f field) bool { return m.node.Content[0] == f.key }
+func (f field) first() bool { return f.node.Content[0] == f.key }

@@ -22,7 +22,7 @@ var errUnlocated = errors.New("its exact bytes cannot be told apart; write it as
 
 // scalarOf locates the bytes of a scalar node and makes sure that they are its value.
 func (s *source) scalarOf(node *yaml.Node) (scalar, error) {
-	at := s.skipProperties(s.offset(node.Line, node.Column), node)
+	at := s.skipProperties(s.offset(node), node)
 	if at < 0 || at >= len(s.data) {
 		return scalar{}, errUnlocated
 	}

@@ -10,11 +10,14 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// source is the content of a file with the byte offset of each line, as the YAML reader counts lines.
+// source is the content of a file with the byte offset of each line, as the YAML reader counts lines. One that is read
+// out of a block scalar of another is the same content and the same lines up to the block's end, from line first on: the
+// block is read where it stands, so that places and edits in it are places and edits in the file.
 type source struct {
 	path  string
 	data  []byte
 	lines []int
+	first int // counted from 0
 }
 
 // byteOrderMark may start a UTF-8 file; the YAML reader drops it without counting it as a column.
@@ -57,18 +60,14 @@ func lineBreak(b []byte) int {
 	return 0
 }
 
-// offset is the byte offset of a 1-based line and column; columns count characters. It is -1 outside the file.
-func (s *source) offset(line, column int) int {
-	if line < 1 || line > len(s.lines) {
+// offset is the byte offset of a node, -1 outside the file.
+func (s *source) offset(node *yaml.Node) int {
+	if node.Line < 1 || node.Line > len(s.lines) {
 		return -1
 	}
-	at := s.lines[line-1]
-	for range column - 1 {
-		if at >= len(s.data) {
-			return -1
-		}
-		_, size := utf8.DecodeRune(s.data[at:])
-		at += size
+	at := s.lines[node.Line-1] + node.Column - 1
+	if at > len(s.data) {
+		return -1
 	}
 	return at
 }
@@ -119,18 +118,73 @@ func (s *source) documents() ([]*yaml.Node, error) {
 	if bytes.HasPrefix(s.data, []byte("\xff\xfe")) || bytes.HasPrefix(s.data, []byte("\xfe\xff")) {
 		return nil, &SyntaxError{Line: 1, Message: "UTF-16 is not supported: save the file as UTF-8"}
 	}
+	return s.parse(readable(s.data), 0)
+}
+
+// parse reads the documents in text, which is the file's from a line on. Their nodes say the lines of the file, counted
+// from 1, and columns in bytes, where the YAML reader counts characters.
+func (s *source) parse(text []byte, line int) ([]*yaml.Node, error) {
 	var docs []*yaml.Node
-	for dec := yaml.NewDecoder(bytes.NewReader(readable(s.data))); ; {
+	for dec := yaml.NewDecoder(bytes.NewReader(text)); ; {
 		var doc yaml.Node
 		err := dec.Decode(&doc)
 		if errors.Is(err, io.EOF) {
-			return docs, nil
+			break
 		}
 		if err != nil {
 			return nil, syntaxError(err)
 		}
 		docs = append(docs, &doc)
 	}
+	if p := (placer{source: s, shift: line}); line > 0 || !ascii(text) {
+		for _, doc := range docs {
+			p.place(doc)
+		}
+	}
+	return docs, nil
+}
+
+func ascii(text []byte) bool {
+	for _, b := range text {
+		if b >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// placer turns the YAML reader's places into the file's. Nodes come nearly in the order of the file, so that it goes on
+// from the node before: a long line is not walked from its start for each of its nodes.
+type placer struct {
+	*source
+	shift        int
+	line, column int
+	at           int
+}
+
+func (p *placer) place(node *yaml.Node) {
+	if node.Line += p.shift; node.Line > 0 && node.Line <= len(p.lines) {
+		node.Column = p.bytes(node.Line, node.Column) - p.lines[node.Line-1] + 1
+	}
+	for _, inner := range node.Content {
+		p.place(inner)
+	}
+}
+
+// bytes is the offset of a line and a column in characters.
+func (p *placer) bytes(line, column int) int {
+	if line != p.line {
+		p.line, p.column, p.at = line, 1, p.lines[line-1]
+	}
+	for ; p.column < column && p.at < len(p.data); p.column++ {
+		_, size := utf8.DecodeRune(p.data[p.at:])
+		p.at += size
+	}
+	for ; p.column > column; p.column-- {
+		_, size := utf8.DecodeLastRune(p.data[:p.at])
+		p.at -= size
+	}
+	return p.at
 }
 
 // readable is data for the YAML reader, which knows 1.2 but refuses the directive that says so: the same length, with

@@ -23,6 +23,15 @@ func (r *Repo) author() Signature {
 	return Signature{"imgbump", "imgbump@localhost"}
 }
 
+// warnOfSigning says once that our commits are not signed, where git's would be.
+func (r *Repo) warnOfSigning() {
+	if on := strings.ToLower(r.config.value("commit", "", "gpgsign")); on == "true" || on == "yes" || on == "on" || on == "1" {
+		r.signing.Do(func() {
+			r.options.Warn("git's commit.gpgsign asks for signed commits, which is not supported yet: ours is not signed")
+		})
+	}
+}
+
 var trailer = regexp.MustCompile(`^[A-Za-z0-9-]+: `)
 
 // signedOff ends a message with a Signed-off-by line, in the block of trailers when there is one.

@@ -36,10 +36,11 @@ func (s settings) values(section, subsection, key string) []string {
 
 // readConfig reads what git would read here: the system's file, the user's, the repository's, the worktree's.
 // go-git follows neither include nor includeIf, with which actions/checkout v6 points at its credentials.
+// A file whose path is not absolute is passed over: it would be one that somebody committed.
 func (r *Repo) readConfig() (settings, error) {
 	getenv := r.options.Getenv
-	home := getenv("HOME")
-	files := []string{filepath.Join(home, ".config", "git", "config"), filepath.Join(home, ".gitconfig")}
+	reader := configReader{home: getenv("HOME"), gitDir: r.gitDir}
+	files := []string{reader.absolute("~/.config/git/config", ""), reader.absolute("~/.gitconfig", "")}
 	if xdg := getenv("XDG_CONFIG_HOME"); xdg != "" {
 		files[0] = filepath.Join(xdg, "git", "config")
 	}
@@ -50,7 +51,6 @@ func (r *Repo) readConfig() (settings, error) {
 		files = append([]string{"/etc/gitconfig"}, files...)
 	}
 	files = append(files, filepath.Join(r.common, "config"), filepath.Join(r.gitDir, "config.worktree"))
-	reader := configReader{home: home, gitDir: r.gitDir}
 	for _, file := range files {
 		if err := reader.read(file, 0); err != nil {
 			return nil, err
@@ -65,6 +65,9 @@ type configReader struct {
 }
 
 func (c *configReader) read(file string, depth int) error {
+	if !filepath.IsAbs(file) {
+		return nil
+	}
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil
@@ -115,7 +118,7 @@ func (c *configReader) applies(condition, dir string) bool {
 	return matched
 }
 
-// absolute expands a path of a configuration file in dir.
+// absolute expands a path of a configuration file in dir. Without a HOME, what begins with ~/ stays relative.
 func (c *configReader) absolute(path, dir string) string {
 	if rest, ok := strings.CutPrefix(path, "~/"); ok {
 		return filepath.Join(c.home, rest)

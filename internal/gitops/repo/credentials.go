@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/fault"
@@ -29,24 +28,26 @@ func (l login) SetAuth(r *http.Request) {
 }
 
 // login finds the credential for a remote, the most explicit first: what the caller has for the host, what
-// actions/checkout left in git's configuration, what the URL itself says.
-func (r *Repo) login(remote *url.URL) login {
-	if c, ok := r.options.Credential(remote.Host); ok {
-		return login{basic(cmp.Or(c.Username, "x-access-token"), c.Secret), c.Name}
+// actions/checkout left in git's configuration, what the URL itself says. What git is configured to send goes where git
+// would send it, over plain HTTP too.
+func (r *Repo) login(remote *url.URL) (login, error) {
+	c, err := r.options.Credential(remote)
+	if err != nil || c.Secret != "" {
+		return login{basic(cmp.Or(c.Username, "x-access-token"), c.Secret), c.Name}, err
 	}
 	for _, line := range r.config.urlValues("extraheader", remote) {
 		name, value, _ := strings.Cut(line, ":")
 		if value = strings.TrimSpace(value); strings.EqualFold(name, "Authorization") && value != "" {
 			r.maskHeader(value)
-			return login{value, "the credential in git's configuration (http.extraheader)"}
+			return login{value, "the credential in git's configuration (http.extraheader)"}, nil
 		}
 	}
 	if user := remote.User; user != nil {
 		password, _ := user.Password()
 		r.mask(password)
-		return login{basic(user.Username(), password), "the login in the remote's URL"}
+		return login{basic(user.Username(), password), "the login in the remote's URL"}, nil
 	}
-	return login{origin: "no credential"}
+	return login{origin: "no credential"}, nil
 }
 
 func basic(user, password string) string {
@@ -112,20 +113,13 @@ func port(u *url.URL) string {
 	return cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 }
 
-// certificates are the PEM certificates to trust besides the system's: those asked for, else git's own setting.
-func (r *Repo) certificates(remote *url.URL) ([]byte, error) {
+// certificates is the PEM file of those to trust besides the system's: the one asked for, else git's own setting.
+func (r *Repo) certificates(remote *url.URL) string {
 	file := cmp.Or(r.options.CAFile, r.options.Getenv("GIT_SSL_CAINFO"))
 	if configured := r.config.urlValues("sslcainfo", remote); file == "" && len(configured) > 0 {
 		file = configured[len(configured)-1]
 	}
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, &fault.Error{Kind: fault.Usage, What: "read the git server's CA certificates", Err: err}
-	}
-	return pem, nil
+	return file
 }
 
 // address is a remote's URL: pushed to, and so read from too, with git's insteadOf applied. A URL instead of a name

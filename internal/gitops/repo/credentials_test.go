@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,8 +36,13 @@ func header(password string) string {
 	return "AUTHORIZATION: basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:"+password))
 }
 
-func only(host string, c repo.Credential) func(string) (repo.Credential, bool) {
-	return func(h string) (repo.Credential, bool) { return c, h == host }
+func only(host string, c repo.Credential) func(*url.URL) (repo.Credential, error) {
+	return func(address *url.URL) (repo.Credential, error) {
+		if address.Host != host {
+			return repo.Credential{}, nil
+		}
+		return c, nil
+	}
 }
 
 func TestCredentials(t *testing.T) {

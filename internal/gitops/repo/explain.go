@@ -18,7 +18,7 @@ import (
 // explain says what a failed exchange means: which server, which credential, what to do. It never repeats what the
 // server wrote in a page of its own.
 func (s *server) explain(ctx context.Context, err error) error {
-	f := &fault.Error{What: "reach", Where: s.url, Err: cause(err)}
+	f := &fault.Error{What: "reach", Where: s.url, Err: foreign{cause(err)}}
 	_, unknownCA := errors.AsType[x509.UnknownAuthorityError](f.Err)
 	_, network := errors.AsType[net.Error](f.Err)
 	switch {
@@ -36,6 +36,8 @@ func (s *server) explain(ctx context.Context, err error) error {
 		f.Hint = "check the address, and that the credential may read it"
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
 		f.Err, f.Hint = errUnborn, "push a first commit"
+	case errors.Is(err, errTooMuch):
+		f.Hint = "check out the branch itself beforehand, so that less has to be fetched"
 	case errors.Is(err, exec.ErrNotFound):
 		f.Err = errors.New("a repository on this machine is served by git, which is not on PATH")
 		f.Hint = "install git, or use the repository's https:// address"
@@ -48,6 +50,12 @@ func (s *server) explain(ctx context.Context, err error) error {
 	}
 	return f
 }
+
+// foreign is an error that may hold a server's words.
+type foreign struct{ error }
+
+func (f foreign) Error() string { return printable(f.error.Error()) }
+func (f foreign) Unwrap() error { return f.error }
 
 // cause takes away go-git's wrapping, which hides what is inside from errors.Is and As, and the URL, which explain
 // names itself.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
 )
@@ -168,13 +169,28 @@ func (f *following) applyFiles() error {
 		}
 		f.index.set(file.entry, file.new, info)
 	}
+	return f.replaceIndex()
+}
+
+// replaceIndex puts the new index in place of the old one, with its time: git looks into files that are as young as the
+// index, since their stamps are too coarse to tell a change. With a younger index it would stop doing so for the files
+// that it has not looked into yet (Documentation/technical/racy-git).
+func (f *following) replaceIndex() error {
+	file := filepath.Join(f.repo.gitDir, "index")
+	old, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
 	if _, err := f.lock.Write(f.index.bytes()); err != nil {
 		return err
 	}
 	if err := f.lock.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.lock.Name(), filepath.Join(f.repo.gitDir, "index")); err != nil {
+	if err := os.Chtimes(f.lock.Name(), time.Time{}, old.ModTime()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.lock.Name(), file); err != nil {
 		return fmt.Errorf("replace the index: %w", err)
 	}
 	f.lock = nil

@@ -148,6 +148,7 @@ func (h *history) write(ctx context.Context, parent plumbing.Hash, files map[str
 	if err != nil || tree == on.TreeHash {
 		return d, err
 	}
+	h.repo.warnOfSigning()
 	author := h.repo.author()
 	who := object.Signature{Name: author.Name, Email: author.Email, When: h.repo.options.Now()}
 	if h.repo.options.SignOff {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/repo"
@@ -265,6 +266,20 @@ func TestAuthorAndMessage(t *testing.T) {
 	}
 }
 
+func TestSigningIsNotSupportedYet(t *testing.T) {
+	for value, warns := range map[string]int{"true": 1, "On": 1, "false": 0, "": 0} {
+		w := newWorld(t, gittest.Options{})
+		dir := w.clone()
+		w.git(dir, "config", "commit.gpgSign", value)
+		r, l := w.open(dir, repo.Options{})
+		for i := range 2 {
+			_, err := bump(t.Context(), r.Local(), fmt.Sprint("app:", i+1), fmt.Sprint("app:", i+2))
+			w.check(err)
+		}
+		w.equal("warnings for "+value, strings.Count(strings.Join(l.warnings, "\n"), "not signed"), warns)
+	}
+}
+
 func workflow(name string) string {
 	if name == "GITHUB_ACTIONS" {
 		return "true"
@@ -293,4 +308,25 @@ func TestOpenRefuses(t *testing.T) {
 	w.equal("unborn", message(err), "read HEAD of "+r.Root()+": refs/heads/main: it has no commit yet")
 	_, err = r.Prefix(t.TempDir())
 	w.equal("outside", fault.KindOf(err), fault.Usage)
+}
+
+// A change of the user's that git can tell only by looking into the file, because it has the size and the time of the
+// file before it, is still seen when the index has been replaced.
+func TestFollowKeepsRacyFilesVisible(t *testing.T) {
+	w := newWorld(t, gittest.Options{})
+	dir := w.clone()
+	w.git(dir, "config", "core.trustctime", "false")
+	then := time.Unix(1_700_000_000, 0)
+	touch := func(name string) { w.check(os.Chtimes(filepath.Join(dir, name), then, then)) }
+	content := w.read(dir, "README")
+	touch("README")
+	w.git(dir, "update-index", "--refresh")
+	touch(".git/index")
+	r, _ := w.open(dir, repo.Options{})
+	commit, err := bump(t.Context(), r.Local(), "app:1", "app:2")
+	w.check(err)
+	w.equal("HEAD", w.git(dir, "rev-parse", "HEAD"), commit)
+	w.write(dir, "README", strings.Repeat("x", len(content)))
+	touch("README")
+	w.equal("status", w.git(dir, "status", "--porcelain"), " M README")
 }

@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-git/go-billy/v5/osfs"
@@ -34,9 +36,9 @@ type Options struct {
 	Author  Signature // author and committer; empty: git's user.name and user.email, else the runner's bot
 	SignOff bool      // end the message with Signed-off-by
 
-	// Credential gives the login meant for a host (with its port, when the address has one). It wins over what
-	// the checkout has.
-	Credential func(host string) (Credential, bool)
+	// Credential gives the login meant for the server of an address, and wins over what the checkout has; without a
+	// Secret there is none. An error is that the server must not see it.
+	Credential func(address *url.URL) (Credential, error)
 	CAFile     string // PEM certificates to trust besides the system's
 
 	Now    func() time.Time
@@ -47,7 +49,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Credential == nil {
-		o.Credential = func(string) (Credential, bool) { return Credential{}, false }
+		o.Credential = func(*url.URL) (Credential, error) { return Credential{}, nil }
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -72,6 +74,7 @@ type Repo struct {
 	config  settings
 	options Options
 	disk    []*filesystem.Storage // the repository's objects, then those it borrows
+	signing sync.Once             // warns that we do not sign
 }
 
 // Open finds the repository that dir lies in. GIT_DIR is ignored: dir alone decides.

@@ -21,12 +21,14 @@ type Proposal struct {
 
 // Propose is a proposal for the branch that r is. The head is a branch name, by default imgbump/BASE, so that there is
 // one for each base.
-func (r *Remote) Propose(head string) *Proposal {
+func (r *Remote) Propose(head string) (*Proposal, error) {
 	p := &Proposal{Remote: r}
-	if head != "" {
-		p.head = "refs/heads/" + head
+	if head == "" {
+		return p, nil
 	}
-	return p
+	var err error
+	p.head, err = branchRef(head)
+	return p, err
 }
 
 // Name is the name of the head; by default it is known after the first Tip.
@@ -70,8 +72,9 @@ func (p *Proposal) proposed(ctx context.Context) (*object.Commit, error) {
 	o := p.objects
 	o.mu.Lock()
 	if _, missing := o.lookUp(plumbing.CommitObject, p.at); missing != nil {
-		haves, shallows := p.known()
-		err = fetch(ctx, session, refs, o.memory, p.at, haves, shallows, 0)
+		onto := p.known()
+		onto.depth = 1
+		err = p.fetch(ctx, session, refs, p.at, onto)
 	}
 	o.mu.Unlock()
 	if err != nil {

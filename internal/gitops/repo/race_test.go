@@ -101,6 +101,18 @@ func TestProtectedBranch(t *testing.T) {
 	}
 }
 
+// A server that cannot store a commit is in trouble; nobody lacks a right.
+func TestServerCannotUnpack(t *testing.T) {
+	w := newWorld(t, gittest.Options{})
+	w.git(w.remote.Dir, "config", "receive.maxInputSize", "10")
+	b, _ := w.openRemote(w.clone(), repo.Options{})
+	_, err := bump(t.Context(), b, "app:1", "app:2")
+	w.equal("kind", fault.KindOf(err), fault.Failed)
+	if !strings.Contains(message(err), "refused: unpack ") || !strings.Contains(fault.HintOf(err), "disk") {
+		t.Errorf("err %v, hint %q", err, fault.HintOf(err))
+	}
+}
+
 // A refusal that passes, as another push's lock does, is not final.
 func TestRefusedOnce(t *testing.T) {
 	w := newWorld(t, gittest.Options{})

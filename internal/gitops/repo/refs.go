@@ -23,6 +23,16 @@ const (
 
 var errUnborn = errors.New("it has no commit yet")
 
+// branchRef is the full name of a branch. A name may be a server's, and becomes part of a path: git's rules for it
+// (git-check-ref-format) keep it below refs/heads.
+func branchRef(name string) (string, error) {
+	ref := plumbing.ReferenceName("refs/heads/" + strings.TrimPrefix(name, "refs/heads/"))
+	if ref.Validate() != nil {
+		return "", fault.Usagef("for example: main", "%q is not a branch's name", name)
+	}
+	return string(ref), nil
+}
+
 // head is the commit that is checked out and the full name of its branch, "" when HEAD is detached.
 func (r *Repo) head() (branch string, commit plumbing.Hash, err error) {
 	data, err := os.ReadFile(filepath.Join(r.gitDir, "HEAD"))
@@ -40,6 +50,9 @@ func (r *Repo) head() (branch string, commit plumbing.Hash, err error) {
 
 // ref reads a ref that all worktrees share.
 func (r *Repo) ref(name string) (plumbing.Hash, error) {
+	if err := plumbing.ReferenceName(name).Validate(); err != nil {
+		return plumbing.ZeroHash, fmt.Errorf("%q: %w", name, err)
+	}
 	data, err := os.ReadFile(filepath.Join(r.common, filepath.FromSlash(name)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return r.packedRef(name)

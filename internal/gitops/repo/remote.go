@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 
 	"github.com/ksera524/imgbump/internal/fault"
 )
@@ -28,7 +25,8 @@ type Remote struct {
 	remote string // its name in the checkout
 	branch string // full name; "" until the first Tip when it is the remote's default
 	tip    plumbing.Hash
-	warned bool // of commits that stay local
+	cut    []plumbing.Hash // the commits that were fetched without their history
+	warned bool            // of commits that stay local
 }
 
 // Remote is a branch of a remote, which is a name ("origin") or a URL. Without a branch it is the one checked out;
@@ -48,7 +46,9 @@ func (r *Repo) Remote(remote, branch string) (*Remote, error) {
 		}
 	}
 	if branch != "" {
-		branch = "refs/heads/" + strings.TrimPrefix(branch, "refs/heads/")
+		if branch, err = branchRef(branch); err != nil {
+			return nil, err
+		}
 	}
 	return &Remote{history: r.newHistory(), server: s, remote: remote, branch: branch}, nil
 }
@@ -98,8 +98,7 @@ func (r *Remote) Tip(ctx context.Context) (string, error) {
 	o.mu.Lock()
 	o.refill = func(ctx context.Context) error { return r.refill(ctx, tip) }
 	if _, missing := o.lookUp(plumbing.CommitObject, tip); missing != nil {
-		haves, shallows := r.known()
-		err = fetch(ctx, session, refs, o.memory, tip, haves, shallows, 0)
+		err = r.fetch(ctx, session, refs, tip, r.known())
 	}
 	o.mu.Unlock()
 	if err != nil {
@@ -111,60 +110,6 @@ func (r *Remote) Tip(ctx context.Context) (string, error) {
 	r.tip = tip
 	r.warnOfLocal(ctx, tip)
 	return tip.String(), nil
-}
-
-// find is the branch's commit among the refs of the server.
-func (r *Remote) find(refs *packp.AdvRefs) (plumbing.Hash, error) {
-	if r.branch == "" {
-		for _, symref := range refs.Capabilities.Get(capability.SymRef) {
-			if target, ok := strings.CutPrefix(symref, "HEAD:"); ok {
-				r.branch = target
-			}
-		}
-	}
-	tip, ok := refs.References[r.branch]
-	if ok {
-		return tip, nil
-	}
-	var branches []string
-	for ref := range refs.References {
-		if name, ok := strings.CutPrefix(ref, "refs/heads/"); ok {
-			branches = append(branches, name)
-		}
-	}
-	slices.Sort(branches)
-	return tip, &fault.Error{Kind: fault.Usage, What: "find branch", Where: r.Name() + " of " + r.server.url, Err: errors.New("no such branch"),
-		Hint: "its branches are " + abridged(branches)}
-}
-
-// refill fetches the whole tip, without history.
-func (r *Remote) refill(ctx context.Context, tip plumbing.Hash) error {
-	session, refs, err := advertised(ctx, r.server, r.server.client.NewUploadPackSession)
-	if err != nil {
-		return err
-	}
-	defer session.Close()
-	if refs.References[r.branch] != tip {
-		return r.conflict(refs.References[r.branch])
-	}
-	if err := fetch(ctx, session, refs, r.objects.memory, tip, nil, nil, 1); err != nil {
-		return r.server.explain(ctx, err)
-	}
-	return nil
-}
-
-// known are commits that the server need not send, and where our history of them is cut off.
-func (r *Remote) known() (haves, shallows []plumbing.Hash) {
-	_, head, _ := r.repo.head()
-	local, _ := r.repo.ref(r.branch)
-	tracking, _ := r.repo.ref(r.tracking())
-	for _, commit := range []plumbing.Hash{head, local, tracking, r.tip} {
-		if _, err := r.objects.lookUp(plumbing.CommitObject, commit); err == nil {
-			haves = append(haves, commit)
-		}
-	}
-	shallows, _ = r.repo.disk[0].Shallow()
-	return haves, shallows
 }
 
 // tracking is the ref that remembers the remote's branch in the checkout.
@@ -222,8 +167,12 @@ func (r *Remote) judge(ctx context.Context, d *draft, failure error, last bool) 
 	case !last:
 		return false, nil
 	}
-	return false, &fault.Error{Kind: fault.Denied, What: "push to", Where: r.Name() + " of " + r.server.url, Err: no,
+	f := &fault.Error{Kind: fault.Denied, What: "push to", Where: r.Name() + " of " + r.server.url, Err: no,
 		Hint: "the branch is protected, or a hook refused: allow this credential to push, or commit to another branch with --branch"}
+	if no.unpacking {
+		f.Kind, f.Hint = fault.Failed, "the server could not store the commit: see whether its disk is full, or the size of a push limited"
+	}
+	return false, f
 }
 
 func (r *Remote) conflict(tip plumbing.Hash) error {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -14,24 +13,29 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/plumbing/transport/file"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 	"github.com/go-git/go-git/v5/storage/memory"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/trust"
 )
 
 const (
 	connectTimeout = 10 * time.Second
 	refsTimeout    = 25 * time.Second // the first answer of a server; a dead one is reported within half a minute
+	maxSaid        = 500              // of a server's own words in a message, in bytes
 )
+
+// maxAnswer is what a server may send at once, in bytes; memory holds it. Manifests are far below. Tests lower it.
+var maxAnswer int64 = 512 << 20
 
 // server is a remote repository: its address and how to speak to it.
 type server struct {
@@ -52,11 +56,14 @@ func (r *Repo) dial(address string) (*server, error) {
 		return nil, &fault.Error{Kind: fault.Usage, What: "push to", Where: redacted(address), Err: errors.New("SSH remotes are not supported yet"),
 			Hint: "use the repository's https:// address"}
 	}
-	certificates, err := r.certificates(remote)
+	roots, err := trust.Roots(r.certificates(remote))
 	if err != nil {
 		return nil, err
 	}
-	s := &server{login: r.login(remote)}
+	s := &server{}
+	if s.login, err = r.login(remote); err != nil {
+		return nil, err
+	}
 	bare := *remote
 	bare.User = nil
 	s.url = bare.String()
@@ -65,19 +72,40 @@ func (r *Repo) dial(address string) (*server, error) {
 	}
 	web := http.DefaultTransport.(*http.Transport).Clone()
 	web.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
-	if certificates != nil {
-		roots, err := x509.SystemCertPool()
-		if err != nil {
-			roots = x509.NewCertPool()
-		}
-		if !roots.AppendCertsFromPEM(certificates) {
-			return nil, fault.Usagef("name a file of PEM certificates", "the git server's CA file holds no certificate")
-		}
-		web.TLSClientConfig = &tls.Config{RootCAs: roots}
-	}
-	s.client = githttp.NewClient(&http.Client{Transport: web})
+	web.TLSClientConfig = &tls.Config{RootCAs: roots}
+	s.client = githttp.NewClient(&http.Client{Transport: bounded{web, maxAnswer}})
 	return s, nil
 }
+
+// bounded is a transport whose answers fail where they reach a limit in bytes.
+type bounded struct {
+	http.RoundTripper
+	limit int64
+}
+
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := b.RoundTripper.RoundTrip(r)
+	if err == nil {
+		answer.Body = &boundedBody{answer.Body, b.limit}
+	}
+	return answer, err
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errTooMuch
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
+
+var errTooMuch = errors.New("it sends more than this can hold in memory")
 
 // dialFile is a repository on this machine; git's own programs serve it.
 func (r *Repo) dialFile(path string) (*server, error) {
@@ -121,42 +149,11 @@ func advertised[S transport.Session](ctx context.Context, s *server, open func(*
 	return session, refs, nil
 }
 
-// fetch reads what wants needs and haves lacks into memory; depth 0 means all of it.
-func fetch(ctx context.Context, session transport.UploadPackSession, refs *packp.AdvRefs, into *memory.Storage, want plumbing.Hash, haves, shallows []plumbing.Hash, depth int) error {
-	request := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
-	request.Wants, request.Haves, request.Shallows, request.Depth = []plumbing.Hash{want}, haves, shallows, packp.DepthCommits(depth)
-	wanted := []capability.Capability{capability.NoProgress}
-	if depth > 0 || len(shallows) > 0 {
-		wanted = append(wanted, capability.Shallow)
-	}
-	for _, c := range wanted {
-		if refs.Capabilities.Supports(c) {
-			if err := request.Capabilities.Set(c); err != nil {
-				return err
-			}
-		}
-	}
-	answer, err := session.UploadPack(ctx, request)
-	if err != nil {
-		return fmt.Errorf("fetch %s: %w", short(want.String()), cause(err))
-	}
-	defer answer.Close()
-	var pack io.Reader = answer
-	if request.Capabilities.Supports(capability.Sideband64k) {
-		pack = sideband.NewDemuxer(sideband.Sideband64k, answer)
-	} else if request.Capabilities.Supports(capability.Sideband) {
-		pack = sideband.NewDemuxer(sideband.Sideband, answer)
-	}
-	if err := packfile.UpdateObjectStorage(into, pack); err != nil {
-		return fmt.Errorf("fetch %s: %w", short(want.String()), err)
-	}
-	return nil
-}
-
 // refusal is a server's no to an update that it had understood.
 type refusal struct {
-	status string // git's word for it
-	said   string // what its hooks printed
+	status    string // git's word for it
+	said      string // what its hooks printed
+	unpacking bool   // it could not even take the commit in
 }
 
 func (r *refusal) Error() string {
@@ -174,7 +171,8 @@ func (s *server) push(ctx context.Context, branch string, d *draft, made *memory
 		return err
 	}
 	defer session.Close()
-	var pack, said bytes.Buffer
+	var pack bytes.Buffer
+	var said snippet
 	if _, err := packfile.NewEncoder(&pack, made, false).Encode(d.objects, 0); err != nil {
 		return fmt.Errorf("pack the commit: %w", err)
 	}
@@ -197,24 +195,32 @@ func (s *server) push(ctx context.Context, branch string, d *draft, made *memory
 		return s.explain(ctx, errors.New("the server did not say whether it took the commit"))
 	}
 	if report.UnpackStatus != "ok" {
-		return &refusal{"unpack " + report.UnpackStatus, printable(said.String())}
+		return &refusal{printable("unpack " + report.UnpackStatus), printable(string(said)), true}
 	}
 	for _, command := range report.CommandStatuses {
 		if command.Error() != nil {
-			return &refusal{command.Status, printable(said.String())}
+			return &refusal{printable(command.Status), printable(string(said)), false}
 		}
 	}
 	return cause(err)
 }
 
+// snippet is the beginning of what is written to it.
+type snippet []byte
+
+func (s *snippet) Write(p []byte) (int, error) {
+	*s = append(*s, p[:min(len(p), maxSaid-len(*s))]...)
+	return len(p), nil
+}
+
 // printable is a server's text on one line, without control characters, and not too long.
 func printable(text string) string {
 	text = strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f {
+		if unicode.IsControl(c) {
 			return ' '
 		}
 		return c
 	}, text)
 	text = strings.Join(strings.Fields(text), " ")
-	return text[:min(500, len(text))]
+	return strings.ToValidUTF8(text[:min(maxSaid, len(text))], "")
 }

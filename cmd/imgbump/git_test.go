@@ -1,0 +1,64 @@
+package main
+
+import (
+	"net/url"
+	"testing"
+
+	"github.com/ksera524/imgbump/internal/gitops/repo"
+)
+
+func TestParseAuthor(t *testing.T) {
+	for author, want := range map[string]repo.Signature{
+		"Deploy Bot <deploy@example.com>":                                             {Name: "Deploy Bot", Email: "deploy@example.com"},
+		"github-actions[bot] <41898282+github-actions[bot]@users.noreply.github.com>": {Name: "github-actions[bot]", Email: "41898282+github-actions[bot]@users.noreply.github.com"},
+		"山田, 太郎 (dev)  <t@example.jp>":                                                {Name: "山田, 太郎 (dev)", Email: "t@example.jp"},
+		"root <root>":                                                                 {Name: "root", Email: "root"},
+
+		"deploy@example.com":     {},
+		"<deploy@example.com>":   {},
+		" <deploy@example.com>":  {},
+		"Bot <>":                 {},
+		"Bot <b@c":               {},
+		"Bot <b@c> and":          {},
+		"Bot<b@c>":               {},
+		"A <a@b> B <b@c>":        {},
+		"Bot <b@c>>":             {},
+		"Bot\nparent 0 <b@c>":    {},
+		"Bot <b@c\ncommitter x>": {},
+		"Bot <b\x00@c>":          {},
+		"":                       {},
+	} {
+		got, ok := parseAuthor(author)
+		if ok != (want != repo.Signature{}) || ok && got != want {
+			t.Errorf("%q: %+v, %v", author, got, ok)
+		}
+	}
+}
+
+// A token of GitHub's is for its scheme, host and port alone.
+func TestIsGitHub(t *testing.T) {
+	for _, tt := range []struct {
+		server, address string
+		want            bool
+	}{
+		{"", "https://github.com/a/b", true},
+		{"", "https://GitHub.com:443/a/b.git", true},
+		{"", "https://api.github.com", true},
+		{"", "http://github.com/a/b", false},
+		{"", "https://github.com:8443/a/b", false},
+		{"", "https://github.com.example.com/a/b", false},
+		{"https://ghe.example.com/", "https://ghe.example.com/a/b", true},
+		{"https://ghe.example.com/", "https://github.com/a/b", false},
+		{"http://127.0.0.1:4000", "http://127.0.0.1:4000/a/b", true},
+		{"http://127.0.0.1:4000", "https://127.0.0.1:4000/a/b", false},
+	} {
+		address, err := url.Parse(tt.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		getenv := func(name string) string { return map[string]string{"GITHUB_SERVER_URL": tt.server}[name] }
+		if got := isGitHub(getenv, address); got != tt.want {
+			t.Errorf("%s on %q: %v", tt.address, tt.server, got)
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ksera524/imgbump/internal/bump"
+	"github.com/ksera524/imgbump/internal/cli"
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitops/folder"
+	"github.com/spf13/pflag"
+)
+
+// jobFlags are the flags of a verb that edits manifests, as typed.
+type jobFlags struct {
+	root         string
+	dryRun       bool
+	exitCode     bool
+	allOrNothing bool
+	ignoreHold   bool
+	withIgnored  bool
+	git          gitFlags
+	registry     registryFlags // only set binds them
+}
+
+func (f *jobFlags) bind(flags *pflag.FlagSet) {
+	flags.StringVar(&f.root, "root", ".", "folder `DIR` that holds the manifests")
+	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "print a diff that 'git apply' takes, and change nothing")
+	flags.BoolVar(&f.exitCode, "exit-code", false, "with --dry-run: exit 10 when something would change")
+	flags.BoolVar(&f.allOrNothing, "all-or-nothing", false, "change nothing when any image cannot be set")
+	flags.BoolVar(&f.ignoreHold, "ignore-hold", false, "change places too that imgbump.yaml or a comment 'imgbump: hold' holds back")
+	bindGitignore(flags, &f.withIgnored)
+	f.git.bind(flags)
+}
+
+// bindGitignore binds the flag of verbs that search a folder.
+func bindGitignore(flags *pflag.FlagSet, withIgnored *bool) {
+	flags.BoolVar(withIgnored, "no-gitignore", false, "in a folder, search files too that .gitignore leaves out")
+}
+
+// bindInclude binds the flag of verbs that look at more than what a cluster pulls.
+func bindInclude(flags *pflag.FlagSet, include *bool) {
+	flags.BoolVar(include, "include", false, "Compose files and GitHub workflows count too")
+}
+
+// run does the job where the flags say, prints what came of it and returns the error that decides the exit code.
+func (f jobFlags) run(ctx context.Context, c *cli.Console, verb string, job bump.Job) error {
+	if err := f.check(job.Images); err != nil {
+		return err
+	}
+	job.AllOrNothing, job.IgnoreHold = f.allOrNothing, f.ignoreHold
+	result, err := f.registry.prepare(ctx, c, &job)
+	switch {
+	case err != nil:
+	case f.git.commits():
+		result, err = f.inGit(ctx, c, job)
+	default:
+		result, err = f.inPlace(ctx, job)
+	}
+	if err == nil {
+		err = f.verdict(result)
+	}
+	if fault.KindOf(err) == fault.Usage {
+		return err
+	}
+	if printing := report(c, verb, f.dryRun, result, err); printing != nil {
+		return printing
+	}
+	return err
+}
+
+// check refuses flags that contradict each other.
+func (f *jobFlags) check(images []bump.Image) error {
+	if f.exitCode && !f.dryRun {
+		return fault.Usagef("add --dry-run", "--exit-code tells of changes that are pending, but without --dry-run they are made")
+	}
+	if err := f.registry.check(images, f.git); err != nil {
+		return err
+	}
+	return f.git.check()
+}
+
+// below is paths, clean. One that leads out of --root is an error of kind Usage.
+func below(paths []string) ([]string, error) {
+	clean := make([]string, len(paths))
+	for i, p := range paths {
+		clean[i] = path.Clean(filepath.ToSlash(p))
+		if !fs.ValidPath(clean[i]) {
+			return nil, fault.Usagef("name a file or folder below --root", "path %s leads outside of --root", p)
+		}
+	}
+	return clean, nil
+}
+
+// limits is what --path was given, clean, each part of the tree once and in the order of the files.
+func limits(paths []string) ([]string, error) {
+	paths, err := below(paths)
+	slices.SortFunc(paths, func(a, b string) int { return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/")) })
+	var apart []string
+	for _, p := range paths {
+		if len(apart) == 0 || !within(p, apart[len(apart)-1]) {
+			apart = append(apart, p)
+		}
+	}
+	return apart, err
+}
+
+// within reports whether path p is dir or lies below it.
+func within(p, dir string) bool {
+	return dir == "." || p == dir || strings.HasPrefix(p, dir+"/")
+}
+
+func (f jobFlags) inPlace(ctx context.Context, job bump.Job) (bump.Result, error) {
+	tree, err := folder.Open(f.root)
+	if err != nil {
+		return bump.Result{}, err
+	}
+	defer tree.Close()
+	tree.WithIgnored = f.withIgnored
+	if f.dryRun {
+		plan, err := job.DecideIn(ctx, tree)
+		return bump.Result{Plan: plan}, err
+	}
+	return job.Edit(ctx, tree)
+}
+
+func (f jobFlags) inGit(ctx context.Context, c *cli.Console, job bump.Job) (bump.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.git.timeout)
+	defer cancel()
+	target, err := f.git.open(c, f.root)
+	if err != nil {
+		return bump.Result{}, err
+	}
+	defer target.Close()
+	if f.dryRun {
+		_, plan, err := job.DecideOn(ctx, target.branch, target.prefix)
+		return bump.Result{Plan: plan}, err
+	}
+	start := time.Now()
+	result, err := job.Commit(ctx, target.branch, bump.Committing{
+		Prefix: target.prefix, Message: target.message, MaxAttempts: f.git.maxAttempts,
+		Lost: func(attempt int, err error) {
+			c.Progressf("attempt %d: %v; deciding again on the new tip", attempt, err)
+		},
+	})
+	for i := range result.Commits {
+		commit := &result.Commits[i]
+		commit.Repository, commit.Branch, commit.Pushed = target.repository(), target.branch.Name(), f.git.pushes()
+		c.Detailf("committed after %d attempt(s), %v", commit.Attempts, time.Since(start).Round(time.Millisecond))
+	}
+	if err == nil && target.propose != nil {
+		err = target.propose(ctx, &result)
+	}
+	return result, f.inTime(ctx, err)
+}
+
+// inTime explains an error that the end of --timeout caused.
+func (f jobFlags) inTime(ctx context.Context, err error) error {
+	if err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) || fault.KindOf(err) == fault.Conflict {
+		return err
+	}
+	return &fault.Error{Kind: fault.KindOf(err), What: fmt.Sprintf("the time was up (--timeout %v)", f.git.timeout), Hint: "is the host reachable? allow more with --timeout", Err: err}
+}
+
+// verdict is the error that a finished run ends with.
+func (f jobFlags) verdict(result bump.Result) error {
+	err := result.Err()
+	if f.allOrNothing && fault.KindOf(err) == fault.Partial {
+		return &fault.Error{Kind: fault.Failed, What: "nothing was changed (--all-or-nothing)", Hint: fault.HintOf(err), Err: err}
+	}
+	if err == nil && f.exitCode && len(result.Changes) > 0 {
+		return &fault.Error{Kind: fault.Pending, What: "changes are pending"}
+	}
+	return err
+}

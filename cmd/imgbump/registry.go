@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+
+	"github.com/ksera524/imgbump/internal/access"
+	"github.com/ksera524/imgbump/internal/bump"
+	"github.com/ksera524/imgbump/internal/cli"
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/imageref"
+	"github.com/ksera524/imgbump/internal/registry"
+	"github.com/spf13/pflag"
+)
+
+// registryFlags say what the registry is asked about the images, as typed. The zero value asks nothing.
+type registryFlags struct {
+	pin         string
+	checkExists bool
+	ifNewer     bool
+	access      access.Flags
+}
+
+func (f *registryFlags) bind(flags *pflag.FlagSet) {
+	flags.StringVar(&f.pin, "pin", "", "`PARTS` of the version to write: tag, digest or both (default: those that REF has); a digest that REF lacks is asked for")
+	flags.BoolVar(&f.checkExists, "check-exists", false, "change nothing unless the registry has every REF")
+	flags.BoolVar(&f.ifNewer, "if-newer", false, "leave alone what names a newer image: by date, else by semantic version")
+	f.access.Bind(flags)
+}
+
+// check refuses what contradicts itself, or the flags for git.
+func (f *registryFlags) check(images []bump.Image, git gitFlags) error {
+	if f.access.ReadsStdin() && git.tokenFile == "-" {
+		return fault.Usagef("name a file with --git-token-file, or set HARBOR_PASSWORD", "--password-stdin and --git-token-file - both read standard input")
+	}
+	return bump.Pin(f.pin).Check(images)
+}
+
+// prepare asks the registry what has to be known before the job is decided. The result has the images that it could not
+// tell of.
+func (f *registryFlags) prepare(ctx context.Context, c *cli.Console, job *bump.Job) (bump.Result, error) {
+	if f.pin == "" && !f.checkExists && !f.ifNewer {
+		return bump.Result{}, nil
+	}
+	refs := make([]imageref.Ref, len(job.Images))
+	for i, image := range job.Images {
+		refs[i] = image.Ref
+	}
+	options, err := f.access.Options(c, refs)
+	if err != nil {
+		return bump.Result{}, err
+	}
+	client := registry.New(options)
+	if f.ifNewer {
+		job.Ages = bump.NewAges(client)
+	}
+	failures, err := job.Resolve(ctx, client, bump.Pin(f.pin), f.checkExists)
+	return bump.Result{Plan: bump.Plan{Failures: failures}}, err
+}

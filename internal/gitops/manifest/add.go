@@ -1,0 +1,183 @@
+package manifest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ksera524/imgbump/internal/imageref"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// AddImage is the edits that give the kustomization at path an images: entry which sets ref's version, in the style of its
+// other lists. The error is a *SyntaxError when it is no YAML; it is an error when it has an entry of that name.
+func AddImage(path string, data []byte, ref imageref.Ref) ([]Edit, error) {
+	src := newSource(path, data)
+	docs, err := src.documents()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(docs) > 1:
+		return nil, errors.New("a kustomization is one document, this file has several")
+	case len(docs) == 0 || len(docs[0].Content) == 0 || docs[0].Content[0].Tag == "!!null":
+		return nil, errors.New("it is empty: list its resources first")
+	}
+	root := mapping{src, docs[0].Content[0]}
+	if root.node.Kind != yaml.MappingNode {
+		return nil, errors.New("it is no mapping")
+	}
+	edit, err := root.addImage(ref)
+	if err != nil {
+		return nil, fmt.Errorf("images: %w", err)
+	}
+	return []Edit{edit}, nil
+}
+
+// addImage is the edit that adds an entry to the images of a kustomization, as its last one where the list is a block.
+func (m mapping) addImage(ref imageref.Ref) (Edit, error) {
+	pairs := []string{m.written(pair{"name", ref.Name()})}
+	if ref.Tag != "" {
+		pairs = append(pairs, m.written(pair{"newTag", ref.Tag}))
+	}
+	if ref.Digest != "" {
+		pairs = append(pairs, m.written(pair{"digest", ref.Digest}))
+	}
+	flow := "{" + strings.Join(pairs, ", ") + "}"
+	key, list := m.find("images")
+	switch {
+	case key == nil && m.flow():
+		return m.src.extend(m.node, m.writtenKey("images")+"["+flow+"]")
+	case key == nil:
+		return m.src.below(m.node, append([]string{m.indent() + "images:"}, m.items(nil, pairs)...))
+	case list.Tag == "!!null" && !m.flow():
+		return m.src.below(key, m.items(nil, pairs))
+	case list.Kind != yaml.SequenceNode:
+		return Edit{}, errors.New("it is no list")
+	}
+	for _, element := range list.Content {
+		if element.Kind == yaml.MappingNode && (mapping{m.src, element}).text("name") == ref.Name() {
+			return Edit{}, fmt.Errorf("line %d is an entry for %s already", element.Line, ref.Name())
+		}
+	}
+	if (mapping{m.src, list}).flow() {
+		return m.src.extend(list, flow)
+	}
+	return m.src.below(list, m.items(list, pairs))
+}
+
+// items are the lines of an entry as an element of list, or of a new list in the style of the mapping's first one.
+func (m mapping) items(list *yaml.Node, pairs []string) []string {
+	m.entries(func(_, v *yaml.Node) {
+		if list == nil && v.Kind == yaml.SequenceNode && v.Style&yaml.FlowStyle == 0 {
+			list = v
+		}
+	})
+	dash, inner := m.indent(), " "
+	if list != nil {
+		dash = strings.Repeat(" ", list.Column-1)
+		if first := list.Content[0]; first.Line == list.Line {
+			inner = strings.Repeat(" ", first.Column-list.Column-1)
+		}
+	}
+	lines := []string{dash + "-" + inner + pairs[0]}
+	for _, p := range pairs[1:] {
+		lines = append(lines, dash+" "+inner+p)
+	}
+	return lines
+}
+
+// indent is what stands before the mapping's keys.
+func (m mapping) indent() string { return strings.Repeat(" ", m.node.Content[0].Column-1) }
+
+// extend is the edit that puts text last into a flow list or mapping.
+func (s *source) extend(node *yaml.Node, text string) (Edit, error) {
+	at := s.skipProperties(s.offset(node), node) + 1
+	n := len(node.Content)
+	if n > 0 {
+		at, text = s.end(last(node)), ", "+text
+	}
+	if at < 0 || n > 0 && last(node) != node.Content[n-1] {
+		return Edit{}, errUnlocated
+	}
+	return s.edit(at, at, text), nil
+}
+
+// last is what the text of a list or mapping that is not empty ends in: its last value, or the key of one that is left out.
+func last(node *yaml.Node) *yaml.Node {
+	n := len(node.Content)
+	if v := node.Content[n-1]; node.Kind == yaml.MappingNode && v.Tag == "!!null" && v.Value == "" {
+		return node.Content[n-2]
+	}
+	return node.Content[n-1]
+}
+
+// below is the edit that puts lines below a block.
+func (s *source) below(node *yaml.Node, lines []string) (Edit, error) {
+	end := s.end(node)
+	if end < 0 {
+		return Edit{}, errUnlocated
+	}
+	at, eol := s.lineEnd(end), s.eol(0)
+	return s.edit(at, at, eol+strings.Join(lines, eol)), nil
+}
+
+// end is the offset behind a node, -1 where that cannot be told.
+func (s *source) end(node *yaml.Node) int {
+	at := s.skipProperties(s.offset(node), node)
+	switch {
+	case at < 0 || at >= len(s.data):
+		return -1
+	case node.Kind == yaml.AliasNode:
+		return at + len("*") + len(node.Value)
+	case node.Kind == yaml.ScalarNode && (s.data[at] == '|' || s.data[at] == '>'):
+		return s.blockEnd(at)
+	case node.Kind == yaml.ScalarNode:
+		_, end, err := s.token(node)
+		if err != nil {
+			return -1
+		}
+		return end
+	}
+	if len(node.Content) > 0 {
+		at = s.end(last(node))
+	}
+	if at < 0 || node.Style&yaml.FlowStyle == 0 {
+		return at
+	}
+	return s.closing(at)
+}
+
+// closing is the offset behind the bracket that ends the flow list or mapping whose last element ends at from.
+func (s *source) closing(from int) int {
+	for i := from; i < len(s.data); i++ {
+		switch s.data[i] {
+		case '}', ']':
+			return i + 1
+		case '#':
+			i = s.lineEnd(i)
+		}
+	}
+	return -1
+}
+
+// blockEnd is the offset behind the block scalar whose indicator is at; one that keeps its blank lines ends with them.
+func (s *source) blockEnd(at int) int {
+	header := s.lineAt(at)
+	indent, keeps := indentation(s.line(header)), bytes.IndexByte(s.data[at:s.lineEnd(at)], '+') >= 0
+	end := s.lineEnd(at)
+	for n := header + 1; n <= len(s.lines); n++ {
+		switch line := s.line(n); {
+		case len(bytes.TrimSpace(line)) == 0:
+			if keeps {
+				end = s.lineEnd(s.lines[n-1])
+			}
+		case indentation(line) <= indent:
+			return end
+		default:
+			end = s.lineEnd(s.lines[n-1])
+		}
+	}
+	return end
+}

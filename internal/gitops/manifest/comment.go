@@ -1,0 +1,125 @@
+package manifest
+
+import (
+	"bytes"
+	"cmp"
+	"regexp"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// holdComment is the comment that forbids to change a site, with its reason.
+var holdComment = regexp.MustCompile(`(?:^|\s)#\s*imgbump:\s*hold(?:[\s:]+(.*?))?\s*$`)
+
+// holds are the reasons of hold comments by the line that they are about: their own, or the one below the comment lines
+// that they stand among.
+func (s *source) holds() map[int]string {
+	if !bytes.Contains(s.data, []byte("imgbump:")) {
+		return nil
+	}
+	found := map[int]string{}
+	above := ""
+	for n := 1; n <= len(s.lines); n++ {
+		text := s.line(n)
+		if m := holdComment.FindSubmatch(text); m != nil {
+			above = cmp.Or(string(m[1]), "hold")
+		}
+		if bytes.HasPrefix(bytes.TrimLeft(text, " \t"), []byte("#")) {
+			continue
+		}
+		if above != "" {
+			found[n], above = above, ""
+		}
+	}
+	return found
+}
+
+// line is the text of a 1-based line.
+func (s *source) line(n int) []byte { return s.data[s.lines[n-1]:s.lineEnd(s.lines[n-1])] }
+
+// markerKey is what a comment holds that marks a value for Flux' image automation.
+const markerKey = `"$imagepolicy"`
+
+var markerComment = regexp.MustCompile(`#\s*\{\s*"\$imagepolicy"\s*:\s*"([^":]+:[^":]+)(?::(name|tag|digest))?"\s*\}\s*$`)
+
+// marker is a comment that says that the value before it is the part of the image that a policy chooses; part is name,
+// tag, digest, or "" for a whole reference. The comment starts at the offset.
+type marker struct {
+	policy, part string
+	start        int
+}
+
+// markers are the file's, by line.
+func (s *source) markers() map[int]marker {
+	if !bytes.Contains(s.data, []byte(markerKey)) {
+		return nil
+	}
+	found := map[int]marker{}
+	for n := 1; n <= len(s.lines); n++ {
+		if m := markerComment.FindSubmatchIndex(s.line(n)); m != nil {
+			line := s.line(n)
+			mark := marker{policy: string(line[m[2]:m[3]]), start: s.lines[n-1] + m[0]}
+			if m[4] >= 0 {
+				mark.part = string(line[m[4]:m[5]])
+			}
+			found[n] = mark
+		}
+	}
+	return found
+}
+
+// marker is the one that stands behind value, the last scalar on its line.
+func (f *finder) marker(value *yaml.Node) (marker, bool) {
+	m, ok := f.markers[value.Line]
+	if !ok || value.Kind != yaml.ScalarNode {
+		return marker{}, false
+	}
+	_, end, err := f.src.token(value)
+	if err != nil || end > m.start || strings.Trim(string(f.src.data[end:m.start]), " \t,}]") != "" {
+		return marker{}, false
+	}
+	return m, true
+}
+
+// nameKeys are the keys that name the image of a marked tag which stands beside them.
+var nameKeys = []string{"repository", "newName", "image", "name"}
+
+// marks finds the sites of m's marked values: whole references, and tags and digests whose image stands beside them.
+func (f *finder) marks(m mapping, at *trail) {
+	var policies []string
+	parts := map[string]*keys{}
+	whole := map[string]bool{} // by key
+	m.entries(func(k, v *yaml.Node) {
+		mark, ok := f.marker(v)
+		if !ok {
+			return
+		}
+		if parts[mark.policy] == nil {
+			policies = append(policies, mark.policy)
+			parts[mark.policy] = &keys{}
+		}
+		switch p := parts[mark.policy]; mark.part {
+		case "name":
+			p.name = k.Value
+		case "tag":
+			p.tag = k.Value
+		case "digest":
+			p.digest = k.Value
+		default:
+			whole[k.Value] = true
+			f.whole(m, v, at.key(k))
+		}
+	})
+	for _, policy := range policies {
+		k := *parts[policy]
+		for _, name := range nameKeys {
+			if k.name == "" && m.text(name) != "" && !whole[name] {
+				k.name = name
+			}
+		}
+		if k.tag != "" || k.digest != "" {
+			f.split(m, k, at)
+		}
+	}
+}
