@@ -6,14 +6,16 @@ set -efu
 IFS='
 '
 
+# How a registry is reached is said in the same way to both halves.
+set -- "$1" \
+	${INPUT_USERNAME:+"--username=$INPUT_USERNAME"} \
+	${INPUT_CA_FILE:+"--ca-file=$INPUT_CA_FILE"} \
+	${INPUT_PLAIN_HTTP:+"--plain-http=$INPUT_PLAIN_HTTP"}
+for value in $INPUT_RESOLVE; do set -- "$@" "--resolve=$value"; done
+
 image() {
-	set -- \
-		${INPUT_USERNAME:+"--username=$INPUT_USERNAME"} \
-		${INPUT_PROJECT:+"--project=$INPUT_PROJECT"} \
-		${INPUT_CA_FILE:+"--ca-file=$INPUT_CA_FILE"} \
-		${INPUT_PLAIN_HTTP:+"--plain-http=$INPUT_PLAIN_HTTP"}
+	set -- "$@" ${INPUT_PROJECT:+"--project=$INPUT_PROJECT"}
 	for value in $INPUT_TAGS; do set -- "$@" "--tag=$value"; done
-	for value in $INPUT_RESOLVE; do set -- "$@" "--resolve=$value"; done
 	if [ -n "$INPUT_ARCHIVE" ]; then
 		exec "$BIN/harborpush" push "$@" -- "$INPUT_ARCHIVE"
 	fi
@@ -32,7 +34,15 @@ image() {
 
 # The manifests get the first of the tags just pushed together with the digest, and whatever images names besides.
 bump() {
-	set -- \
+	set -- "$@" \
+		${INPUT_PIN:+"--pin=$INPUT_PIN"} \
+		${INPUT_CHECK_EXISTS:+"--check-exists=$INPUT_CHECK_EXISTS"} \
+		${INPUT_IF_NEWER:+"--if-newer=$INPUT_IF_NEWER"} \
+		${INPUT_IGNORE_HOLD:+"--ignore-hold=$INPUT_IGNORE_HOLD"} \
+		${INPUT_NO_GITIGNORE:+"--no-gitignore=$INPUT_NO_GITIGNORE"} \
+		${INPUT_INCLUDE:+"--include=$INPUT_INCLUDE"} \
+		${INPUT_VERSION_LABEL:+"--version-label=$INPUT_VERSION_LABEL"} \
+		${INPUT_KUSTOMIZE_ADD:+"--kustomize-add=$INPUT_KUSTOMIZE_ADD"} \
 		${INPUT_ROOT:+"--root=$INPUT_ROOT"} \
 		${INPUT_DRY_RUN:+"--dry-run=$INPUT_DRY_RUN"} \
 		${INPUT_COMMIT:+"--push=$INPUT_COMMIT"} \
@@ -61,4 +71,4 @@ bump() {
 	exec "$BIN/imgbump" set "$@"
 }
 
-"$1"
+"$@"

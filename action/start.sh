@@ -12,8 +12,12 @@ fail() { # MESSAGE [CODE]
 	exit "${2:-1}"
 }
 
-# A bump that our own push caused: going on would build and bump without end.
-case "$nl$HEAD_MESSAGE$nl" in
+# A bump that our own push caused: going on would build and bump without end. Trailers are the last paragraph; further up
+# the line is that of a commit which was squashed into this one.
+message=$HEAD_MESSAGE$nl
+while [ "$message" != "${message%"$nl$nl"}" ]; do message=${message%"$nl"}; done
+case $message in *"$nl$nl"*) trailers=$nl${message##*"$nl$nl"} ;; *) trailers= ;; esac
+case $trailers in
 *"${nl}Imgbump: v1$nl"*)
 	echo "::notice::The commit that started this run is a bump of imgbump's own (trailer Imgbump: v1): nothing to do."
 	exit 0
@@ -92,15 +96,16 @@ fetch() { # URL FILE
 
 # Each file is verified before it gets its name, so that two jobs may fill one cache.
 download() { # DIR
-	for tool in sha256sum mkdir chmod mv rm; do
+	for tool in sha256sum mktemp mkdir chmod mv rm; do
 		command -v $tool >/dev/null || fail "no imgbump $version on this runner, and downloading it needs $tool: install it, or put the binaries on PATH"
 	done
 	command -v curl >/dev/null || command -v wget >/dev/null ||
 		fail "no imgbump $version on this runner, and downloading it needs curl or wget: install one, or put the binaries on PATH"
-	part=$1/.download.$$
-	trap 'rm -f "$part"' EXIT
 	mkdir -p "$1"
+	part=
+	trap 'rm -f "$part"' EXIT
 	for name in imgbump harborpush; do
+		part=$(mktemp "$1/.download.XXXXXX")
 		file=$name-$version-$platform
 		fetch "$INPUT_DOWNLOAD_URL/$version/$file" "$part"
 		while read -r sum listed; do

@@ -95,7 +95,7 @@ func conditions(t *testing.T, event string) string {
 func TestWhichHalvesRun(t *testing.T) {
 	const want = `all of it
 harborpush build
-imgbump set --push=true -- example.com/a/b:1@sha256:1
+imgbump set --if-newer=true --push=true -- example.com/a/b:1@sha256:1
 {
   "changed": "true",
   "commit": "abc",
@@ -113,11 +113,11 @@ a pull request with an archive
 changed false
 an archive
 harborpush push
-imgbump set --push=true -- example.com/a/b:1@sha256:1
+imgbump set --if-newer=true --push=true -- example.com/a/b:1@sha256:1
 no bump
 harborpush build
 no image
-imgbump set --push=true -- c/d:2
+imgbump set --if-newer=true --push=true -- c/d:2
 `
 	if diff := cmp.Diff(want, conditions(t, `{"head_commit": {"message": "A change"}}`)); diff != "" {
 		t.Error(diff)

@@ -65,6 +65,10 @@ var (
 			"resolve": "resolve",
 		},
 		"imgbump set": {
+			"pin": "pin", "check-exists": "check-exists", "if-newer": "if-newer",
+			"ignore-hold": "ignore-hold", "no-gitignore": "no-gitignore", "include": "include",
+			"version-label": "version-label", "kustomize-add": "kustomize-add",
+			"username": "username", "ca-file": "ca-file", "plain-http": "plain-http", "resolve": "resolve",
 			"root": "root", "paths": "path", "commit": "push", "dry-run": "dry-run", "branch": "branch", "remote": "remote",
 			"message": "message", "author": "author", "sign-off": "sign-off", "git-username": "git-username",
 			"git-ca-file": "git-ca-file", "max-attempts": "max-attempts", "timeout": "timeout",

@@ -123,17 +123,15 @@ func TestInputsReachFlags(t *testing.T) {
 }
 
 func TestListsHaveOneValueALine(t *testing.T) {
-	for input, want := range map[string]string{
-		"tags": "tag", "build-args": "build-arg", "labels": "label", "outputs": "output", "resolve": "resolve",
-		"paths": "path", "pr-labels": "pr-label",
+	for id, lists := range map[string]map[string]string{
+		"image": {"tags": "tag", "build-args": "build-arg", "labels": "label", "outputs": "output", "resolve": "resolve"},
+		"bump":  {"paths": "path", "pr-labels": "pr-label", "resolve": "resolve"},
 	} {
-		id := "image"
-		if flagOf["imgbump set"][input] != "" {
-			id = "bump"
-		}
-		got := call(t, id, map[string]string{input: "\none two\n\n*\n"}, nil)
-		if !strings.Contains(got, fmt.Sprintf("\n[--%s=one two]\n[--%[1]s=*]\n", want)) {
-			t.Errorf("%s: got\n%s", input, got)
+		for input, want := range lists {
+			got := call(t, id, map[string]string{input: "\none two\n\n*\n"}, nil)
+			if !strings.Contains(got, fmt.Sprintf("\n[--%s=one two]\n[--%[1]s=*]\n", want)) {
+				t.Errorf("%s of %s: got\n%s", input, id, got)
+			}
 		}
 	}
 }
@@ -158,17 +156,19 @@ func TestCalls(t *testing.T) {
 		{"archive", "image", map[string]string{"tags": "a/b:1", "archive": "my image.tar"}, map[string]string{"env.HARBOR_PASSWORD": "outer"},
 			"harborpush\n[push]\n[--tag=a/b:1]\n[--]\n[my image.tar]\nouter, , \n"},
 		{"bump what was pushed", "bump", map[string]string{"tags": "a/b:1", "git-token": "t0ken"}, pushed,
-			"imgbump\n[set]\n[--push=true]\n[--]\n[harbor.example.com/a/b:1@" + digest + "]\n, t0ken, \n"},
+			"imgbump\n[set]\n[--if-newer=true]\n[--push=true]\n[--]\n[harbor.example.com/a/b:1@" + digest + "]\n, t0ken, \n"},
 		{"bump that and more", "bump", map[string]string{"tags": "a/b:1", "images": "old=new:2\nc:3"}, pushed,
-			"imgbump\n[set]\n[--push=true]\n[--]\n[harbor.example.com/a/b:1@" + digest + "]\n[old=new:2]\n[c:3]\n, , \n"},
+			"imgbump\n[set]\n[--if-newer=true]\n[--push=true]\n[--]\n[harbor.example.com/a/b:1@" + digest + "]\n[old=new:2]\n[c:3]\n, , \n"},
+		{"bump with a look at the registry", "bump", map[string]string{"images": "c:3", "username": "me", "password": "s3cret", "pin": "both", "check-exists": "true", "if-newer": "false"}, nil,
+			"imgbump\n[set]\n[--username=me]\n[--pin=both]\n[--check-exists=true]\n[--if-newer=false]\n[--push=true]\n[--]\n[c:3]\ns3cret, , \n"},
 		{"bump in the workspace", "bump", map[string]string{"images": "c:3", "commit": "false", "message": "one\n\ntwo"}, map[string]string{"env.IMGBUMP_TOKEN": "outer"},
-			"imgbump\n[set]\n[--push=false]\n[--message=one\n\ntwo]\n[--]\n[c:3]\n, outer, \n"},
+			"imgbump\n[set]\n[--if-newer=true]\n[--push=false]\n[--message=one\n\ntwo]\n[--]\n[c:3]\n, outer, \n"},
 		{"a pull request", "bump", map[string]string{"images": "c:3", "pr": "true"}, map[string]string{"github.token": "ghs"},
-			"imgbump\n[set]\n[--push=true]\n[--pr=true]\n[--]\n[c:3]\n, , ghs\n"},
+			"imgbump\n[set]\n[--if-newer=true]\n[--push=true]\n[--pr=true]\n[--]\n[c:3]\n, , ghs\n"},
 		{"the job's own token is for pull requests", "bump", map[string]string{"images": "c:3"}, map[string]string{"github.token": "ghs"},
-			"imgbump\n[set]\n[--push=true]\n[--]\n[c:3]\n, , \n"},
+			"imgbump\n[set]\n[--if-newer=true]\n[--push=true]\n[--]\n[c:3]\n, , \n"},
 		{"what was not pushed is not bumped", "bump", map[string]string{"tags": "a/b:1", "push": "false", "images": "c:3"}, pushed,
-			"imgbump\n[set]\n[--push=true]\n[--]\n[c:3]\n, , \n"},
+			"imgbump\n[set]\n[--if-newer=true]\n[--push=true]\n[--]\n[c:3]\n, , \n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, call(t, tt.step, tt.inputs, tt.outer)); diff != "" {

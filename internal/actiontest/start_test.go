@@ -178,7 +178,7 @@ func TestStartDownloads(t *testing.T) {
 		t.Run(downloader, func(t *testing.T) {
 			s := newSite(t)
 			s.release("v1.2.0", "linux-amd64")
-			s.tools(downloader, "sha256sum", "chmod", "mv", "mkdir", "rm")
+			s.tools(downloader, "sha256sum", "mktemp", "chmod", "mv", "mkdir", "rm")
 			var asked []string
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				asked = append(asked, r.URL.Path)
@@ -203,7 +203,7 @@ func TestStartDownloads(t *testing.T) {
 func TestStartRefusesWrongBytes(t *testing.T) {
 	s := newSite(t)
 	s.release("v1.2.0", "linux-amd64")
-	s.tools("curl", "sha256sum", "chmod", "mv", "mkdir", "rm")
+	s.tools("curl", "sha256sum", "mktemp", "chmod", "mv", "mkdir", "rm")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, binary("imgbump", "v1.2.0")+"# and more\n")
 	}))
@@ -243,11 +243,11 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		{"no sha256sum", func(s *site) { s.release("v1.2.0", "linux-amd64") }, "needs sha256sum", 1},
 		{"no downloader", func(s *site) {
 			s.release("v1.2.0", "linux-amd64")
-			s.tools("sha256sum", "mkdir", "chmod", "mv", "rm")
+			s.tools("sha256sum", "mktemp", "mkdir", "chmod", "mv", "rm")
 		}, "needs curl or wget", 1},
 		{"no server", func(s *site) {
 			s.release("v1.2.0", "linux-amd64")
-			s.tools("wget", "sha256sum", "chmod", "mv", "mkdir", "rm")
+			s.tools("wget", "sha256sum", "mktemp", "chmod", "mv", "mkdir", "rm")
 			s.env["INPUT_DOWNLOAD_URL"] = "http://127.0.0.1:1"
 		}, "could not download http://127.0.0.1:1/v1.2.0/imgbump-v1.2.0-linux-amd64", 1},
 	} {
@@ -269,11 +269,15 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 // The commit that a bump makes starts a workflow again when it was pushed with a token of one's own.
 func TestStartStopsOnOurOwnCommit(t *testing.T) {
 	for message, stops := range map[string]bool{
-		"Bump a/b to 1\n\nImgbump: v1":                             true,
-		"Bump a/b to 1\n\nImgbump: v1\nSigned-off-by: A <a@b.c>\n": true,
-		"Explain what \"Imgbump: v1\" means":                       false,
-		"Imgbump: v10":                                             false,
-		"":                                                         false,
+		"Bump a/b to 1\n\nImgbump: v1":                                                        true,
+		"Bump a/b to 1\n\nImgbump: v1\nSigned-off-by: A <a@b.c>\n":                            true,
+		"Bump a/b to 1\n\nbody\n\nReviewed-by: X\nImgbump: v1\n\n\n":                          true,
+		"Add a page (#7)\n\n* Bump a/b to 1\n\nImgbump: v1\n\n* Add a page":                   false,
+		"Add a page (#7)\n\n* Bump a/b to 1\n\nImgbump: v1\n\n---------\n\nCo-authored-by: X": false,
+		"Imgbump: v1":                        false,
+		"Explain what \"Imgbump: v1\" means": false,
+		"Imgbump: v10":                       false,
+		"":                                   false,
 	} {
 		s := newSite(t)
 		s.install(s.path, "(devel)")
