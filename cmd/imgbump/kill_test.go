@@ -19,7 +19,7 @@ import (
 // the new one afterwards, and what is left behind besides is no manifest, so that the next run does not mind.
 func TestKilled(t *testing.T) {
 	const files, kills = 300, 60
-	dir := t.TempDir()
+	dir, imgbump := t.TempDir(), build(t)
 	said := make([]int, files) // the version that each file says
 	for i := range files {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(fileOf(dir, i)), 0o755), os.WriteFile(fileOf(dir, i), threeImages(0), 0o640)); err != nil {
@@ -27,7 +27,7 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	start := time.Now()
-	if err := setThree(t.Context(), dir, 1); err != nil {
+	if err := setThree(t.Context(), imgbump, dir, 1); err != nil {
 		t.Fatal(err)
 	}
 	whole := time.Since(start)
@@ -38,7 +38,7 @@ func TestKilled(t *testing.T) {
 	for random := rand.New(rand.NewPCG(1, 2)); killed < kills; version++ {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.Float64()*float64(whole)))
 		start := time.Now()
-		err := setThree(ctx, dir, version)
+		err := setThree(ctx, imgbump, dir, version)
 		switch {
 		case err == nil:
 			whole = min(whole, time.Since(start))
@@ -66,7 +66,7 @@ func TestKilled(t *testing.T) {
 	}
 	t.Logf("%d runs, %d killed, %d of them between two files", version-2, killed, halfway)
 	checkLeftovers(t, dir, files)
-	if err := setThree(t.Context(), dir, version); err != nil {
+	if err := setThree(t.Context(), imgbump, dir, version); err != nil {
 		t.Fatal(err)
 	}
 	for i := range files {
@@ -74,6 +74,18 @@ func TestKilled(t *testing.T) {
 			t.Errorf("%s: %v, %s", fileOf(dir, i), err, content)
 		}
 	}
+}
+
+// build compiles the binary as a release does, so that it is as fast as one whatever the test is built with.
+func build(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "imgbump")
+	cmd := exec.Command("go", "build", "-o", binary, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return binary
 }
 
 func fileOf(dir string, i int) string {
@@ -85,8 +97,8 @@ func threeImages(version int) []byte {
 }
 
 // setThree runs the binary, which the end of ctx kills, as kill -9 does.
-func setThree(ctx context.Context, dir string, version int) error {
-	cmd := exec.CommandContext(ctx, "imgbump", "set", "--quiet", "--root", dir,
+func setThree(ctx context.Context, imgbump, dir string, version int) error {
+	cmd := exec.CommandContext(ctx, imgbump, "set", "--quiet", "--root", dir,
 		fmt.Sprintf("team/a:%d", version), fmt.Sprintf("team/b:%d", version), fmt.Sprintf("team/c:%d", version))
 	out, err := cmd.CombinedOutput()
 	if err != nil && ctx.Err() == nil {
