@@ -171,6 +171,9 @@ func tellWorkflow(c *cli.Console, dryRun bool, result bump.Result) error {
 		commit, pullRequest = x.SHA, x.PullRequest
 	}
 	changed := commit != "" || !dryRun && len(result.Changes) > 0
+	if c.Getenv("GITHUB_OUTPUT") == "" && c.Getenv("GITHUB_STEP_SUMMARY") == "" {
+		return nil
+	}
 	return cmp.Or(
 		c.Workflow.Output("changed", strconv.FormatBool(changed)),
 		c.Workflow.Output("commit", commit),

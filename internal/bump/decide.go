@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/imageref"
+	"golang.org/x/sync/errgroup"
 )
 
 // Decide reads the files and says what makes every site of the images name them. It changes nothing. An error means
@@ -49,6 +51,7 @@ func (j Job) decide(ctx context.Context, src source, images []Image) (Plan, erro
 		d.file(f)
 		tree.found[i].sites = nil // they hold the parsed file
 	}
+	d.rewriteAll()
 	d.addEntries(tree)
 	for i, named := range d.named {
 		if !named {
@@ -71,6 +74,7 @@ type decision struct {
 	ages      *Ages
 	doubts    map[compared]bool // that were warned of
 	job       Job
+	revisions []*revision
 	additions map[string][]addition // by kustomization
 	plan      Plan
 }
@@ -112,13 +116,38 @@ func (d *decision) file(f found) {
 	if len(edits) == 0 {
 		return
 	}
-	after, failure := rewrite(f, edits, wanted, d.rules)
-	if failure != nil {
-		d.plan.Failures = append(d.plan.Failures, *failure)
-		return
+	d.revisions = append(d.revisions, &revision{path: f.path, before: f.data, edits: edits, wanted: wanted, changes: changes})
+}
+
+// revision is a file whose edits are decided: what its sites must name afterwards, and which changes that makes.
+type revision struct {
+	path          string
+	before, after []byte
+	edits         []manifest.Edit
+	wanted        []imageref.Ref
+	changes       []Change
+	failure       *Failure
+}
+
+// rewriteAll makes the edits of all files, on all cores, and takes what comes of them into the plan, in their order.
+func (d *decision) rewriteAll() {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, r := range d.revisions {
+		group.Go(func() error {
+			r.rewrite(d.rules)
+			return nil
+		})
 	}
-	d.plan.Changes = append(d.plan.Changes, changes...)
-	d.plan.Rewrites = append(d.plan.Rewrites, Rewrite{Path: f.path, Before: f.data, After: after})
+	group.Wait()
+	for _, r := range d.revisions {
+		if r.failure != nil {
+			d.plan.Failures = append(d.plan.Failures, *r.failure)
+			continue
+		}
+		d.plan.Changes = append(d.plan.Changes, r.changes...)
+		d.plan.Rewrites = append(d.plan.Rewrites, Rewrite{Path: r.path, Before: r.before, After: r.after})
+	}
 }
 
 // label adds the edits of version labels to those of their object's site. Of two sites in one object the first decides.
@@ -160,26 +189,28 @@ func (d *decision) match(site manifest.Site) (Image, bool) {
 
 // rewrite applies the edits and reads the result back: it must have the same sites, and each must name what is wanted.
 // That catches what no look at a single site can see, such as an anchor that another image uses too.
-func rewrite(f found, edits []manifest.Edit, wanted []imageref.Ref, rules manifest.Rules) ([]byte, *Failure) {
-	fail := func(line int, hint string, err error) *Failure {
-		f := failureAt(f.path, line, "", &fault.Error{What: "edit", Hint: hint, Err: err})
-		return &f
+func (r *revision) rewrite(rules manifest.Rules) {
+	fail := func(line int, hint string, err error) {
+		f := failureAt(r.path, line, "", &fault.Error{What: "edit", Hint: hint, Err: err})
+		r.failure = &f
 	}
-	after, err := manifest.Apply(f.data, edits)
-	if err != nil {
-		return nil, fail(0, "", err)
+	var err error
+	if r.after, err = manifest.Apply(r.before, r.edits); err != nil {
+		fail(0, "", err)
+		return
 	}
-	sites, err := manifest.Find(f.path, after, rules)
-	if err != nil || len(sites) != len(wanted) {
-		return nil, fail(0, "please report the form of this file", errors.New("the result would not be the same manifest; the file is left alone"))
+	sites, err := manifest.Find(r.path, r.after, rules)
+	if err != nil || len(sites) != len(r.wanted) {
+		fail(0, "please report the form of this file", errors.New("the result would not be the same manifest; the file is left alone"))
+		return
 	}
 	for i, site := range sites {
-		if !site.Ref.Same(wanted[i]) || site.Ref.With(wanted[i]) != site.Ref {
-			return nil, fail(site.Line, "give each image a value of its own instead of an alias",
-				fmt.Errorf("it would name %s, not %s; the file is left alone", site.Ref, wanted[i]))
+		if wanted := r.wanted[i]; !site.Ref.Same(wanted) || site.Ref.With(wanted) != site.Ref {
+			fail(site.Line, "give each image a value of its own instead of an alias",
+				fmt.Errorf("it would name %s, not %s; the file is left alone", site.Ref, wanted))
+			return
 		}
 	}
-	return after, nil
 }
 
 // unreadable is the failure of a file that holds the name of an image but cannot be read.
