@@ -92,7 +92,12 @@ func below(paths []string) ([]string, error) {
 	clean := make([]string, len(paths))
 	for i, p := range paths {
 		clean[i] = path.Clean(filepath.ToSlash(p))
-		if !fs.ValidPath(clean[i]) {
+		switch {
+		case p == "":
+			return nil, fault.Usagef("name a file or folder below --root", "a path is empty")
+		case filepath.IsAbs(p):
+			return nil, fault.Usagef("name it relative to --root", "path %s is absolute", p)
+		case !fs.ValidPath(clean[i]):
 			return nil, fault.Usagef("name a file or folder below --root", "path %s leads outside of --root", p)
 		}
 	}

@@ -34,6 +34,9 @@ func (j Job) Decide(ctx context.Context, files Files) (Plan, error) {
 func (j Job) decide(ctx context.Context, src source, images []Image) (Plan, error) {
 	under := j.Paths
 	if j.KustomizeAdd {
+		if err := src.check(under); err != nil {
+			return Plan{}, err
+		}
 		under = nil // a kustomization there may build from anywhere
 	}
 	tree, err := search(ctx, src, under, namesOf(images))
@@ -90,8 +93,14 @@ func (d *decision) file(f found) {
 	wanted := make([]imageref.Ref, len(f.sites))
 	for i, site := range f.sites {
 		wanted[i] = site.Ref
-		image, matches := d.match(site)
-		if !matches || d.adds(site, image) || !d.job.covers(f.path) {
+		asked, matches := d.asked.find(site)
+		if !matches {
+			continue
+		}
+		image := d.images[asked]
+		added, covered := d.adds(site, image), d.job.covers(f.path)
+		d.named[asked] = d.named[asked] || added || covered
+		if added || !covered {
 			continue
 		}
 		if reason := d.spares(site, image); reason != "" {
@@ -175,16 +184,6 @@ func (d *decision) spares(site manifest.Site, image Image) string {
 		return "set by " + by
 	}
 	return d.rollsBack(site, image)
-}
-
-// match is the first image that the site names.
-func (d *decision) match(site manifest.Site) (Image, bool) {
-	i, ok := d.asked.find(site)
-	if !ok {
-		return Image{}, false
-	}
-	d.named[i] = true
-	return d.images[i], true
 }
 
 // rewrite applies the edits and reads the result back: it must have the same sites, and each must name what is wanted.

@@ -11,11 +11,37 @@ import (
 func (p Plan) Diff() string {
 	var b strings.Builder
 	for _, r := range p.Rewrites {
-		from, to := diffPath("a/"+r.Path), diffPath("b/"+r.Path)
-		b.WriteString("diff --git " + from + " " + to + "\n")
-		b.WriteString(udiff.Unified(from, to, string(r.Before), string(r.After)))
+		b.WriteString(r.diff())
 	}
 	return b.String()
+}
+
+func (r Rewrite) diff() string {
+	from, to := diffPath("a/"+r.Path), diffPath("b/"+r.Path)
+	before, after := string(r.Before), string(r.After)
+	d, err := udiff.ToUnifiedDiff(from, to, before, udiff.Lines(before, after), udiff.DefaultContextLines)
+	if err != nil {
+		panic("the differ's own edits do not fit: " + err.Error())
+	}
+	number(d.Hunks)
+	return "diff --git " + from + " " + to + "\n" + d.String()
+}
+
+// number corrects where each hunk starts in the new file, which the library gets wrong behind a hunk with several edits.
+// git looks for the hunk's context from that line on, and could take a look-alike for it.
+func number(hunks []*udiff.Hunk) {
+	grown := 0
+	for _, h := range hunks {
+		h.ToLine = h.FromLine + grown
+		for _, l := range h.Lines {
+			switch l.Kind {
+			case udiff.Insert:
+				grown++
+			case udiff.Delete:
+				grown--
+			}
+		}
+	}
 }
 
 // diffPath is a path as git writes it in a diff: quoted where it holds a quote, a backslash or a control character.

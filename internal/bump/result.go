@@ -151,7 +151,7 @@ func firstHint(causes []error) string {
 
 // missing is the failure of an image that no site names.
 func missing(image Image, nearest []string) Failure {
-	hint := "no manifest or values file here names an image; is this the right folder (--root, --path)?"
+	hint := "no manifest or values file here names an image; is this the right folder (--root, --path)? What .gitignore leaves out is not searched"
 	if len(nearest) > 0 {
 		hint = "the nearest images named here: " + strings.Join(nearest, ", ")
 	}

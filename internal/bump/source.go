@@ -79,6 +79,16 @@ func (s source) below(under []string) iter.Seq2[manifest.File, error] {
 	}
 }
 
+// check lists what lies below the paths, so that one that does not exist is an error.
+func (s source) check(under []string) error {
+	for _, err := range s.below(under) {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // versions reports whether the file may have a configured field with just the version of a wanted image, whose name need
 // not be in the file then.
 func (s source) versions(wanted names, p string, data []byte) bool {

@@ -108,7 +108,7 @@ func TestReadsFileThatGrewSinceItWasListed(t *testing.T) {
 
 func TestWrite(t *testing.T) {
 	f, dir := lay(t, map[string]string{"a.yaml": "a", "b/c.yaml": "c", "other": "o"})
-	if err := os.Chmod(filepath.Join(dir, "a.yaml"), 0o600); err != nil {
+	if err := os.Chmod(filepath.Join(dir, "a.yaml"), 0o640|os.ModeSetgid); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Write(t.Context(), map[string][]byte{"a.yaml": []byte("A"), "b/c.yaml": []byte("C")}); err != nil {
@@ -117,7 +117,7 @@ func TestWrite(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"a.yaml": "A", "b/c.yaml": "C", "other": "o"}, content(t, dir)); diff != "" {
 		t.Error(diff)
 	}
-	if info, _ := os.Stat(filepath.Join(dir, "a.yaml")); info.Mode().Perm() != 0o600 {
+	if info, _ := os.Stat(filepath.Join(dir, "a.yaml")); info.Mode() != 0o640|os.ModeSetgid {
 		t.Errorf("mode is %v", info.Mode())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"runtime"
@@ -79,7 +80,7 @@ func (f *Folder) stage(p, temporary string, data []byte) error {
 		return err
 	}
 	keepOwner(file, info)
-	if err := file.Chmod(info.Mode().Perm()); err != nil {
+	if err := file.Chmod(info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)); err != nil {
 		return err
 	}
 	return file.Close()
