@@ -50,7 +50,7 @@ func reportList(c *cli.Console, l bump.Listing, grouped bool, refused []bump.Vio
 	for _, s := range l.Sites {
 		images[s.Ref.Canonical()] = true
 	}
-	c.Progressf("%d places name %d images", len(l.Sites), len(images))
+	c.Progressf("places: %d, images: %d", len(l.Sites), len(images))
 	return c.Workflow.Summary(listSummary(l, refused))
 }
 
@@ -133,7 +133,7 @@ func listed(l bump.Listing, refused []bump.Violation, failed error) listDocument
 // listSummary is the step summary: how much there is, and what the gate refused.
 func listSummary(l bump.Listing, refused []bump.Violation) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### Images\n\n%d places name an image.\n", len(l.Sites))
+	fmt.Fprintf(&b, "### Images\n\nPlaces that name an image: %d\n", len(l.Sites))
 	if len(refused) > 0 {
 		b.WriteString("\n| Where | What |\n| --- | --- |\n")
 	}

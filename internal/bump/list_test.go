@@ -123,7 +123,7 @@ func TestSharedBase(t *testing.T) {
 		"all override it":  {web("app:0", "images: [{name: app, newTag: '2'}]\n"), nil},
 		"one root":         {tree{"k/kustomization.yaml": "resources: [pod.yaml]\n", "k/pod.yaml": pod("app:0")}, nil},
 		"no kustomization": {tree{"pod.yaml": pod("app:0")}, nil},
-		"several sites":    {web("app:0}, {image: app:0", ""), []string{"web/base/pod.yaml:3 2 kustomizations build from this and 1 more places: web/one, web/two;"}},
+		"several sites":    {web("app:0}, {image: app:0", ""), []string{"web/base/pod.yaml:3 2 kustomizations build from this and others (1): web/one, web/two;"}},
 		"many": {many, []string{
 			"0/web/base/pod.yaml:3 2", "1/web/base/pod.yaml:3 2", "2/web/base/pod.yaml:3 2", "3/web/base/pod.yaml:3 2", "4/web/base/pod.yaml:3 2", ":0 5 more",
 		}},

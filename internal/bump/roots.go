@@ -47,7 +47,7 @@ func (o *overlays) shared(sites []manifest.Site) []Warning {
 func sharedText(roots []string, more int) string {
 	it := "this"
 	if more > 0 {
-		it = fmt.Sprintf("this and %d more places", more)
+		it = fmt.Sprintf("this and others (%d)", more)
 	}
 	var names []string
 	for _, root := range roots[:min(len(roots), rootsShown)] {
