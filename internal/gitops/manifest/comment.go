@@ -12,8 +12,11 @@ import (
 // holdComment is the comment that forbids to change a site, with its reason.
 var holdComment = regexp.MustCompile(`(?:^|\s)#\s*imgbump:\s*hold(?:[\s:]+(.*?))?\s*$`)
 
-// holds are the reasons of hold comments by the line that they are about: their own, or the one below the comment lines
-// that they stand among.
+// blankLine is a line without a key or a value: empty, a comment, or the dash of an element that begins on a later one.
+var blankLine = regexp.MustCompile(`^\s*(?:-\s+)*(?:-|#.*)?\s*$`)
+
+// holds are the reasons of hold comments by the line that they are about: their own, or the next one with a key or a
+// value.
 func (s *source) holds() map[int]string {
 	if !bytes.Contains(s.data, []byte("imgbump:")) {
 		return nil
@@ -25,7 +28,7 @@ func (s *source) holds() map[int]string {
 		if m := holdComment.FindSubmatch(text); m != nil {
 			above = cmp.Or(string(m[1]), "hold")
 		}
-		if bytes.HasPrefix(bytes.TrimLeft(text, " \t"), []byte("#")) {
+		if blankLine.Match(text) {
 			continue
 		}
 		if above != "" {

@@ -26,8 +26,8 @@ func Find(path string, data []byte, rules Rules) ([]Site, error) {
 			f.document(root)
 		}
 	}
-	if f.err != nil {
-		return nil, f.err
+	if err := cmp.Or(f.err, src.keys.err); err != nil {
+		return nil, err
 	}
 	return f.sites, nil
 }

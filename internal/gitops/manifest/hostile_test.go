@@ -58,3 +58,66 @@ func TestTooDeep(t *testing.T) {
 		}
 	}
 }
+
+// TestHostileSizes reads files of a megabyte whose lists of keys and merges grow with them. Work that grows with the square
+// of the file takes minutes for them, so that the test does not come back.
+func TestHostileSizes(t *testing.T) {
+	lines := func(n int, format string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, strings.ReplaceAll(format, "%d", "%[1]d"), i)
+		}
+		return b.String()
+	}
+	var chain, pairs strings.Builder
+	for i := 1; i < 30_000; i++ {
+		fmt.Fprintf(&chain, "a%d: &a%d\n  <<: *a%d\n", i, i, i-1)
+		fmt.Fprintf(&pairs, "a%d: &a%d {<<: [*a%d, *a%d]}\n", i, i, i-1, i-1)
+	}
+	base := "a0: &a0 {repository: nginx, tag: \"1.0\"}\n"
+	wide := "w: &w\n  <<: [" + lines(20_000, "*p%d, ") + "*p0]\n"
+	for name, tt := range map[string]struct {
+		in    string
+		sites int
+	}{
+		"a chain of merges":      {base + chain.String() + "image: app:1\n", 1},
+		"a chain of lists":       {base + pairs.String() + "image: app:1\n", 1},
+		"many merges of many":    {lines(20_000, "p%d: &p%d {a: b}\n") + wide + lines(30_000, "i%d: {<<: *w}\n") + "image: app:1\n", 1},
+		"one key again":          {"a:\n" + strings.Repeat("  image: nginx:1.0\n", 50_000), 50_000},
+		"many marked":            {lines(20_000, "image%d: nginx # {\"$imagepolicy\": \"a:b%d:tag\"}\n") + "image: app:1\n", 1},
+		"many keys of one image": {"a:\n" + lines(40_000, "  a%dImage: nginx\n") + lines(20_000, "  a%dImageTag: v1\n"), 40_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found, err := manifest.Find("a.yaml", []byte(tt.in), manifest.Rules{})
+			if err != nil || len(found) != tt.sites {
+				t.Errorf("%d sites, %v, want %d", len(found), err, tt.sites)
+			}
+		})
+	}
+}
+
+// TestMergesTooDeep asks for a name at the end of a long chain first.
+func TestMergesTooDeep(t *testing.T) {
+	in := "a: &a0 {x: y}\n"
+	for i := range 300 {
+		in = fmt.Sprintf("%sa: &a%d {<<: *a%d}\n", in, i+1, i)
+	}
+	var syntax *manifest.SyntaxError
+	if _, err := manifest.Find("a.yaml", []byte(in+"image: {<<: *a300}\n"), manifest.Rules{}); !errors.As(err, &syntax) {
+		t.Error(err)
+	}
+}
+
+func TestUnknownEscapes(t *testing.T) {
+	for in, want := range map[string]manifest.SyntaxError{
+		`{"image": "x.io\/app:1"}`:                       {Line: 1, Message: `the escape \/ is not supported; write /`},
+		"{\n\"a\": \"b\",\n\"image\": \"x.io\\/app:1\"}": {Line: 3, Message: `the escape \/ is not supported; write /`},
+		"{\n\"image\": \"x.io\\/app:1\"}":                {Line: 2, Message: `the escape \/ is not supported; write /`},
+		`a: "\d"`:                                        {Line: 1, Message: "not valid YAML: found unknown escape character"},
+	} {
+		var got *manifest.SyntaxError
+		if _, err := manifest.Find("a.json", []byte(in), manifest.Rules{}); !errors.As(err, &got) || *got != want {
+			t.Errorf("%s: %+v", in, got)
+		}
+	}
+}

@@ -21,13 +21,14 @@ func isImageKey(key string) bool {
 }
 
 // reference is the site of a value under a key that names an image: a whole reference, or one whose tag stands in a key
-// beside it.
+// beside it, or whose version does in a way of its own, so that it has no place for a tag.
 func (f *finder) reference(m mapping, key, value *yaml.Node, at *trail) {
 	ref, ok := parse(value)
 	if !ok {
 		return // a template's expression, or no reference at all
 	}
-	if tag := tagBeside(m, key.Value); tag != "" && !ref.Versioned() {
+	tag := tagBeside(m, key.Value)
+	if version, _ := m.find(key.Value + "Version"); !ref.Versioned() && (tag != "" || version != nil) {
 		f.split(m, keys{registry: "registry", name: key.Value, tag: tag, digest: "digest"}, at)
 		return
 	}
@@ -85,7 +86,7 @@ func (f *finder) scalar(m mapping, value *yaml.Node, at *trail, site Site, w *wh
 		w.value = v
 		site.Start, site.End = v.start, v.end
 	}
-	f.add(site)
+	f.add(site, at.lines()...)
 }
 
 // keys are those of a mapping that split a reference; "" for parts that it has no key for.
@@ -103,9 +104,7 @@ func (f *finder) imageMap(m mapping, key string, at *trail) {
 		}
 		k.name = "name"
 	}
-	if version, _ := m.find("version"); under && version != nil && m.lacks(k.tag) {
-		k.tag = "version"
-	}
+	k.tag = tagOf(m, under)
 	switch {
 	case m.text(k.name) == "":
 	case m.lacks(k.tag) && m.lacks(k.digest) && f.versioned(m, k.name, under, at):
@@ -115,13 +114,29 @@ func (f *finder) imageMap(m mapping, key string, at *trail) {
 	}
 }
 
+// tagOf is the key of the tag in a mapping that is an image; "" when there is none, and a key beside it says the version in
+// a way of its own, which a tag would speak against.
+func tagOf(m mapping, under bool) string {
+	switch {
+	case !m.lacks("tag"):
+		return "tag"
+	case !m.lacks("imageTag"):
+		return "imageTag"
+	case under && !m.lacks("version"):
+		return "version"
+	case !m.lacks("version") || !m.lacks("imageVersion"):
+		return ""
+	}
+	return "tag"
+}
+
 // gitHosts are the registries, by the look of them, that are none: a repository there is one of git.
 var gitHosts = []string{"github.com", "gitlab.com", "bitbucket.org"}
 
 // onRegistry reports whether a mapping with a repository is about an image, whatever key it stands under: a key says so
 // that only images have, or a tag beside the name of a registry.
 func onRegistry(m mapping) bool {
-	for _, key := range []string{"pullPolicy", "imagePullPolicy", "registry", "digest"} {
+	for _, key := range []string{"pullPolicy", "imagePullPolicy", "registry", "digest", "imageTag"} {
 		if !m.lacks(key) {
 			return true
 		}
@@ -213,7 +228,7 @@ type place struct {
 // part that the file has a value for. It returns the lines on which a comment is about the site.
 func locate(site *Site, at *trail, line int, places ...place) []int {
 	site.Field, site.Line = at.String(), line
-	lines := []int{at.lineOf()}
+	lines := at.lines()
 	for i, p := range places {
 		if p.key == "" {
 			continue

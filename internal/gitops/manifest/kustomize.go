@@ -84,7 +84,8 @@ var resourceKeys = []string{"resources", "bases", "components", "patchesStrategi
 // Resources are the local files and folders that the kustomization at p builds from, relative to the root.
 // URLs and inline patches are left out, and so is everything when the file is no YAML.
 func Resources(p string, data []byte) []string {
-	docs, err := newSource(p, data).documents()
+	src := newSource(p, data)
+	docs, err := src.documents()
 	if err != nil {
 		return nil
 	}
@@ -92,7 +93,7 @@ func Resources(p string, data []byte) []string {
 	for _, doc := range docs {
 		for _, root := range doc.Content {
 			if root.Kind == yaml.MappingNode {
-				found = append(found, resources(mapping{node: root}, path.Dir(p))...)
+				found = append(found, resources(mapping{src, root}, path.Dir(p))...)
 			}
 		}
 	}
@@ -116,7 +117,7 @@ func resources(root mapping, dir string) []string {
 	if _, list := root.find("patches"); list != nil {
 		for _, element := range list.Content {
 			if element.Kind == yaml.MappingNode {
-				_, file := (mapping{node: element}).find("path")
+				_, file := (mapping{root.src, element}).find("path")
 				add(file)
 			}
 		}

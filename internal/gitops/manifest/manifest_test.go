@@ -194,6 +194,9 @@ func TestSetRefuses(t *testing.T) {
 		{"values.yaml", "global: {imageRegistry: x.io}\nimage: {repository: app, tag: v1}", "y.io/app:v2", "its registry is x.io, from global.imageRegistry"},
 		{"kustomization.yaml", "images: [{name: a, newName: 'app:v1', newTag: v2}]", "app:v3", "newName carries a version, and so does a key beside it"},
 		{".argocd-source.yaml", "helm: {parameters: [{name: image.name, value: app}, {name: image.digest, value: ''}]}", "app:v2", "no tag to write to"},
+		{"values.yaml", "image:\n  repository: app\n  imageVersion: '1'\n", "app:v2", "no tag to write to"},
+		{"values.yaml", "a: {registry: x.io, repository: app, version: '1'}", "x.io/app:v2", "no tag to write to"},
+		{"values.yaml", "image: app\nimageVersion: '1'\n", "app:v2", "no tag to write to"},
 	} {
 		found, err := manifest.Find(tt.path, []byte(tt.in), manifest.Rules{})
 		if err != nil || len(found) != 1 {

@@ -41,6 +41,13 @@ func resolved(node *yaml.Node) *yaml.Node {
 
 // find is the key and the value of name, nil when the mapping has none of its own.
 func (m mapping) find(name string) (key, value *yaml.Node) {
+	if m.large() {
+		p, has := m.src.keys.of(m.node)[name]
+		if !has {
+			return nil, nil
+		}
+		return m.node.Content[p.at], resolved(m.node.Content[p.at+1])
+	}
 	for i := 0; i+1 < len(m.node.Content); i += 2 {
 		if key = m.node.Content[i]; key.Value == name {
 			return key, resolved(m.node.Content[i+1])
@@ -56,25 +63,13 @@ func (m mapping) lacks(name string) bool {
 }
 
 // lookup is the key and the value of name with the mapping that says them: m, or the first that a merge key (<<) brings
-// in (YAML merge key type, 2005).
+// in.
 func (m mapping) lookup(name string) (in mapping, key, value *yaml.Node) {
 	if key, value = m.find(name); key != nil {
 		return m, key, value
 	}
-	seen := map[*yaml.Node]bool{}
-	for queue := m.merged(); len(queue) > 0; {
-		next := mapping{m.src, queue[0]}
-		queue = queue[1:]
-		if seen[next.node] {
-			continue
-		}
-		seen[next.node] = true
-		if key, value = next.find(name); key != nil {
-			return next, key, value
-		}
-		queue = append(next.merged(), queue...)
-	}
-	return mapping{}, nil, nil
+	merged := m.inherited(name, 1)
+	return merged.in, merged.key, merged.value
 }
 
 // merged are the mappings that << brings in, first wins.
@@ -127,6 +122,9 @@ func (m mapping) field(name string) (field, error) {
 
 // count is how often the mapping has the key; the YAML reader lets duplicates pass.
 func (m mapping) count(name string) (n int) {
+	if m.large() {
+		return m.src.keys.of(m.node)[name].count
+	}
 	m.entries(func(k, _ *yaml.Node) {
 		if k.Value == name {
 			n++
@@ -137,6 +135,18 @@ func (m mapping) count(name string) (n int) {
 
 // quote is the quote that the mapping's other values use; double when none is quoted.
 func (m mapping) quote() byte {
+	if len(m.node.Content) < 2*manyKeys {
+		return m.findQuote()
+	}
+	quote, known := m.src.keys.quotes[m.node]
+	if !known {
+		quote = m.findQuote()
+		m.src.keys.quotes[m.node] = quote
+	}
+	return quote
+}
+
+func (m mapping) findQuote() byte {
 	for i := 1; i < len(m.node.Content); i += 2 {
 		switch m.node.Content[i].Style {
 		case yaml.SingleQuotedStyle:

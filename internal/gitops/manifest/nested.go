@@ -75,7 +75,7 @@ func (s *source) block(node *yaml.Node) *source {
 	if n < len(s.lines) {
 		end = s.lines[n]
 	}
-	return &source{path: s.path, data: s.data[:end], lines: s.lines[:n], first: first}
+	return &source{path: s.path, data: s.data[:end], lines: s.lines[:n], first: first, keys: s.keys}
 }
 
 // embedded parses the documents in a block. They are YAML as they stand, indented, but for the lines between them, which

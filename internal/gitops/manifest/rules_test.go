@@ -166,7 +166,19 @@ func TestHold(t *testing.T) {
 		"image: app:1 # imgbump: hold until 2.0.1 is out\r\n":                                  "until 2.0.1 is out",
 		"image: app:1 #imgbump:hold: broken":                                                   "broken",
 		"# imgbump: hold a\n# b\nimage: app:1":                                                 "a",
-		"# imgbump: hold a\n\nimage: app:1":                                                    "",
+		"# imgbump: hold a\n\n# b\n \nimage: app:1":                                            "a",
+		"# imgbump: hold a\n---\nimage: app:1":                                                 "",
+		"# imgbump: hold a\nb: 1\nimage: app:1":                                                "",
+		"# imgbump: hold it\n- name: a\n  image: app:1":                                        "it",
+		"# imgbump: hold it\n\n- name: a\n  image: {repository: app, tag: 1}":                  "it",
+		"# imgbump: hold it\n- image: app\n  a: 1\n  imageTag: 1":                              "it",
+		"# imgbump: hold it\n-\n  name: a\n  image: app:1":                                     "it",
+		"- # imgbump: hold it\n  name: a\n  image: app:1":                                      "it",
+		"- name: a # imgbump: hold it\n  image: app:1":                                         "it",
+		"# imgbump: hold a\n- b: 1\n- name: a\n  image: app:1":                                 "",
+		"# imgbump: hold a\nb:\n- name: a\n  image: app:1":                                     "",
+		"# imgbump: hold a\nb:\n  image: app:1":                                                "a",
+		"image: # imgbump: hold a\n  app:1":                                                    "a",
 		"image: app:1 # imgbump: holder":                                                       "",
 		"image: app:1 # see imgbump: hold":                                                     "",
 		"image: app:1\nb: 2 # imgbump: hold":                                                   "",
@@ -183,6 +195,11 @@ func TestHold(t *testing.T) {
 		if err != nil || len(found) != 1 || found[0].Hold != want {
 			t.Errorf("%q: %+v, %v, want %q", in, found, err, want)
 		}
+	}
+	beside := "- name: a\n  image: a:v1\n# imgbump: hold second\n\n- name: b\n  image: b:v1\n- name: c\n  image: c:v1\n"
+	one := []string{"[0].image string a:v1", "[1].image string b:v1 hold: second", "[2].image string c:v1"}
+	if got := sites(t, "a.yaml", beside, manifest.Rules{}); !cmp.Equal(got, one) {
+		t.Errorf("%q", got)
 	}
 	in := "images:\n# imgbump: hold first\n- name: a\n  newTag: v1\n- name: b # imgbump: hold second\n  newTag: v1\n- name: c\n  newTag: v1\n"
 	want := []string{"images[0].newTag kustomize a:v1 hold: first", "images[1].newTag kustomize b:v1 hold: second", "images[2].newTag kustomize c:v1"}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -18,13 +19,14 @@ type source struct {
 	data  []byte
 	lines []int
 	first int // counted from 0
+	keys  *keyIndex
 }
 
 // byteOrderMark may start a UTF-8 file; the YAML reader drops it without counting it as a column.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
 func newSource(path string, data []byte) *source {
-	s := &source{path: path, data: data}
+	s := &source{path: path, data: data, keys: newKeyIndex()}
 	start := 0
 	if bytes.HasPrefix(data, byteOrderMark) {
 		start = len(byteOrderMark)
@@ -132,7 +134,7 @@ func (s *source) parse(text []byte, line int) ([]*yaml.Node, error) {
 			break
 		}
 		if err != nil {
-			return nil, syntaxError(err)
+			return nil, s.syntaxError(err)
 		}
 		docs = append(docs, &doc)
 	}
@@ -199,13 +201,21 @@ func readable(data []byte) []byte {
 	return data
 }
 
-// syntaxError takes the line out of the YAML reader's message, the only place where it says it.
-func syntaxError(err error) error {
+// syntaxError takes the line out of the YAML reader's message, the only place where it says it. The reader follows YAML 1.1,
+// which lacks the escape that 1.2 took over from JSON, and names no line when it is the first.
+func (s *source) syntaxError(err error) error {
 	e := &SyntaxError{Message: err.Error()}
 	var rest string
 	if n, _ := fmt.Sscanf(e.Message, "yaml: line %d: %s", &e.Line, &rest); n == 2 {
 		_, after, _ := bytes.Cut([]byte(e.Message), fmt.Appendf(nil, "line %d: ", e.Line))
 		e.Message = "not valid YAML: " + string(after)
+	}
+	if strings.HasSuffix(e.Message, "found unknown escape character") {
+		e.Line = max(e.Line, 1)
+		e.Message = "not valid YAML: found unknown escape character"
+		if e.Line <= len(s.lines) && bytes.Contains(s.line(e.Line), []byte(`\/`)) {
+			e.Message = `the escape \/ is not supported; write /`
+		}
 	}
 	return e
 }

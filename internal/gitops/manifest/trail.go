@@ -16,6 +16,7 @@ type trail struct {
 	up    *trail
 	name  string // the key, or the index in brackets
 	line  int    // of the key, or of the element
+	index bool   // an element
 	depth int
 }
 
@@ -29,7 +30,7 @@ func (t *trail) to(name string, index bool, line int) *trail {
 	if !index && (name == "" || strings.ContainsAny(name, ".[]\"")) {
 		name = "[" + strconv.Quote(name) + "]"
 	}
-	next := &trail{up: t, name: name, line: line, depth: 1}
+	next := &trail{up: t, name: name, line: line, index: index, depth: 1}
 	if t != nil {
 		next.depth += t.depth
 	}
@@ -48,10 +49,14 @@ func (t *trail) String() string {
 	return up + "." + t.name
 }
 
-// lineOf is the line of the trail's last key, 0 at the root.
-func (t *trail) lineOf() int {
-	if t == nil {
-		return 0
+// lines are those on which a comment is about what stands at the trail: that of its last key or element, and that of the
+// element or the key of the mapping which has the key.
+func (t *trail) lines() []int {
+	switch {
+	case t == nil:
+		return nil
+	case t.index || t.up == nil:
+		return []int{t.line}
 	}
-	return t.line
+	return []int{t.line, t.up.line}
 }
