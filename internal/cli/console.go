@@ -23,7 +23,6 @@ type Workflow interface {
 	EndGroup()
 	Error(file string, line int, message string)
 	Warning(file string, line int, message string)
-	Notice(file string, line int, message string)
 	Mask(secret string)
 	Output(name, value string) error
 	Summary(markdown string) error

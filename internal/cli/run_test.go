@@ -64,7 +64,6 @@ func (nowhere) Group(string)                    {}
 func (nowhere) EndGroup()                       {}
 func (nowhere) Error(string, int, string)       {}
 func (nowhere) Warning(string, int, string)     {}
-func (nowhere) Notice(string, int, string)      {}
 func (nowhere) Mask(string)                     {}
 func (nowhere) Output(string, string) error     { return nil }
 func (nowhere) Summary(string) error            { return nil }

@@ -140,9 +140,6 @@ func (a *Action) Error(file string, line int, msg string) { a.annotate("error", 
 // Warning is Error's milder kin.
 func (a *Action) Warning(file string, line int, msg string) { a.annotate("warning", file, line, msg) }
 
-// Notice is the mildest of the three.
-func (a *Action) Notice(file string, line int, msg string) { a.annotate("notice", file, line, msg) }
-
 func (a *Action) annotate(level, file string, line int, msg string) {
 	if !a.Active() {
 		return

@@ -181,7 +181,6 @@ func TestCommands(t *testing.T) {
 		{"error without a place", func(a *Action) { a.Error("", 0, "denied") }, "::error::denied\n"},
 		{"a line needs a file", func(a *Action) { a.Error("", 7, "denied") }, "::error::denied\n"},
 		{"warning", func(a *Action) { a.Warning("a.yaml", 0, "old") }, "::warning file=a.yaml::old\n"},
-		{"notice", func(a *Action) { a.Notice("", 0, "stopped") }, "::notice::stopped\n"},
 		{"lines in a message", func(a *Action) { a.Error("", 0, "100%\r\n::set-env name=X::y") }, "::error::100%25%0D%0A::set-env name=X::y\n"},
 		{"an escape in a message", func(a *Action) { a.Error("", 0, "%0A::x") }, "::error::%250A::x\n"},
 		{"a hostile file name", func(a *Action) { a.Error("a,line=1::x\n::y", 2, "m") }, "::error file=a%2Cline=1%3A%3Ax%0A%3A%3Ay,line=2::m\n"},

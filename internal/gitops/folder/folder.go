@@ -76,7 +76,7 @@ func (f *Folder) check(p string) (fs.FileInfo, error) {
 		err = errors.New("it is a symbolic link, and those are not followed; name what it points to")
 	}
 	if err != nil {
-		return nil, &fault.Error{Kind: fault.Usage, What: "path", Where: p, Hint: "--path names a file or folder below --root", Err: fault.Cause(err)}
+		return nil, &fault.Error{Kind: fault.Usage, What: "path", Where: p, Hint: "name a file or folder below --root", Err: fault.Cause(err)}
 	}
 	return info, nil
 }
