@@ -67,6 +67,7 @@ func (d *decision) addEntries(t *tree) {
 				d.plan.Failures = append(d.plan.Failures, failureAt(root, 0, a.image.Ref.String(), &fault.Error{What: "add to", Err: err}))
 				break
 			}
+			c.addition = &a
 			changes = append(changes, c)
 		}
 		switch {

@@ -170,13 +170,15 @@ func (b *branch) Commit(_ context.Context, parent string, files map[string][]byt
 	return fmt.Sprint(len(b.tips) - 1), nil
 }
 
-func (b *branch) Publish(_ context.Context, parent, commit string) error {
+func (b *branch) Name() string { return "main" }
+
+func (b *branch) Publish(_ context.Context, parent string, commits []string) ([]string, error) {
 	if len(b.others) == 0 {
-		return nil
+		return commits, nil
 	}
 	b.tips = append(b.tips, b.others[0])
 	b.others = b.others[1:]
-	return &fault.Error{Kind: fault.Conflict, What: "lost"}
+	return nil, &fault.Error{Kind: fault.Conflict, What: "lost"}
 }
 
 func TestCommitDecidesAgainAfterALostRace(t *testing.T) {

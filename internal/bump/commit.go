@@ -21,10 +21,13 @@ type Branch interface {
 	Tip(ctx context.Context) (commit string, err error)
 	// Files are the files of commit below the given paths, all when none, in order of their path.
 	Files(ctx context.Context, commit string, under []string) iter.Seq2[manifest.File, error]
-	// Commit makes a commit upon parent in which the files have the given content.
+	// Name is the branch's name, known after the first Tip at the latest; "" without one.
+	Name() string
+	// Commit makes a commit upon parent, which may be one made before, in which the files have the given content.
 	Commit(ctx context.Context, parent string, files map[string][]byte, message string) (commit string, err error)
-	// Publish moves the branch from parent to commit; somebody else having moved it is an error of kind Conflict.
-	Publish(ctx context.Context, parent, commit string) error
+	// Publish moves the branch from parent to the last of the commits, each made upon the one before. Somebody else having
+	// moved it is an error of kind Conflict. The result are the commits as they were published.
+	Publish(ctx context.Context, parent string, commits []string) (published []string, err error)
 }
 
 // Job is what is to be done to a tree: Images are to be named, or, with From, what the files below that path name. Paths
@@ -44,13 +47,21 @@ type Job struct {
 	KustomizeAdd bool
 }
 
-// Committing says how a job becomes a commit. Prefix is the folder of the repository that the job's paths are relative
-// to, "" for its top. MaxAttempts limits how often a lost race is run again; 0 is no limit but the context's.
+// Committing says how a job becomes commits. Prefix is the folder of the repository that the job's paths are relative to,
+// "" for its top. MaxAttempts limits how often a lost race is run again; 0 is no limit but the context's.
 type Committing struct {
 	Prefix      string
 	Message     Message
+	Per         Grouping // which changes make a commit of their own
+	Proposals   *Proposals
 	MaxAttempts int
 	Lost        func(attempt int, err error) // told of each lost race before the next attempt
+}
+
+// Proposals sends the commits to branches for pull requests instead of the branch that is decided on.
+type Proposals struct {
+	Per  Grouping                           // which changes make a pull request of their own
+	Head func(group string) (Branch, error) // the branch for a group's commits
 }
 
 // DecideOn decides the job on the branch's tip.
@@ -95,33 +106,92 @@ func (j Job) Commit(ctx context.Context, branch Branch, c Committing) (Result, e
 		if err != nil || !j.wants(plan) {
 			return Result{Plan: plan}, err
 		}
-		message, err := c.Message.render(plan)
-		if err != nil {
-			return Result{Plan: plan}, err
+		start := time.Now()
+		commits, err := c.publish(ctx, branch, tip, plan)
+		for i := range commits {
+			commits[i].Attempts = attempt
 		}
-		files := make(map[string][]byte, len(plan.Rewrites))
-		for _, r := range plan.Rewrites {
-			files[path.Join(c.Prefix, r.Path)] = r.After
-		}
-		commit, err := branch.Commit(ctx, tip, files, message)
-		if err != nil {
-			return Result{Plan: plan}, err
-		}
-		err = branch.Publish(ctx, tip, commit)
 		if err == nil {
-			return Result{Plan: plan, Commits: []Commit{{SHA: commit, Message: message, Attempts: attempt}}}, nil
+			return Result{Plan: plan, Commits: commits}, nil
 		}
 		if fault.KindOf(err) != fault.Conflict {
-			return Result{Plan: plan}, err
+			return c.partly(Result{Plan: plan, Commits: commits}, err)
 		}
 		if attempt == c.MaxAttempts {
-			return Result{Plan: plan}, lost(attempt, err)
+			return c.partly(Result{Plan: plan, Commits: commits}, lost(attempt, err))
 		}
 		c.Lost(attempt, err)
-		if !pause(ctx, attempt) {
-			return Result{Plan: plan}, timeUp(ctx, lost(attempt, err))
+		if !pause(ctx, attempt, time.Since(start)) {
+			return c.partly(Result{Plan: plan, Commits: commits}, timeUp(ctx, lost(attempt, err)))
 		}
 	}
+}
+
+// partly is the end of a run that failed: when some of its commits were published, the error is one of the failures.
+func (c Committing) partly(r Result, err error) (Result, error) {
+	if len(r.Commits) == 0 {
+		return r, err
+	}
+	r.Failures = append(r.Failures, Failure{Err: err})
+	return r, nil
+}
+
+// publish makes the plan's commits upon tip and publishes them, all at once or for each pull request apart. With an
+// error come those that were published before it.
+func (c Committing) publish(ctx context.Context, branch Branch, tip string, plan Plan) ([]Commit, error) {
+	if c.Proposals == nil {
+		return c.series(ctx, branch, tip, plan)
+	}
+	var commits []Commit
+	groups, err := plan.split(c.Proposals.Per)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		head, err := c.Proposals.Head(g.name)
+		if err != nil {
+			return commits, err
+		}
+		made, err := c.series(ctx, head, tip, g.Plan)
+		if err != nil {
+			return commits, err
+		}
+		commits = append(commits, made...)
+	}
+	return commits, nil
+}
+
+// series makes a commit of each of the plan's groups, one upon the other, and publishes them at once.
+func (c Committing) series(ctx context.Context, branch Branch, tip string, plan Plan) ([]Commit, error) {
+	groups, err := plan.steps(c.Per)
+	if err != nil {
+		return nil, err
+	}
+	commits := make([]Commit, len(groups))
+	made := make([]string, len(groups))
+	at := tip
+	for i, g := range groups {
+		message, err := c.Message.render(g.Plan)
+		if err != nil {
+			return nil, err
+		}
+		files := make(map[string][]byte, len(g.Rewrites))
+		for _, r := range g.Rewrites {
+			files[path.Join(c.Prefix, r.Path)] = r.After
+		}
+		if at, err = branch.Commit(ctx, at, files, message); err != nil {
+			return nil, err
+		}
+		made[i], commits[i] = at, Commit{Message: message, Changes: g.Changes}
+	}
+	published, err := branch.Publish(ctx, tip, made)
+	if err != nil {
+		return nil, err
+	}
+	for i := range commits {
+		commits[i].SHA, commits[i].Branch = published[i], branch.Name()
+	}
+	return commits, nil
 }
 
 // wants reports whether the plan is to be carried out.
@@ -142,12 +212,13 @@ func timeUp(ctx context.Context, lost error) error {
 	return ctx.Err()
 }
 
-// pause waits a random while before the next attempt, longer the more were lost, so that writers do not meet again.
-func pause(ctx context.Context, attempt int) bool {
+// pause waits a random while before the next attempt, so that writers do not meet again: longer the more were lost, and
+// the longer the last one took.
+func pause(ctx context.Context, attempt int, took time.Duration) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-time.After(rand.N(time.Duration(min(attempt, 8)) * 25 * time.Millisecond)):
+	case <-time.After(rand.N(time.Duration(min(attempt, 8)) * max(took/2, 25*time.Millisecond))):
 		return true
 	}
 }

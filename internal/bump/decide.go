@@ -117,9 +117,12 @@ func (d *decision) file(f found) {
 			wanted[i] = image.Ref
 		}
 		if len(more) > 0 {
+			before := len(edits)
 			edits = append(edits, more...)
 			edits = d.label(edits, site, image)
-			changes = append(changes, Change{Site: reported(site), Line: site.Line, From: site.Ref, To: wanted[i], Why: image.why()})
+			changes = append(changes, Change{
+				Site: reported(site), Line: site.Line, From: site.Ref, To: wanted[i], Why: image.why(), edits: slices.Clone(edits[before:]),
+			})
 		}
 	}
 	if len(edits) == 0 {

@@ -12,13 +12,20 @@ import (
 )
 
 // Change is one site that gets another reference. Line is that of the value which is edited; From and To are whole
-// references, whatever keys they are spread over.
+// references, whatever keys they are spread over. Application names the Argo CD application that deploys the file, "" when
+// none is known.
 type Change struct {
 	Site manifest.Site
 	Line int
 	From imageref.Ref
 	To   imageref.Ref
 	Why  string
+
+	Application string
+
+	// What is done to the file: edits of its content as it was, or an entry that is added.
+	edits    []manifest.Edit
+	addition *addition
 }
 
 // Skipped is a place that was left alone on purpose. Line is 0 when it is a whole file.
@@ -65,12 +72,14 @@ type Plan struct {
 	OnlyFrom, OnlyTo int
 }
 
-// Commit is a commit that was made. Attempts counts how often it was tried against a moving branch.
+// Commit is a commit that was made of the changes, all of the plan's or those of one group. Attempts counts how often it
+// was tried against a moving branch.
 type Commit struct {
 	Repository string
 	Branch     string
 	SHA        string
 	Message    string
+	Changes    []Change
 	Attempts   int
 	Pushed     bool
 	// PullRequest is the URL of the one that proposes the commit, "" without one.

@@ -24,14 +24,14 @@ import (
 type history struct {
 	repo    *Repo
 	objects *objects
-	draft   *draft // the commit made last, not yet published
+	made    map[plumbing.Hash]*draft // the commits not yet published
 }
 
 func (r *Repo) newHistory() history {
-	return history{repo: r, objects: &objects{disk: r.disk, memory: memory.NewStorage()}}
+	return history{repo: r, objects: &objects{disk: r.disk, memory: memory.NewStorage()}, made: map[plumbing.Hash]*draft{}}
 }
 
-// draft is a commit that exists in memory only.
+// draft is a commit that exists in memory only, or a series of them as one.
 type draft struct {
 	parent, commit plumbing.Hash
 	objects        []plumbing.Hash // all that is new, for the pack
@@ -127,14 +127,16 @@ func leadsInto(dir string, under []string) bool {
 }
 
 // Commit makes a commit on top of parent in which the files have the given contents, and nothing else differs. Only
-// regular files that parent has can be replaced; their modes stay. It is not visible to anybody before Publish. When
-// nothing would change, no commit is made: the result is parent.
+// regular files that parent has can be replaced; their modes stay. It is not visible to anybody before Publish, and may
+// be the parent of the next. When nothing would change, no commit is made: the result is parent.
 func (h *history) Commit(ctx context.Context, parent string, files map[string][]byte, message string) (string, error) {
 	d, err := h.write(ctx, plumbing.NewHash(parent), files, message)
 	if err != nil {
 		return "", wrap("make a commit on", short(parent), err)
 	}
-	h.draft = d
+	if d.commit != d.parent {
+		h.made[d.commit] = d
+	}
 	return d.commit.String(), nil
 }
 
@@ -230,12 +232,33 @@ func (h *history) add(d *draft, encode func(plumbing.EncodedObject) error) (plum
 	return hash, err
 }
 
-// take is the draft that Publish was asked for.
-func (h *history) take(parent, commit string) (*draft, error) {
-	if h.draft == nil || h.draft.parent.String() != parent || h.draft.commit.String() != commit {
-		return nil, fmt.Errorf("publish %s: it was not made by Commit on %s", short(commit), short(parent))
+// series is what Publish was asked for: commits that Commit made, the first upon parent and each upon the one before,
+// as one draft. Where a file was replaced more than once, the last content counts.
+func (h *history) series(parent string, commits []string) (*draft, error) {
+	from := plumbing.NewHash(parent)
+	whole := &draft{parent: from, commit: from}
+	edits := map[string]edit{}
+	for _, commit := range commits {
+		if commit == whole.commit.String() {
+			continue // it would have changed nothing
+		}
+		d := h.made[plumbing.NewHash(commit)]
+		if d == nil || d.parent != whole.commit {
+			return nil, fmt.Errorf("publish %s: it was not made by Commit on %s", short(commit), short(whole.commit.String()))
+		}
+		for _, e := range d.edits {
+			if first, again := edits[e.path]; again {
+				e.old = first.old
+			}
+			edits[e.path] = e
+		}
+		whole.commit, whole.reason = d.commit, d.reason
+		whole.objects = append(whole.objects, d.objects...)
 	}
-	return h.draft, nil
+	for _, p := range slices.Sorted(maps.Keys(edits)) {
+		whole.edits = append(whole.edits, edits[p])
+	}
+	return whole, nil
 }
 
 // wrap says what failed, unless the error does already: its kind must show.

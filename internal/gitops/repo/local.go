@@ -28,13 +28,18 @@ func (l *Local) Tip(ctx context.Context) (string, error) {
 	return commit.String(), nil
 }
 
-// Publish moves the branch to commit, and index and working files along. It fails with a Conflict when the branch is
-// not at parent any more, and it refuses a file with changes of the user's, staged or not; nothing has changed then.
-func (l *Local) Publish(ctx context.Context, parent, commit string) error {
-	d, err := l.take(parent, commit)
-	if err != nil || parent == commit {
-		return err
+// Publish moves the branch from parent to the last of the commits, and index and working files along. It fails with a
+// Conflict when the branch is not at parent any more, and it refuses a file with changes of the user's, staged or not;
+// nothing has changed then.
+func (l *Local) Publish(ctx context.Context, parent string, commits []string) ([]string, error) {
+	d, err := l.series(parent, commits)
+	if err != nil || d.commit == d.parent {
+		return commits, err
 	}
+	return commits, l.moveTo(ctx, d)
+}
+
+func (l *Local) moveTo(ctx context.Context, d *draft) error {
 	f, err := l.repo.prepare(ctx, l.objects, d.edits)
 	if err != nil {
 		return err

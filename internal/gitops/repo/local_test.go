@@ -113,7 +113,8 @@ func TestLocalRace(t *testing.T) {
 	w.check(err)
 	w.git(dir, "commit", "-q", "--allow-empty", "-m", "theirs")
 	theirs := w.git(dir, "rev-parse", "HEAD")
-	w.equal("kind", fault.KindOf(b.Publish(t.Context(), tip, commit)), fault.Conflict)
+	_, err = b.Publish(t.Context(), tip, []string{commit})
+	w.equal("kind", fault.KindOf(err), fault.Conflict)
 	w.equal("HEAD", w.git(dir, "rev-parse", "HEAD"), theirs)
 	w.clean(dir)
 }
@@ -131,7 +132,8 @@ func TestBranchLocked(t *testing.T) {
 	w.check(err)
 	commit, err := b.Commit(t.Context(), tip, map[string][]byte{"README": []byte("ours")}, "ours")
 	w.check(err)
-	w.equal("error", message(b.Publish(ctx, tip, commit)), context.Canceled.Error())
+	_, err = b.Publish(ctx, tip, []string{commit})
+	w.equal("error", message(err), context.Canceled.Error())
 	w.equal("file", w.read(dir, "README"), "read me\n")
 	w.clean(dir)
 }
@@ -233,7 +235,8 @@ func TestCommitRefuses(t *testing.T) {
 	same, err := b.Commit(t.Context(), tip, map[string][]byte{"README": []byte("read me\n")}, "m")
 	w.check(err)
 	w.equal("no change, no commit", same, tip)
-	w.check(b.Publish(t.Context(), tip, same))
+	_, err = b.Publish(t.Context(), tip, []string{same})
+	w.check(err)
 }
 
 func TestAuthorAndMessage(t *testing.T) {

@@ -15,8 +15,7 @@ import (
 // pushed to the head, a branch of our own that is replaced. The checkout does not follow.
 type Proposal struct {
 	*Remote
-	head string        // full name
-	at   plumbing.Hash // where the head is; zero when there is none yet
+	head string // full name; "" is the default
 }
 
 // Propose is a proposal for the branch that r is. The head is a branch name, by default imgbump/BASE, so that there is
@@ -39,64 +38,69 @@ func (p *Proposal) Base() string { return p.Remote.Name() }
 
 func (p *Proposal) fullHead() string { return cmp.Or(p.head, "refs/heads/imgbump/"+p.Base()) }
 
-// Commit makes a commit on top of parent, or finds it on the head: the same content and message on the same parent has
-// been proposed already.
-func (p *Proposal) Commit(ctx context.Context, parent string, files map[string][]byte, message string) (string, error) {
+// Publish replaces the head by the commits, if it still is where it was when Publish looked; else it fails with a
+// Conflict. When the head already has the same content with the same messages upon parent, it stays, and the commits are
+// those that it has.
+func (p *Proposal) Publish(ctx context.Context, parent string, commits []string) ([]string, error) {
 	if p.fullHead() == p.branch {
-		return "", fault.Usagef("name a branch for the pull request alone, since it is replaced", "%s cannot be merged into itself", p.Base())
+		return nil, fault.Usagef("name a branch for the pull request alone, since it is replaced", "%s cannot be merged into itself", p.Base())
 	}
-	commit, err := p.Remote.Commit(ctx, parent, files, message)
-	if err != nil || commit == parent {
-		return commit, err
+	d, err := p.series(parent, commits)
+	if err != nil || d.commit == d.parent {
+		return commits, err
 	}
-	found, err := p.proposed(ctx)
-	if err != nil {
-		return "", err
-	}
-	if found != nil && p.same(found) {
-		p.draft.commit = found.Hash
-	}
-	return p.draft.commit.String(), nil
-}
-
-// proposed is the commit that the head has, nil when there is no head.
-func (p *Proposal) proposed(ctx context.Context) (*object.Commit, error) {
-	session, refs, err := advertised(ctx, p.server, p.server.client.NewUploadPackSession)
-	if err != nil {
-		return nil, err
-	}
-	defer session.Close()
-	if p.at = refs.References[p.fullHead()]; p.at.IsZero() {
-		return nil, nil
-	}
-	o := p.objects
-	o.mu.Lock()
-	if _, missing := o.lookUp(plumbing.CommitObject, p.at); missing != nil {
-		onto := p.known()
-		onto.depth = 1
-		err = p.fetch(ctx, session, refs, p.at, onto)
-	}
-	o.mu.Unlock()
-	if err != nil {
-		return nil, p.server.explain(ctx, err)
-	}
-	return o.commit(ctx, p.at)
-}
-
-// same reports whether the commit proposes what the draft does.
-func (p *Proposal) same(proposed *object.Commit) bool {
-	made, err := object.GetCommit(p.objects.memory, p.draft.commit)
-	return err == nil && made.TreeHash == proposed.TreeHash && made.Message == proposed.Message &&
-		len(proposed.ParentHashes) == 1 && proposed.ParentHashes[0] == p.draft.parent
-}
-
-// Publish replaces the head by commit, if it still is where Commit found it; else it fails with a Conflict.
-func (p *Proposal) Publish(ctx context.Context, parent, commit string) error {
-	d, err := p.take(parent, commit)
-	if err != nil || d.commit == p.at {
-		return err
+	at, proposed, err := p.proposed(ctx, parent, commits)
+	if err != nil || proposed != nil {
+		return proposed, err
 	}
 	head := *p.Remote
 	head.branch = p.fullHead()
-	return head.send(ctx, &draft{parent: p.at, commit: d.commit, objects: d.objects})
+	return commits, head.send(ctx, &draft{parent: at, commit: d.commit, objects: d.objects})
+}
+
+// proposed looks where the head is, zero without one, and which commits it has in place of ours: nil when they differ.
+func (p *Proposal) proposed(ctx context.Context, parent string, ours []string) (at plumbing.Hash, theirs []string, err error) {
+	session, refs, err := advertised(ctx, p.server, p.server.client.NewUploadPackSession)
+	if err != nil {
+		return at, nil, err
+	}
+	defer session.Close()
+	if at = refs.References[p.fullHead()]; at.IsZero() {
+		return at, nil, nil
+	}
+	o := p.objects
+	o.mu.Lock()
+	if _, missing := o.lookUp(plumbing.CommitObject, at); missing != nil {
+		onto := p.known()
+		onto.depth = len(ours)
+		err = p.fetch(ctx, session, refs, at, onto)
+	}
+	o.mu.Unlock()
+	if err != nil {
+		return at, nil, p.server.explain(ctx, err)
+	}
+	return at, p.same(ctx, at, parent, ours), nil
+}
+
+// same are the commits that end at tip, when they propose what ours do: upon parent, one for one the same trees and
+// messages. Else it is nil.
+func (p *Proposal) same(ctx context.Context, tip plumbing.Hash, parent string, ours []string) []string {
+	theirs := make([]string, len(ours))
+	at := len(ours)
+	p.ancestors(ctx, tip, func(c *object.Commit) bool {
+		if at == 0 {
+			return false
+		}
+		made, err := object.GetCommit(p.objects.memory, plumbing.NewHash(ours[at-1]))
+		if err != nil || made.TreeHash != c.TreeHash || made.Message != c.Message || len(c.ParentHashes) != 1 {
+			return false
+		}
+		at--
+		theirs[at], tip = c.Hash.String(), c.ParentHashes[0]
+		return true
+	})
+	if at > 0 || tip.String() != parent {
+		return nil
+	}
+	return theirs
 }

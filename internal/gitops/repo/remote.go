@@ -115,19 +115,19 @@ func (r *Remote) Tip(ctx context.Context) (string, error) {
 // tracking is the ref that remembers the remote's branch in the checkout.
 func (r *Remote) tracking() string { return "refs/remotes/" + r.remote + "/" + r.Name() }
 
-// Publish moves the remote's branch to commit, if it still is at parent; else it fails with a Conflict and nothing has
-// happened. Whether it lost a race is decided by where the branch is, never by the server's words. Afterwards the
-// checkout follows if it can.
-func (r *Remote) Publish(ctx context.Context, parent, commit string) error {
-	d, err := r.take(parent, commit)
-	if err != nil || parent == commit {
-		return err
+// Publish moves the remote's branch from parent to the last of the commits, if it still is at parent; else it fails with a
+// Conflict and nothing has happened. Whether it lost a race is decided by where the branch is, never by the server's
+// words. Afterwards the checkout follows if it can.
+func (r *Remote) Publish(ctx context.Context, parent string, commits []string) ([]string, error) {
+	d, err := r.series(parent, commits)
+	if err != nil || d.commit == d.parent {
+		return commits, err
 	}
 	if err := r.send(ctx, d); err != nil {
-		return err
+		return nil, err
 	}
 	r.follow(ctx, d)
-	return nil
+	return commits, nil
 }
 
 // send pushes the draft, and again while the server's refusal may have been another push's lock.

@@ -131,7 +131,7 @@ func (w *world) openRemote(dir string, options repo.Options) (*repo.Remote, *tol
 type branch interface {
 	Tip(ctx context.Context) (string, error)
 	Commit(ctx context.Context, parent string, files map[string][]byte, message string) (string, error)
-	Publish(ctx context.Context, parent, commit string) error
+	Publish(ctx context.Context, parent string, commits []string) ([]string, error)
 }
 
 var _ = []branch{(*repo.Local)(nil), (*repo.Remote)(nil)}
@@ -165,7 +165,8 @@ func bump(ctx context.Context, b interface {
 	if err != nil {
 		return "", err
 	}
-	return commit, b.Publish(ctx, tip, commit)
+	_, err = b.Publish(ctx, tip, []string{commit})
+	return commit, err
 }
 
 const stat = " apps/a/dep.yaml | 2 +-\n apps/b/dep.yaml | 2 +-\n run.sh          | 2 +-\n 3 files changed, 3 insertions(+), 3 deletions(-)"

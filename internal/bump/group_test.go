@@ -1,0 +1,99 @@
+package bump_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/ksera524/imgbump/internal/bump"
+)
+
+var grouped = tree{
+	"a.yaml":               "first: {image: a:1, other: {image: b:1}}\n",
+	"b.yaml":               "image: b:1\n",
+	"o/kustomization.yaml": "resources: [d.yaml]\n",
+	"o/d.yaml":             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {containers: [{image: a:1}, {image: b:1}]}\n",
+}
+
+func TestCommitPer(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		per  bump.Grouping
+		job  bump.Job
+		want []tree // what each commit changed
+	}{
+		{"all", bump.All, bump.Job{}, []tree{{
+			"MESSAGE": "2 images", "a.yaml": "first: {image: a:2, other: {image: b:2}}\n", "b.yaml": "image: b:2\n",
+			"o/d.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {containers: [{image: a:2}, {image: b:2}]}\n",
+		}}},
+		{"image", bump.PerImage, bump.Job{Paths: []string{"a.yaml", "b.yaml"}}, []tree{
+			{"MESSAGE": "a to 2", "a.yaml": "first: {image: a:2, other: {image: b:1}}\n"},
+			{"MESSAGE": "b to 2", "a.yaml": "first: {image: a:2, other: {image: b:2}}\n", "b.yaml": "image: b:2\n"},
+		}},
+		{"file", bump.PerFile, bump.Job{Paths: []string{"a.yaml", "b.yaml"}}, []tree{
+			{"MESSAGE": "2 images", "a.yaml": "first: {image: a:2, other: {image: b:2}}\n"},
+			{"MESSAGE": "b to 2", "b.yaml": "image: b:2\n"},
+		}},
+		{"additions", bump.PerImage, bump.Job{KustomizeAdd: true, Paths: []string{"o"}}, []tree{
+			{"MESSAGE": "a to 2", "o/kustomization.yaml": "resources: [d.yaml]\nimages:\n- name: a\n  newTag: \"2\"\n"},
+			{"MESSAGE": "b to 2", "o/kustomization.yaml": "resources: [d.yaml]\nimages:\n- name: a\n  newTag: \"2\"\n- name: b\n  newTag: \"2\"\n"},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := &branch{tips: []tree{grouped}}
+			tt.job.Images, _ = bump.ParseImages([]string{"a:2", "b:2"})
+			message, _ := bump.ParseMessage("{{.Summary}}")
+			result, err := tt.job.Commit(t.Context(), b, bump.Committing{Per: tt.per, Message: message})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []tree
+			for i, c := range result.Commits {
+				changed := difference(b.tips[i], b.at(c.SHA))
+				changed["MESSAGE"], _, _ = strings.Cut(c.Message, "\n")
+				got = append(got, changed)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// difference is what the later tree has otherwise.
+func difference(before, after tree) tree {
+	d := tree{}
+	for p, content := range after {
+		if before[p] != content {
+			d[p] = content
+		}
+	}
+	return d
+}
+
+// A pull request that cannot be pushed leaves those before it, and says that it failed.
+func TestProposals(t *testing.T) {
+	base := &branch{tips: []tree{grouped}}
+	heads := map[string]*branch{}
+	refused := errors.New("refused")
+	job := bump.Job{Paths: []string{"a.yaml", "b.yaml"}}
+	job.Images, _ = bump.ParseImages([]string{"a:2", "b:2"})
+	committing := bump.Committing{Proposals: &bump.Proposals{Per: bump.PerImage, Head: func(group string) (bump.Branch, error) {
+		if group == "b" {
+			return nil, refused
+		}
+		heads[group] = &branch{tips: []tree{grouped}}
+		return heads[group], nil
+	}}}
+	result, err := job.Commit(t.Context(), base, committing)
+	if err != nil || len(result.Commits) != 1 || len(result.Commits[0].Changes) != 1 {
+		t.Fatalf("%+v, %v", result.Commits, err)
+	}
+	if len(base.tips) != 1 || heads["a"].at(result.Commits[0].SHA)["a.yaml"] != "first: {image: a:2, other: {image: b:1}}\n" {
+		t.Errorf("base %v, heads %v", base.tips, heads)
+	}
+	if len(result.Failures) != 1 || !errors.Is(result.Failures[0].Err, refused) {
+		t.Errorf("failures %+v", result.Failures)
+	}
+}
