@@ -21,6 +21,7 @@ const Name = "imgbump.yaml"
 // Config is what the file says. The zero value is that of a tree without one.
 type Config struct {
 	Rules   manifest.Rules // further fields and excluded kinds
+	Targets []Target
 	exclude ignore.Rules
 	holds   []hold
 }
@@ -98,6 +99,9 @@ func (d document) config() Config {
 	for _, f := range d.Fields {
 		c.Rules.Fields = append(c.Rules.Fields, f.rule())
 	}
+	for _, t := range d.Targets {
+		c.Targets = append(c.Targets, t.target())
+	}
 	for _, i := range d.Images {
 		if ref, err := imageref.Parse(i.Name.value); err == nil && i.Hold.value != "" {
 			c.holds = append(c.holds, hold{image: ref, paths: rules(i.Paths), reason: i.Hold.value, line: i.Hold.line})
@@ -133,9 +137,7 @@ func (d document) check(r *reader) {
 		f.check(r, fmt.Sprintf("fields[%d]", i))
 	}
 	r.patterns("exclude.paths", d.Exclude.Paths)
-	for i, target := range d.Targets {
-		r.patterns(fmt.Sprintf("targets[%d].paths", i), target.Paths)
-	}
+	checkTargets(r, d.Targets)
 }
 
 func (f field) check(r *reader, at string) {

@@ -47,10 +47,13 @@ func TestParse(t *testing.T) {
 	}
 	if diff := cmp.Diff([]config.Problem{
 		{Line: 8, Text: "images[1].policy is not used by this version yet"},
-		{Line: 14, Text: "targets is not used by this version yet"},
 		{Line: 15, Text: "registries is not used by this version yet"},
 	}, unused); diff != "" {
 		t.Errorf("unused: %s", diff)
+	}
+	prod := config.Target{Name: "prod", Repo: "https://git.example.com/x", Branch: "main", Paths: []string{"apps"}, PR: true, Line: 14}
+	if diff := cmp.Diff([]config.Target{prod}, c.Targets); diff != "" {
+		t.Errorf("targets: %s", diff)
 	}
 	for p, want := range map[string]bool{
 		"legacy/a.yaml": true, "x/legacy/a.yaml": true, "legacy.yaml": false, "a/b.bak.yaml": true, "apps/a.yaml": false,
@@ -116,16 +119,21 @@ func TestProblems(t *testing.T) {
 		"version: 1\nfields: [a, {file: '[', field: a}]":           {"2: fields[0] is text, but a mapping is wanted ()", `2: fields[1]: file "[": syntax error in pattern (` + rule + ")"},
 		"version: 1\nfields: [{file: a, field: a, image: 'b:1'}]":  {`2: fields[0]: image "b:1": is a repository, without tag or digest (` + rule + ")"},
 		"version: 1\nexclude: {paths: [1.5], kinds: [2024-01-01]}": {"2: exclude.paths[0] is a number, but text is wanted (put it in quotes: '1.5')", "2: exclude.kinds[0] is a date, but text is wanted (put it in quotes: '2024-01-01')"},
-		"version: 1\ntargets: [{pr: maybe, paths: ['']}]":          {"2: targets[0].pr is text, but true or false is wanted ()", "2: targets[0].paths[0] is empty, but text is wanted ()"},
-		"version: 1\nregistries: [{limit: many}]":                  {"2: registries[0].limit is text, but a whole number is wanted ()"},
-		"version: 1\nimages: &x []\nfields: *x":                    {"3: fields is an alias, but a list is wanted (write the value out; anchors and aliases are not followed here)"},
-		"version: 1\nversion: 1":                                   {"2: version is there twice, first in line 1 (keep one of them)"},
-		"images: []":                                               {"1: version is missing (write version: 1 at its start)"},
-		"version: 2":                                               {"1: version is 2, but this imgbump knows version 1 (write version: 1, or use a newer imgbump)"},
-		"version: '1'":                                             {"1: version is text, but a whole number is wanted ()"},
-		"- a":                                                      {"1: the file is a list, but a mapping is wanted ()"},
-		"version: 1\n---\nversion: 1":                              {"2: there is more than one document (keep one)"},
-		"version: 1\nimages: [":                                    {"2: not valid YAML: did not find expected node content ()"},
+		"version: 1\ntargets: [{pr: maybe, paths: ['']}]":          {"2: targets[0].pr is text, but true or false is wanted ()", "2: targets[0].paths[0] is empty, but text is wanted ()", "2: targets[0].name is missing ()"},
+		"version: 1\ntargets:\n- {name: a, paths: [../x]}\n- name: a\n  repo: https://me:secret@git.example.com/x": {
+			"3: targets[0].paths[0]: ../x leads elsewhere (name a file or folder below the top, for example: apps/production)",
+			"4: targets[1].name: line 3 has it, too (give each target a name of its own)",
+			"5: targets[1].repo holds a password (leave it out: credentials come from flags and the environment)",
+		},
+		"version: 1\nregistries: [{limit: many}]": {"2: registries[0].limit is text, but a whole number is wanted ()"},
+		"version: 1\nimages: &x []\nfields: *x":   {"3: fields is an alias, but a list is wanted (write the value out; anchors and aliases are not followed here)"},
+		"version: 1\nversion: 1":                  {"2: version is there twice, first in line 1 (keep one of them)"},
+		"images: []":                              {"1: version is missing (write version: 1 at its start)"},
+		"version: 2":                              {"1: version is 2, but this imgbump knows version 1 (write version: 1, or use a newer imgbump)"},
+		"version: '1'":                            {"1: version is text, but a whole number is wanted ()"},
+		"- a":                                     {"1: the file is a list, but a mapping is wanted ()"},
+		"version: 1\n---\nversion: 1":             {"2: there is more than one document (keep one)"},
+		"version: 1\nimages: [":                   {"2: not valid YAML: did not find expected node content ()"},
 	} {
 		_, problems, _ := config.Parse([]byte(data))
 		var got []string
@@ -160,4 +168,17 @@ func FuzzParse(f *testing.F) {
 			c.Held(manifest.Site{File: "apps/a.yaml"})
 		}
 	})
+}
+
+func TestChoose(t *testing.T) {
+	c, _, _ := config.Parse([]byte("version: 1\ntargets: [{name: dev}, {name: stage}, {name: prod}]"))
+	chosen, err := c.Choose([]string{"prod", "dev"})
+	if err != nil || len(chosen) != 2 || chosen[0].Name != "dev" || chosen[1].Name != "prod" {
+		t.Errorf("%+v, %v", chosen, err)
+	}
+	for name, c := range map[string]config.Config{"its targets are dev, stage, prod": c, "for example: targets: [{name: x, branch: main}]": {}} {
+		if _, err := c.Choose([]string{"x"}); fault.KindOf(err) != fault.Usage || fault.HintOf(err) != name {
+			t.Errorf("%v (%s), want %s", err, fault.HintOf(err), name)
+		}
+	}
 }

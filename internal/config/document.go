@@ -8,7 +8,7 @@ type document struct {
 	Images     []image    `key:"images"`
 	Fields     []field    `key:"fields"`
 	Exclude    exclude    `key:"exclude"`
-	Targets    []target   `key:"targets" later:"yes"`
+	Targets    []target   `key:"targets"`
 	Registries []registry `key:"registries" later:"yes"`
 }
 
@@ -44,7 +44,9 @@ type exclude struct {
 	Kinds []text `key:"kinds"`
 }
 
+// target is where commits go.
 type target struct {
+	Line   int
 	Name   text   `key:"name"`
 	Repo   text   `key:"repo"`
 	Branch text   `key:"branch"`

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
+	"regexp"
 	"strings"
-	"time"
+	"unicode"
 
 	"github.com/google/go-github/v60/github"
 
@@ -19,18 +19,30 @@ import (
 
 const hintAddress = "GITHUB_API_URL is https://api.github.com, or https://HOST/api/v3 for GitHub Enterprise Server"
 
+// The permissions of a workflow's token that this package needs.
+const (
+	contents     = "contents"
+	pullRequests = "pull-requests"
+)
+
+// deed is what was being done when a request failed, on what, and the permission that it takes.
+type deed struct{ what, where, needs string }
+
 // explain says what it means that a request failed, and what to do.
-func (c *Client) explain(ctx context.Context, what, where string, err error) error {
-	f := &fault.Error{What: what, Where: where}
+func (c *Client) explain(ctx context.Context, doing deed, err error) error {
+	f := &fault.Error{What: doing.what, Where: doing.where}
 	refusal, refused := errors.AsType[*github.ErrorResponse](err)
-	when, limited := retry(err)
+	query, refusedQuery := errors.AsType[queryErrors](err)
+	limit, limited := errors.AsType[*limitError](err)
 	switch {
 	case ctx.Err() != nil:
 		f.Err = context.Cause(ctx)
 	case limited:
-		f.Err, f.Hint = fmt.Errorf("%s takes no more requests with %s: its rate limit is reached", c.host, c.tokenName), "try again "+when
+		f.Err, f.Hint = fmt.Errorf("%s takes no more requests with %s: %w", c.host, c.tokenName, limit), "try again "+limit.when()
 	case refused:
-		c.refused(f, refusal)
+		c.refused(f, doing, refusal)
+	case refusedQuery:
+		c.refusedQuery(f, doing, query)
 	default:
 		c.unreachable(f, err)
 	}
@@ -38,7 +50,7 @@ func (c *Client) explain(ctx context.Context, what, where string, err error) err
 }
 
 // refused tells the answers of docs.github.com/rest apart by their status; what they say is for the reader.
-func (c *Client) refused(f *fault.Error, refusal *github.ErrorResponse) {
+func (c *Client) refused(f *fault.Error, doing deed, refusal *github.ErrorResponse) {
 	status := refusal.Response.StatusCode
 	f.Err = fmt.Errorf("%s answers %d %s: %s", c.host, status, http.StatusText(status), said(refusal))
 	switch {
@@ -51,14 +63,45 @@ func (c *Client) refused(f *fault.Error, refusal *github.ErrorResponse) {
 		f.Kind, f.Err = fault.Denied, fmt.Errorf("%s does not accept %s", c.host, c.tokenName)
 		f.Hint = "check that it has not expired, and that it belongs to this server"
 	case status == http.StatusForbidden:
-		f.Kind, f.Hint = fault.Denied, c.tokenName+" needs the right to write pull requests: a workflow's own gets it by `permissions: pull-requests: write`, "+
-			"and with \"Allow GitHub Actions to create and approve pull requests\" ticked under Settings, Actions, General"
+		f.Kind, f.Hint = fault.Denied, c.lacks(doing, refusal.Response.Header.Get("X-Accepted-GitHub-Permissions"))
 	case status == http.StatusNotFound:
-		f.Err = fmt.Errorf("%s has no such repository, or hides it from %s", c.host, c.tokenName)
-		f.Hint = "check the address; a workflow's GITHUB_TOKEN reaches its own repository only, another one needs a personal access token or an App's"
-	case status == http.StatusUnprocessableEntity:
+		c.hidden(f)
+	case status == http.StatusUnprocessableEntity && doing.needs == pullRequests:
 		f.Hint = "both branches must be there, and the one to merge must be ahead of the other"
 	}
+}
+
+// refusedQuery tells the errors of GraphQL apart by their type.
+func (c *Client) refusedQuery(f *fault.Error, doing deed, refusals queryErrors) {
+	f.Err = fmt.Errorf("%s answers: %s", c.host, printable(refusals.Error()))
+	switch {
+	case refusals.is("NOT_FOUND"):
+		c.hidden(f)
+	case refusals.is("FORBIDDEN", "INSUFFICIENT_SCOPES"):
+		f.Kind, f.Hint = fault.Denied, c.lacks(doing, "")
+	}
+}
+
+func (c *Client) hidden(f *fault.Error) {
+	f.Err = fmt.Errorf("%s has no such repository, or hides it from %s", c.host, c.tokenName)
+	f.Hint = "check the address; a workflow's GITHUB_TOKEN reaches its own repository only, another one needs a personal access token or an App's"
+}
+
+// permissions is what X-Accepted-GitHub-Permissions looks like: "contents=write; contents=write,workflows=write".
+var permissions = regexp.MustCompile(`^[a-z_]+=[a-z]+([,;] ?[a-z_]+=[a-z]+)*$`)
+
+// lacks says which permission the token lacks. accepted is what GitHub says it asks for, sets of permissions of which one
+// suffices (docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api#resource-not-accessible).
+func (c *Client) lacks(doing deed, accepted string) string {
+	wanted := "the right to write " + strings.ReplaceAll(doing.needs, "-", " ")
+	if permissions.MatchString(accepted) && len(accepted) < 200 {
+		wanted = "the permission " + strings.ReplaceAll(accepted, ";", " or")
+	}
+	hint := c.tokenName + " needs " + wanted + ": a workflow's own gets it by `permissions: " + doing.needs + ": write`"
+	if doing.needs == pullRequests {
+		hint += ", and with \"Allow GitHub Actions to create and approve pull requests\" ticked under Settings, Actions, General"
+	}
+	return hint
 }
 
 // said is GitHub's message with its details on one line.
@@ -70,37 +113,21 @@ func said(refusal *github.ErrorResponse) string {
 		}
 		parts = append(parts, e.Message)
 	}
-	return strings.Join(strings.Fields(strings.Join(parts, "; ")), " ")
+	return printable(strings.Join(parts, "; "))
 }
 
-// retry tells a rate limit from other refusals, and when it will be over. GitHub answers 403 or 429 to both kinds of
-// limits (docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api).
-func retry(err error) (when string, limited bool) {
-	if primary, ok := errors.AsType[*github.RateLimitError](err); ok {
-		return after(primary.Rate.Reset.Time), true
-	}
-	var header http.Header
-	if secondary, ok := errors.AsType[*github.AbuseRateLimitError](err); ok {
-		header, limited = secondary.Response.Header, true
-	}
-	if refusal, ok := errors.AsType[*github.ErrorResponse](err); ok {
-		header = refusal.Response.Header
-		status := refusal.Response.StatusCode
-		limited = status == http.StatusTooManyRequests || status == http.StatusForbidden && header.Get("Retry-After") != ""
-	}
-	if !limited {
-		return "", false
-	}
-	if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil {
-		return "in " + (time.Duration(seconds) * time.Second).String(), true
-	}
-	if reset, err := strconv.ParseInt(header.Get("X-RateLimit-Reset"), 10, 64); err == nil && header.Get("X-RateLimit-Remaining") == "0" {
-		return after(time.Unix(reset, 0)), true
-	}
-	return "in a few minutes", true
+// printable is a server's text on one line, without control characters, and not too long.
+func printable(text string) string {
+	const longest = 500
+	text = strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, text)
+	text = strings.Join(strings.Fields(text), " ")
+	return strings.ToValidUTF8(text[:min(longest, len(text))], "")
 }
-
-func after(t time.Time) string { return "after " + t.UTC().Format(time.DateTime+" MST") }
 
 // unreachable is for requests without an answer, and for answers that are none.
 func (c *Client) unreachable(f *fault.Error, err error) {
@@ -114,7 +141,7 @@ func (c *Client) unreachable(f *fault.Error, err error) {
 	f.Err, f.Hint = fmt.Errorf("reach %s: %w", c.host, err), "check GITHUB_API_URL, and that this machine reaches it (network, proxy)"
 	switch {
 	case known:
-		f.Err, f.Hint = err, ""
+		f.Kind, f.Err, f.Hint = fault.KindOf(err), err, ""
 	case noJSON || otherJSON:
 		f.Err, f.Hint = fmt.Errorf("%s does not answer as GitHub's API does", c.host), hintAddress
 	case unknownCA:

@@ -1,4 +1,4 @@
-// Package github opens pull requests on GitHub and GitHub Enterprise Server, through their REST API.
+// Package github commits and proposes through the API of GitHub and GitHub Enterprise Server.
 //
 // The token is for the API's own host: a redirect that leaves it is an error, not a way for the token to travel.
 package github
@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/google/go-github/v60/github"
@@ -20,10 +21,7 @@ import (
 	"github.com/ksera524/imgbump/internal/trust"
 )
 
-const (
-	connectTimeout = 10 * time.Second
-	answerTimeout  = 25 * time.Second // of one request; a dead server is reported within half a minute
-)
+const connectTimeout = 10 * time.Second
 
 // Options say which GitHub is spoken to, and as whom.
 type Options struct {
@@ -32,11 +30,16 @@ type Options struct {
 	TokenName string // where the token came from ("GITHUB_TOKEN"), for messages
 	CAFile    string // PEM certificates to trust besides the system's
 	UserAgent string // empty is the library's own
+
+	// Wait is told of each wait for a rate limit, before it; nil is nobody.
+	Wait func(time.Duration, string)
 }
 
 // Client speaks to the API of one GitHub server. It is safe for use by several goroutines.
 type Client struct {
 	api       *github.Client
+	patient   *patient
+	graphQL   string // the address for queries
 	host      string
 	tokenName string
 }
@@ -49,18 +52,34 @@ func New(options Options) (*Client, error) {
 		return nil, fault.Usagef(hintAddress, "GITHUB_API_URL is not the address of GitHub's API")
 	}
 	if options.Token == "" {
-		return nil, &fault.Error{Kind: fault.Denied, What: "reach", Where: base.Host, Err: errors.New("a pull request needs a token, and there is none for this host"),
-			Hint: "set GITHUB_TOKEN; a workflow's own is ${{ github.token }}, and needs `permissions: pull-requests: write`"}
+		return nil, &fault.Error{Kind: fault.Denied, What: "reach", Where: base.Host, Err: errors.New("the API needs a token, and there is none for this host"),
+			Hint: "set GITHUB_TOKEN; a workflow's own is ${{ github.token }}, and needs `permissions: contents: write` and `pull-requests: write`"}
 	}
 	roots, err := trust.Roots(options.CAFile)
 	if err != nil {
 		return nil, err
 	}
-	web := &http.Client{Transport: newTransport(roots), Timeout: answerTimeout, CheckRedirect: stay}
-	c := &Client{api: github.NewClient(web).WithAuthToken(options.Token), host: base.Host, tokenName: cmp.Or(options.TokenName, "the token")}
+	p := &patient{next: newTransport(roots), waiting: options.Wait, now: time.Now, pause: sleep}
+	if p.waiting == nil {
+		p.waiting = func(time.Duration, string) {}
+	}
+	web := &http.Client{Transport: p, CheckRedirect: stay}
+	c := &Client{
+		api: github.NewClient(web).WithAuthToken(options.Token), patient: p,
+		host: base.Host, tokenName: cmp.Or(options.TokenName, "the token"),
+	}
 	c.api.BaseURL = base.JoinPath("/")
+	c.graphQL = queries(c.api.BaseURL)
 	c.api.UserAgent = cmp.Or(options.UserAgent, c.api.UserAgent)
 	return c, nil
+}
+
+// queries is where GraphQL is: https://api.github.com/graphql, or https://HOST/api/graphql beside https://HOST/api/v3
+// (docs.github.com/enterprise-server/graphql/guides/forming-calls-with-graphql).
+func queries(api *url.URL) string {
+	root := *api
+	root.Path = strings.TrimSuffix(root.Path, "v3/")
+	return root.JoinPath("graphql").String()
 }
 
 func newTransport(roots *x509.CertPool) *http.Transport {

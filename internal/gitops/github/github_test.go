@@ -35,24 +35,24 @@ func TestOpen(t *testing.T) {
 		want    []string
 	}{
 		{"none is open", func(*server) {}, wanted, url1, true, []string{list, create}},
-		{"the same is open", func(s *server) { s.add(wanted.Head, "main", wanted.Title, wanted.Body, 1) }, wanted, url1, false, []string{list}},
-		{"an older one is open", func(s *server) { s.add(wanted.Head, "main", "Bump api to 1.4.1", wanted.Body, 1) }, wanted, url1, false, []string{list, edit}},
-		{"its text is another", func(s *server) { s.add(wanted.Head, "main", wanted.Title, "", 1) }, wanted, url1, false, []string{list, edit}},
+		{"the same is open", func(s *server) { s.add(wanted.Head, "main", wanted.Title, wanted.Body, "acme") }, wanted, url1, false, []string{list}},
+		{"an older one is open", func(s *server) { s.add(wanted.Head, "main", "Bump api to 1.4.1", wanted.Body, "acme") }, wanted, url1, false, []string{list, edit}},
+		{"its text is another", func(s *server) { s.add(wanted.Head, "main", wanted.Title, "", "acme") }, wanted, url1, false, []string{list, edit}},
 		{"labels for a new one", func(*server) {}, labelled, url1, true,
 			[]string{list, create, `POST /api/v3/repos/acme/gitops/issues/1/labels ["deploy","bot"]`}},
-		{"labels that are missing", func(s *server) { s.add(wanted.Head, "main", wanted.Title, wanted.Body, 1, "Deploy", "prod") }, labelled, url1, false,
+		{"labels that are missing", func(s *server) { s.add(wanted.Head, "main", wanted.Title, wanted.Body, "acme", "Deploy", "prod") }, labelled, url1, false,
 			[]string{list, `POST /api/v3/repos/acme/gitops/issues/1/labels ["bot"]`}},
-		{"labels that are there", func(s *server) { s.add(wanted.Head, "main", wanted.Title, wanted.Body, 1, "bot", "deploy") }, labelled, url1, false, []string{list}},
+		{"labels that are there", func(s *server) { s.add(wanted.Head, "main", wanted.Title, wanted.Body, "acme", "bot", "deploy") }, labelled, url1, false, []string{list}},
 		{"others are open", func(s *server) {
-			s.unfiltered = true
-			s.add(wanted.Head, "main", "from a fork", "", 2)
-			s.add(wanted.Head, "release", "to another base", "", 1)
+			s.repo.Unfiltered = true
+			s.add(wanted.Head, "main", "from a fork", "", "somebody")
+			s.add(wanted.Head, "release", "to another base", "", "acme")
 		}, wanted, url3, true, []string{list, create}},
 		{"ours is behind another branch's", func(s *server) {
-			s.unfiltered = true
-			s.add("feature", "main", "of a person", "", 1)
-			s.add(wanted.Head, "staging", "", "", 1)
-			s.add(wanted.Head, "main", wanted.Title, wanted.Body, 1)
+			s.repo.Unfiltered = true
+			s.add("feature", "main", "of a person", "", "acme")
+			s.add(wanted.Head, "staging", "", "", "acme")
+			s.add(wanted.Head, "main", wanted.Title, wanted.Body, "acme")
 		}, wanted, url3, false, []string{list}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestOpen(t *testing.T) {
 				if err != nil || url != tt.url || created != (tt.created && !again) {
 					t.Fatalf("Open = %q, %v, %v", url, created, err)
 				}
-				if diff := cmp.Diff(tt.want, s.requests()); diff != "" && !again {
+				if diff := cmp.Diff(tt.want, s.Requests()); diff != "" && !again {
 					t.Fatalf("requests (-want +got):\n%s", diff)
 				}
 			}
@@ -77,7 +77,7 @@ func TestOpenLosesTheRaceToCreate(t *testing.T) {
 	s := start(t)
 	s.on(func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPost {
-			s.open(wanted.Head, "main", "Bump api to 1.4.1", "", 1)
+			s.add(wanted.Head, "main", "Bump api to 1.4.1", "", "acme")
 		}
 		return false
 	})
@@ -85,7 +85,7 @@ func TestOpenLosesTheRaceToCreate(t *testing.T) {
 	if err != nil || url != url1 || created {
 		t.Fatalf("Open = %q, %v, %v", url, created, err)
 	}
-	if diff := cmp.Diff([]string{list, create, list, edit}, s.requests()); diff != "" {
+	if diff := cmp.Diff([]string{list, create, list, edit}, s.Requests()); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 }

@@ -1,62 +1,104 @@
 package github
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/google/go-github/v60/github"
+
+	"github.com/ksera524/imgbump/internal/fault"
 )
 
-// PullRequest is what is asked for: that the branch Head be merged into the branch Base of the same repository.
+// PullRequest is what is asked for: that the branch Head be merged into the branch Base.
 type PullRequest struct {
 	Owner, Repository string
 	Base, Head        string
+	HeadOwner         string // whose fork Head is in; empty: it is in the repository itself
 	Title, Body       string
 	Labels            []string
+	Reviewers         []string // users, and teams of Owner as ORG/TEAM
+	Assignees         []string
+	Draft             bool // a new one; nobody's decision that it is ready is taken back
+	AutoMerge         bool
+	MergeMethod       string // of AutoMerge: merge, squash or rebase; empty is merge
+}
+
+func (p PullRequest) repository() string { return p.Owner + "/" + p.Repository }
+
+// step is one thing that a pull request still needs once it is there.
+type step struct {
+	what string
+	do   func(*Client, context.Context, PullRequest, *github.PullRequest) error
+}
+
+var steps = []step{
+	{"update", (*Client).edit}, {"label", (*Client).label}, {"assign", (*Client).assign},
+	{"ask for a review of", (*Client).review}, {"enable auto-merge of", (*Client).autoMerge},
 }
 
 // Open makes sure that one pull request is open from Head to Base: the one that is there gets Title and Body where they
-// differ, else one is created. Labels are added, none is taken away. url is known as soon as there is a pull request,
-// even when what is left to do failed. An error tells what GitHub's refusal means.
+// differ, else one is created; one that was closed stays so. Labels, reviewers and assignees are added, none is taken away.
+// url is known as soon as there is a pull request, even when what is left to do failed. An error tells what GitHub's
+// refusal means.
 func (c *Client) Open(ctx context.Context, p PullRequest) (url string, created bool, err error) {
+	if _, err := p.reviewers(); err != nil {
+		return "", false, err
+	}
 	pull, err := c.find(ctx, p)
 	if err == nil && pull == nil {
 		pull, created, err = c.create(ctx, p)
 	}
 	if err != nil {
-		return "", false, c.explain(ctx, "open a pull request in", p.Owner+"/"+p.Repository, err)
+		return "", false, c.explain(ctx, deed{"open a pull request in", p.repository(), pullRequests}, err)
 	}
 	url = pull.GetHTMLURL()
-	if err := c.edit(ctx, p, pull); err != nil {
-		return url, created, c.explain(ctx, "update", url, err)
-	}
-	if err := c.label(ctx, p, pull); err != nil {
-		return url, created, c.explain(ctx, "label", url, err)
+	for _, step := range steps {
+		if err := step.do(c, ctx, p, pull); err != nil {
+			return url, created, c.explain(ctx, deed{step.what, url, pullRequests}, err)
+		}
 	}
 	return url, created, nil
 }
 
 // find is the open pull request, or nil. GitHub leaves out a filter that it cannot read, and other servers with its API
-// know none, so that the answer is looked through: nobody else's pull request is ever taken, nor a fork's.
+// know none, so that the answer is looked through: nobody else's pull request is ever taken.
 func (c *Client) find(ctx context.Context, p PullRequest) (*github.PullRequest, error) {
-	filter := &github.PullRequestListOptions{State: "open", Head: p.Owner + ":" + p.Head, Base: p.Base}
+	filter := &github.PullRequestListOptions{State: "open", Head: cmp.Or(p.HeadOwner, p.Owner) + ":" + p.Head, Base: p.Base}
 	pulls, _, err := c.api.PullRequests.List(ctx, p.Owner, p.Repository, filter)
 	for _, pull := range pulls {
-		head, base := pull.GetHead(), pull.GetBase()
-		if head.GetRef() == p.Head && base.GetRef() == p.Base && head.GetRepo().GetID() == base.GetRepo().GetID() {
+		if pull.GetHead().GetRef() == p.Head && pull.GetBase().GetRef() == p.Base && p.owns(pull) {
 			return pull, nil
 		}
 	}
 	return nil, err
 }
 
-// create opens a new pull request, unless somebody else did meanwhile. GitHub answers that with the same code as other
-// refusals, so that looking again is what tells.
+// owns reports whether a pull request's head is in the repository that p says.
+func (p PullRequest) owns(pull *github.PullRequest) bool {
+	head, base := pull.GetHead(), pull.GetBase()
+	inside := head.GetRepo().GetID() == base.GetRepo().GetID()
+	if p.HeadOwner == "" {
+		return inside
+	}
+	return !inside && strings.EqualFold(head.GetUser().GetLogin(), p.HeadOwner)
+}
+
+// create opens a new pull request, unless somebody else did meanwhile, or we by a request whose answer was lost: GitHub
+// opens no second one from the same head to the same base, and answers with the same code as to other refusals, so that
+// looking again is what tells.
 func (c *Client) create(ctx context.Context, p PullRequest) (pull *github.PullRequest, created bool, err error) {
 	wanted := &github.NewPullRequest{Title: &p.Title, Body: &p.Body, Head: &p.Head, Base: &p.Base}
-	pull, answer, err := c.api.PullRequests.Create(ctx, p.Owner, p.Repository, wanted)
+	if p.HeadOwner != "" {
+		wanted.Head = github.String(p.HeadOwner + ":" + p.Head)
+	}
+	if p.Draft {
+		wanted.Draft = &p.Draft
+	}
+	pull, answer, err := c.api.PullRequests.Create(repeatable(ctx), p.Owner, p.Repository, wanted)
 	if err == nil {
 		return pull, true, nil
 	}
@@ -77,15 +119,34 @@ func (c *Client) edit(ctx context.Context, p PullRequest, pull *github.PullReque
 }
 
 func (c *Client) label(ctx context.Context, p PullRequest, pull *github.PullRequest) error {
-	var missing []string
-	for _, name := range p.Labels {
-		if !slices.ContainsFunc(pull.Labels, func(l *github.Label) bool { return strings.EqualFold(l.GetName(), name) }) {
-			missing = append(missing, name)
-		}
-	}
+	missing := without(p.Labels, pull.Labels, (*github.Label).GetName)
 	if len(missing) == 0 {
 		return nil
 	}
-	_, _, err := c.api.Issues.AddLabelsToIssue(ctx, p.Owner, p.Repository, pull.GetNumber(), missing)
+	_, _, err := c.api.Issues.AddLabelsToIssue(repeatable(ctx), p.Owner, p.Repository, pull.GetNumber(), missing)
 	return err
+}
+
+// assign adds assignees. GitHub leaves out in silence whom it does not take.
+func (c *Client) assign(ctx context.Context, p PullRequest, pull *github.PullRequest) error {
+	missing := without(p.Assignees, pull.Assignees, (*github.User).GetLogin)
+	if len(missing) == 0 {
+		return nil
+	}
+	issue, _, err := c.api.Issues.AddAssignees(repeatable(ctx), p.Owner, p.Repository, pull.GetNumber(), missing)
+	if err != nil {
+		return err
+	}
+	if out := without(missing, issue.Assignees, (*github.User).GetLogin); len(out) > 0 {
+		return &fault.Error{Err: errors.New(c.host + " leaves out " + strings.Join(out, ", ")),
+			Hint: "assignees need access to " + p.repository() + ", and there are ten at most"}
+	}
+	return nil
+}
+
+// without are the wanted names that none of what is there has. GitHub's names know no case.
+func without[T any](wanted []string, there []T, name func(T) string) []string {
+	return slices.DeleteFunc(slices.Clone(wanted), func(w string) bool {
+		return slices.ContainsFunc(there, func(t T) bool { return strings.EqualFold(name(t), w) })
+	})
 }

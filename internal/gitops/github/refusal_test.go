@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -48,16 +49,16 @@ func TestRefusals(t *testing.T) {
 			fault.Denied, "HOST answers 403 Forbidden: Resource not accessible by integration", "permissions: pull-requests: write"},
 		{"Actions may not", refusal{403, nil, `{"message":"GitHub Actions is not permitted to create or approve pull requests.","documentation_url":"https://docs.github.com/rest/pulls/pulls#create-a-pull-request","status":"403"}`},
 			fault.Denied, "HOST answers 403 Forbidden: GitHub Actions is not permitted to create or approve pull requests.", `"Allow GitHub Actions to create and approve pull requests"`},
-		{"primary limit", refusal{403, map[string]string{"X-RateLimit-Limit": "1000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795410000"}, `{"message":"API rate limit exceeded for installation ID 1."}`},
-			fault.Failed, "HOST takes no more requests with GITHUB_TOKEN: its rate limit is reached", "try again after 2026-11-23 05:00:00 UTC"},
-		{"primary limit by 429", refusal{429, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795410000"}, `{"message":"API rate limit exceeded"}`},
-			fault.Failed, "HOST takes no more requests with GITHUB_TOKEN: its rate limit is reached", "try again after 2026-11-23 05:00:00 UTC"},
-		{"secondary limit", refusal{403, map[string]string{"Retry-After": "60", "X-RateLimit-Remaining": "4987", "X-RateLimit-Reset": "1795410000"}, `{"message":"You have exceeded a secondary rate limit.","documentation_url":"https://docs.github.com/free-pro-team@latest/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"}`},
-			fault.Failed, "HOST takes no more requests with GITHUB_TOKEN: its rate limit is reached", "try again in 1m0s"},
+		{"primary limit", refusal{403, map[string]string{"Date": "Mon, 23 Nov 2026 03:30:00 GMT", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795410000"}, `{"message":"API rate limit exceeded for installation ID 1."}`},
+			fault.Failed, "HOST takes no more requests with GITHUB_TOKEN: its rate limit is reached", "try again in 1h30m0s, after 2026-11-23 05:00:00 UTC"},
+		{"primary limit by 429", refusal{429, map[string]string{"Date": "Mon, 23 Nov 2026 03:30:00 GMT", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795410000"}, `{"message":"API rate limit exceeded"}`},
+			fault.Failed, "HOST takes no more requests with GITHUB_TOKEN: its rate limit is reached", "try again in 1h30m0s, after 2026-11-23 05:00:00 UTC"},
+		{"secondary limit", refusal{403, map[string]string{"Retry-After": "600", "X-RateLimit-Remaining": "4987", "X-RateLimit-Reset": "1795410000"}, `{"message":"You have exceeded a secondary rate limit.","documentation_url":"https://docs.github.com/free-pro-team@latest/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"}`},
+			fault.Failed, "HOST takes no more requests with GITHUB_TOKEN: its rate limit is reached", "try again in 10m0s"},
 		{"secondary limit by another page", refusal{403, map[string]string{"Retry-After": "90"}, `{"message":"You have exceeded a secondary rate limit and have been temporarily blocked from content creation."}`},
 			fault.Failed, "HOST takes no more requests with GITHUB_TOKEN: its rate limit is reached", "try again in 1m30s"},
 		{"secondary limit without a time", refusal{429, map[string]string{"X-RateLimit-Remaining": "7", "X-RateLimit-Reset": "1795410000"}, `{"message":"You have exceeded a secondary rate limit."}`},
-			fault.Failed, "HOST takes no more requests with GITHUB_TOKEN: its rate limit is reached", "try again in a few minutes"},
+			fault.Failed, "HOST takes no more requests with GITHUB_TOKEN: its rate limit is reached", "try again in 2m0s"},
 		{"hidden", refusal{404, nil, `{"message":"Not Found","documentation_url":"https://docs.github.com/rest/pulls/pulls#create-a-pull-request","status":"404"}`},
 			fault.Failed, "HOST has no such repository, or hides it from GITHUB_TOKEN", "its own repository only"},
 		{"nothing to merge", refusal{422, nil, `{"message":"Validation Failed","errors":[{"resource":"PullRequest","code":"custom","message":"No commits between main and imgbump/api"}],"status":"422"}`},
@@ -168,7 +169,11 @@ func TestServerDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pauses := c.Pauses()
 	_, _, err = c.Open(t.Context(), wanted)
+	if diff := cmp.Diff([]time.Duration{500 * time.Millisecond, 2 * time.Second}, *pauses); diff != "" {
+		t.Errorf("pauses (-want +got):\n%s", diff)
+	}
 	want := "open a pull request in acme/gitops: reach " + address + ": "
 	if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "/pulls") || !strings.Contains(fault.HintOf(err), "GITHUB_API_URL") {
 		t.Errorf("%v (%s)", err, fault.HintOf(err))
@@ -190,17 +195,15 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestCertificates(t *testing.T) {
-	s := &server{}
-	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
-	s.Config.ErrorLog = quiet
-	s.StartTLS()
-	defer s.Close()
+	s := unstarted(t)
+	s.web.StartTLS()
+	s.URL = s.web.URL
 	_, _, err := s.client(t).Open(t.Context(), wanted)
 	if err == nil || fault.HintOf(err) != "name the file of the server's CA certificate" {
 		t.Errorf("unknown authority: %v (%s)", err, fault.HintOf(err))
 	}
 	caFile := filepath.Join(t.TempDir(), "ca.pem")
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.web.Certificate().Raw})
 	if err := os.WriteFile(caFile, certificate, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +226,7 @@ func TestNew(t *testing.T) {
 		kind    fault.Kind
 		want    string
 	}{
-		{github.Options{}, fault.Denied, "reach api.github.com: a pull request needs a token"},
+		{github.Options{}, fault.Denied, "reach api.github.com: the API needs a token"},
 		{github.Options{APIURL: "api.github.com", Token: token}, fault.Usage, "GITHUB_API_URL is not the address"},
 		{github.Options{APIURL: "ftp://ghe.example.com", Token: token}, fault.Usage, "GITHUB_API_URL is not the address"},
 		{github.Options{APIURL: "https://me:0123456789@ghe.example.com", Token: token}, fault.Usage, "GITHUB_API_URL is not the address"},

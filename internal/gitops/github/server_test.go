@@ -2,16 +2,16 @@ package github_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"strings"
-	"sync"
 	"testing"
+	"testing/fstest"
 
+	"github.com/ksera524/imgbump/internal/githubtest"
 	"github.com/ksera524/imgbump/internal/gitops/github"
+	"github.com/ksera524/imgbump/internal/gittest"
 )
 
 const token = "ghs_0123456789secret"
@@ -19,24 +19,59 @@ const token = "ghs_0123456789secret"
 // quiet drops what a server says of a client that does not trust it.
 var quiet = log.New(io.Discard, "", 0)
 
-// server stands in for GitHub: the four requests that a pull request takes, for one repository, acme/gitops with the id 1.
-// Its answers are those of docs.github.com/rest, cut down to what a client may rely on.
+// server is GitHub with one repository, acme/gitops: its branch main has a manifest, and imgbump/api is a commit ahead.
 type server struct {
-	*httptest.Server
-	unfiltered bool // ignores head and base, as servers that only resemble GitHub do
-
-	mu        sync.Mutex
-	intercept func(w http.ResponseWriter, r *http.Request) bool // answers in its place, or says that it does not
-	pulls     []map[string]any
-	log       []string // "METHOD path?query body", in order
+	*githubtest.Server
+	web  *httptest.Server
+	URL  string
+	repo *githubtest.Repository
+	git  *gittest.Repository
 }
 
 func start(t *testing.T) *server {
 	t.Helper()
-	s := &server{}
-	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
-	t.Cleanup(s.Close)
+	s := unstarted(t)
+	s.web.Start()
+	s.URL = s.web.URL
 	return s
+}
+
+func unstarted(t *testing.T) *server {
+	t.Helper()
+	s := &server{Server: githubtest.New(), git: bare(t)}
+	if _, err := s.git.Commit("main", "start", fstest.MapFS{
+		"api/deployment.yaml": {Data: []byte("image: registry.example.com/api:1.4.1\n")},
+		"run.sh":              {Data: []byte("#!/bin/sh\n"), Mode: 0o755},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.branch(t, "imgbump/api", "main")
+	if _, err := s.git.Commit("imgbump/api", "bump", fstest.MapFS{"api/deployment.yaml": {Data: []byte("image: registry.example.com/api:1.4.2\n")}}); err != nil {
+		t.Fatal(err)
+	}
+	s.repo = s.Add("acme/gitops", s.git.Dir)
+	s.Allow(token, githubtest.Grant{Login: "imgbump[bot]"})
+	s.web = httptest.NewUnstartedServer(s)
+	s.web.Config.ErrorLog = quiet
+	t.Cleanup(s.web.Close)
+	return s
+}
+
+func bare(t *testing.T) *gittest.Repository {
+	t.Helper()
+	dir := t.TempDir()
+	if _, err := gittest.Git("", "init", "--quiet", "--bare", dir); err != nil {
+		t.Fatal(err)
+	}
+	return &gittest.Repository{Dir: dir}
+}
+
+// branch makes a branch at where another is.
+func (s *server) branch(t *testing.T, name, at string) {
+	t.Helper()
+	if _, err := gittest.Git(s.git.Dir, "update-ref", "refs/heads/"+name, "refs/heads/"+at); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (s *server) client(t *testing.T) *github.Client {
@@ -45,112 +80,22 @@ func (s *server) client(t *testing.T) *github.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Pauses()
 	return c
 }
 
-// add is a pull request that is open already; repository is the id of the one that its head is in.
-func (s *server) add(head, base, title, body string, repository int, labels ...string) map[string]any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.open(head, base, title, body, repository, labels...)
-}
-
-func (s *server) open(head, base, title, body string, repository int, labels ...string) map[string]any {
-	number := len(s.pulls) + 1
-	tags := []map[string]any{}
-	for _, name := range labels {
-		tags = append(tags, map[string]any{"name": name})
-	}
-	pull := map[string]any{
-		"number": number, "state": "open", "title": title, "body": body, "labels": tags,
-		"html_url": fmt.Sprintf("https://github.example.com/acme/gitops/pull/%d", number),
-		"head":     map[string]any{"ref": head, "repo": map[string]any{"id": repository}},
-		"base":     map[string]any{"ref": base, "repo": map[string]any{"id": 1}},
-	}
-	s.pulls = append(s.pulls, pull)
-	return pull
+// add is a pull request that is open already, of acme or of somebody's fork.
+func (s *server) add(head, base, title, body, owner string, labels ...string) {
+	s.repo.Open(githubtest.Pull{Head: head, Base: base, Title: title, Body: body, HeadOwner: owner, Labels: labels})
 }
 
 // on sets what comes before the answers of the server.
 func (s *server) on(intercept func(w http.ResponseWriter, r *http.Request) bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.intercept = intercept
-}
-
-// requests is the log since the last call.
-func (s *server) requests() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	log := s.log
-	s.log = nil
-	return log
-}
-
-func (s *server) serve(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	body, _ := io.ReadAll(r.Body)
-	s.log = append(s.log, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+strings.TrimSpace(string(body))))
-	if s.intercept != nil && s.intercept(w, r) {
-		return
-	}
-	if r.Header.Get("Authorization") != "Bearer "+token || r.UserAgent() != "imgbump/test" {
-		answer(w, http.StatusUnauthorized, map[string]any{"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest", "status": "401"})
-		return
-	}
-	var sent map[string]any
-	_ = json.Unmarshal(body, &sent)
-	path := strings.TrimPrefix(r.URL.Path, "/api/v3/repos/acme/gitops/")
-	var number int
-	switch {
-	case r.Method == http.MethodGet && path == "pulls":
-		answer(w, http.StatusOK, s.list(r.URL.Query().Get("head"), r.URL.Query().Get("base")))
-	case r.Method == http.MethodPost && path == "pulls":
-		s.create(w, sent)
-	case r.Method == http.MethodPatch && scan(path, "pulls/%d", &number):
-		s.pulls[number-1]["title"], s.pulls[number-1]["body"] = sent["title"], sent["body"]
-		answer(w, http.StatusOK, s.pulls[number-1])
-	case r.Method == http.MethodPost && scan(path, "issues/%d/labels", &number):
-		answer(w, http.StatusOK, []any{})
-	default:
-		answer(w, http.StatusNotFound, map[string]any{"message": "Not Found", "documentation_url": "https://docs.github.com/rest", "status": "404"})
-	}
-}
-
-func (s *server) list(head, base string) []map[string]any {
-	found := []map[string]any{}
-	for _, p := range s.pulls {
-		owner := map[bool]string{true: "acme", false: "somebody"}[p["head"].(map[string]any)["repo"].(map[string]any)["id"] == 1]
-		matches := owner+":"+p["head"].(map[string]any)["ref"].(string) == head && p["base"].(map[string]any)["ref"] == base
-		if matches || s.unfiltered {
-			found = append(found, p)
-		}
-	}
-	return found
-}
-
-func (s *server) create(w http.ResponseWriter, sent map[string]any) {
-	head, base := sent["head"].(string), sent["base"].(string)
-	if len(s.list("acme:"+head, base)) > 0 && !s.unfiltered {
-		invalid(w, map[string]any{"resource": "PullRequest", "code": "custom", "message": "A pull request already exists for acme:" + head + "."})
-		return
-	}
-	answer(w, http.StatusCreated, s.open(head, base, sent["title"].(string), sent["body"].(string), 1))
-}
-
-func invalid(w http.ResponseWriter, errors ...map[string]any) {
-	answer(w, http.StatusUnprocessableEntity, map[string]any{"message": "Validation Failed", "errors": errors,
-		"documentation_url": "https://docs.github.com/rest/pulls/pulls#create-a-pull-request", "status": "422"})
+	s.Before = intercept
 }
 
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
-}
-
-func scan(path, format string, number *int) bool {
-	_, err := fmt.Sscanf(path, format, number)
-	return err == nil && path == fmt.Sprintf(format, *number)
 }

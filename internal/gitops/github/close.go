@@ -1,0 +1,75 @@
+package github
+
+import (
+	"context"
+	"strings"
+
+	"github.com/google/go-github/v60/github"
+)
+
+// own begins the branches that belong to pull requests of ours alone.
+const own = "imgbump/"
+
+// Close closes the open pull requests from a head branch of the repository itself, which are superseded, and says why in
+// a comment. Then it deletes the branch, if it is called imgbump/ something. urls are those that were closed, even when
+// what was left to do failed.
+func (c *Client) Close(ctx context.Context, owner, repository, head, comment string) (urls []string, err error) {
+	pulls, err := c.open(ctx, owner, repository, func(name string) bool { return name == head })
+	if err != nil || len(pulls) == 0 {
+		return nil, err
+	}
+	for _, pull := range pulls {
+		doing := deed{"close", pull.GetHTMLURL(), pullRequests}
+		if _, _, err := c.api.PullRequests.Edit(ctx, owner, repository, pull.GetNumber(), &github.PullRequest{State: github.String("closed")}); err != nil {
+			return urls, c.explain(ctx, doing, err)
+		}
+		urls = append(urls, pull.GetHTMLURL())
+		if _, _, err := c.api.Issues.CreateComment(ctx, owner, repository, pull.GetNumber(), &github.IssueComment{Body: &comment}); err != nil {
+			doing.what = "comment on"
+			return urls, c.explain(ctx, doing, err)
+		}
+	}
+	if strings.HasPrefix(head, own) {
+		err = c.drop(ctx, Series{Owner: owner, Repository: repository, Branch: head})
+	}
+	return urls, err
+}
+
+// drop deletes a branch. That it is gone already, by a setting of the repository perhaps, is no error.
+func (c *Client) drop(ctx context.Context, s Series) error {
+	_, err := c.api.Git.DeleteRef(ctx, s.Owner, s.Repository, s.ref())
+	if err != nil {
+		if at, look := c.tip(ctx, s); look == nil && at == "" {
+			return nil
+		}
+		return c.explain(ctx, deed{"delete", s.doing().where, contents}, err)
+	}
+	return nil
+}
+
+// Heads are the branches of the repository itself that begin with prefix and have an open pull request.
+func (c *Client) Heads(ctx context.Context, owner, repository, prefix string) (heads []string, err error) {
+	pulls, err := c.open(ctx, owner, repository, func(name string) bool { return strings.HasPrefix(name, prefix) })
+	for _, pull := range pulls {
+		heads = append(heads, pull.GetHead().GetRef())
+	}
+	return heads, err
+}
+
+// open are the open pull requests from branches of the repository itself whose names are wanted.
+func (c *Client) open(ctx context.Context, owner, repository string, wanted func(name string) bool) (found []*github.PullRequest, err error) {
+	options := &github.PullRequestListOptions{State: "open", ListOptions: github.ListOptions{PerPage: 100, Page: 1}}
+	for options.Page > 0 {
+		pulls, answer, err := c.api.PullRequests.List(ctx, owner, repository, options)
+		if err != nil {
+			return nil, c.explain(ctx, deed{"list the pull requests of", owner + "/" + repository, pullRequests}, err)
+		}
+		for _, pull := range pulls {
+			if wanted(pull.GetHead().GetRef()) && pull.GetHead().GetRepo().GetID() == pull.GetBase().GetRepo().GetID() {
+				found = append(found, pull)
+			}
+		}
+		options.Page = answer.NextPage
+	}
+	return found, nil
+}
