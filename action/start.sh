@@ -12,6 +12,17 @@ fail() { # MESSAGE [CODE]
 	exit "${2:-1}"
 }
 
+# Whether a squash merge, as GitHub words it, brought in a commit that is not ours: "* " begins each of them.
+mixed() { # MESSAGE
+	case ${1%%"$nl"*} in *" (#"[0-9]*")") ;; *) return 1 ;; esac
+	rest=$1$nl
+	while [ "$rest" != "${rest#*"$nl$nl* "}" ]; do
+		rest=${rest#*"$nl$nl* "}
+		case ${rest%%"$nl$nl* "*}$nl in *"${nl}Imgbump: v1$nl"*) ;; *) return 0 ;; esac
+	done
+	return 1
+}
+
 # A bump that our own push caused: going on would build and bump without end. Trailers are the last paragraph; further up
 # the line is that of a commit which was squashed into this one.
 message=$HEAD_MESSAGE$nl
@@ -19,8 +30,10 @@ while [ "$message" != "${message%"$nl$nl"}" ]; do message=${message%"$nl"}; done
 case $message in *"$nl$nl"*) trailers=$nl${message##*"$nl$nl"} ;; *) trailers= ;; esac
 case $trailers in
 *"${nl}Imgbump: v1$nl"*)
-	echo "::notice::The commit that started this run is a bump of imgbump's own (trailer Imgbump: v1): nothing to do."
-	exit 0
+	if ! mixed "$HEAD_MESSAGE"; then
+		echo "::notice::The commit that started this run is a bump of imgbump's own (trailer Imgbump: v1): nothing to do."
+		exit 0
+	fi
 	;;
 esac
 

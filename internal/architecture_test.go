@@ -50,6 +50,7 @@ var imports = map[string][]string{
 	"internal/registry/harbor": {"fault", "registry"},
 	"internal/retention":       {},
 	"internal/sarif":           {},
+	"internal/provenance":      {},
 	"internal/registrytest":    {},
 	"internal/gittest":         {},
 	"internal/githubtest":      {"gittest"},

@@ -24,7 +24,7 @@ anything is built.
 
 Without --push or --output the image is made, checked and dropped.`
 
-const buildEnvironment = access.Environment + `  SOURCE_DATE_EPOCH  seconds since 1970: when the image was created, for reproducible builds
+const buildEnvironment = access.Environment + cacheEnvironment + `  SOURCE_DATE_EPOCH  seconds since 1970: when the image was created, for reproducible builds
 `
 
 const buildExamples = `  # build ./Dockerfile and push it
@@ -39,6 +39,8 @@ const buildExamples = `  # build ./Dockerfile and push it
 // buildFlags are the flags of build, as typed.
 type buildFlags struct {
 	destination
+	layers           layerFlags
+	annotations      []string
 	file             string
 	push             bool
 	args, labels     []string
@@ -66,6 +68,9 @@ func buildCommand(c *cli.Console) *cobra.Command {
 	flags.StringVar(&f.target, "target", "", "`STAGE` to build, by name or number (default the last)")
 	flags.StringVar(&f.platform, "platform", "", "`OS/ARCH` to build for (default linux on this machine's architecture)")
 	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "write the image to `KIND:PATH`: oci:DIR or docker:FILE (repeatable)")
+	flags.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` annotation of the manifest (repeatable)")
+	f.layers.bind(flags, "the layers that are built")
+	f.bindTags(cmd)
 	f.bind(cmd)
 	return cmd
 }
@@ -75,9 +80,9 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 	if err != nil {
 		return err
 	}
-	refs, client, err := f.open(c)
+	refs, client, err := f.open(ctx, c)
 	if err != nil {
-		return err
+		return f.report(c, "build", ship.Result{}, err)
 	}
 	if f.push && len(refs) == 0 {
 		return fault.Usagef("for example: -t harbor.example.com/team/app:1.2.3", "--push needs the image's name, -t")
@@ -96,11 +101,17 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 	if !f.push && len(f.outputs) == 0 {
 		c.Warnf("", 0, "neither --push nor --output: the image is built, checked and dropped")
 	}
-	end := c.Group("building " + folder)
-	result, err := build.Run(ctx, client)
-	end()
-	return f.report(c, "build", result, err)
+	if build.Layers, err = f.layers.options(f.ledger(c)); err != nil {
+		return err
+	}
+	if build.Annotations, err = pairs("--annotation", f.annotations, emptyValue); err != nil {
+		return err
+	}
+	return f.destination.run(c, "build", "building "+folder, func() (ship.Result, error) { return build.Run(ctx, client) })
 }
+
+// emptyValue is the value of a KEY alone.
+func emptyValue(string) (string, bool) { return "", true }
 
 // options are what the flags and the environment decide about the build.
 func (f *buildFlags) options(getenv func(string) string) (dockerfile.Options, error) {
@@ -110,21 +121,33 @@ func (f *buildFlags) options(getenv func(string) string) (dockerfile.Options, er
 	if o.Args, err = pairs("--build-arg", f.args, inherited); err != nil {
 		return o, err
 	}
-	empty := func(string) (string, bool) { return "", true }
-	if o.Labels, err = pairs("--label", f.labels, empty); err != nil {
+	if o.Labels, err = pairs("--label", f.labels, emptyValue); err != nil {
 		return o, err
 	}
-	if epoch := getenv("SOURCE_DATE_EPOCH"); epoch != "" {
-		seconds, err := strconv.ParseInt(epoch, 10, 64)
-		if err != nil {
-			return o, fault.Usagef("it is the number of seconds since 1970", "SOURCE_DATE_EPOCH %q is no number", epoch)
-		}
-		o.Created = time.Unix(seconds, 0).UTC()
+	given, err := epoch(getenv)
+	if err != nil {
+		return o, err
+	}
+	if !given.IsZero() {
+		o.Created = given
 	}
 	if f.platform != "" {
 		o.Platform, err = ship.ParsePlatform(f.platform)
 	}
 	return o, err
+}
+
+// epoch is the time that SOURCE_DATE_EPOCH gives (reproducible-builds.org), zero without one.
+func epoch(getenv func(string) string) (time.Time, error) {
+	given := getenv("SOURCE_DATE_EPOCH")
+	if given == "" {
+		return time.Time{}, nil
+	}
+	seconds, err := strconv.ParseInt(given, 10, 64)
+	if err != nil {
+		return time.Time{}, fault.Usagef("it is the number of seconds since 1970", "SOURCE_DATE_EPOCH %q is no number", given)
+	}
+	return time.Unix(seconds, 0).UTC(), nil
 }
 
 // pairs reads KEY=VALUE; the value of a KEY alone comes from absent, if it has one.

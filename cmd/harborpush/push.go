@@ -1,7 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,46 +15,63 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/image"
 	"github.com/ksera524/imgbump/internal/imageref"
-	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/ship"
 )
 
 const pushAbout = `Push an image that is there to one or more references.
 
 SOURCE is an archive as 'docker save' or 'podman save' writes it, or an OCI layout, a folder or a
-tar; each tar may be compressed with gzip or zstd. Every -t names the image in a registry; the
-layers are uploaded once for all names in one repository.`
+tar; each tar may be compressed with gzip or zstd, and come from standard input as '-'. An image in
+a registry is a source too, with its host; within one registry its layers are mounted, not sent.
+Several sources become one image for several platforms.
+
+Every -t names the image in a registry; the layers are uploaded once for all names in one
+repository. Layers stay as they are, and those that are not compressed get gzip, unless
+--compression asks for something else.`
 
 const pushExamples = `  # push what a build left behind
   harborpush push image.tar -t harbor.example.com/team/app:1.2.3
+  docker save app | harborpush push - -t harbor.example.com/team/app:1.2.3
+
+  # two archives, one image for both platforms
+  harborpush push amd64.tar arm64.tar -t harbor.example.com/team/app:1.2.3
 
   # with two names, to the registry and project of the environment
   export HARBOR_URL=https://harbor.example.com HARBOR_PROJECT=team
   export HARBOR_USERNAME='robot$team+ci' HARBOR_PASSWORD=...
   harborpush push ./oci-layout -t app:1.2.3 -t app:latest`
 
+// cacheEnvironment is the help on where layers are remembered.
+const cacheEnvironment = `  XDG_CACHE_HOME     folder where harborpush/layers.json remembers what was pushed (default ~/.cache)
+`
+
 func pushCommand(c *cli.Console) *cobra.Command {
 	var d destination
+	var layers layerFlags
 	cmd := &cobra.Command{
-		Use:     "push SOURCE -t REF...",
-		Short:   "Push a docker-save archive or an OCI layout",
-		Long:    pushAbout + "\n\n" + access.Environment + "\n" + cli.Exits(0, 1, 2, 3, 4, 130),
+		Use:     "push SOURCE... -t REF...",
+		Short:   "Push a docker-save archive, an OCI layout or an image of a registry",
+		Long:    pushAbout + "\n\n" + access.Environment + cacheEnvironment + "\n" + cli.Exits(0, 1, 2, 3, 4, 130),
 		Example: pushExamples,
-		Args:    cli.Args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			refs, client, err := d.open(c)
-			if err != nil {
+		Args:    cli.Args(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			ctx, push := cmd.Context(), ship.Push{}
+			if push.Options, err = layers.options(d.ledger(c)); err != nil {
 				return err
 			}
-			if len(refs) == 0 {
-				return fault.Usagef("for example: -t harbor.example.com/team/app:1.2.3", "name the image with -t")
+			if push.Sources, err = d.sources(ctx, c, args); err != nil {
+				return d.report(c, "push", ship.Result{}, err)
 			}
-			end := c.Group("pushing " + args[0])
-			result, err := ship.Push(cmd.Context(), client, args[0], refs)
-			end()
-			return d.report(c, "push", result, err)
+			refs, client, err := d.open(ctx, c, push.Sources...)
+			if err != nil {
+				return d.report(c, "push", ship.Result{}, err)
+			}
+			push.References = refs
+			return d.run(c, "push", "pushing "+strings.Join(args, ", "), func() (ship.Result, error) { return push.Run(ctx, client) })
 		},
 	}
+	layers.bind(cmd.Flags(), "the layers")
+	d.bindTags(cmd)
 	d.bind(cmd)
 	return cmd
 }
@@ -59,30 +81,107 @@ type destination struct {
 	tags         []string
 	metadataFile string
 	access       access.Flags
+	harbor       harborFlags
+	transfers    *transfers
+	known        *image.Ledger
+}
+
+func (d *destination) bindTags(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVarP(&d.tags, "tag", "t", nil, "`REF` to push to (repeatable)")
 }
 
 func (d *destination) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&d.tags, "tag", "t", nil, "`REF` to push to (repeatable)")
 	flags.StringVar(&d.metadataFile, "metadata-file", "", "write digest and names to `FILE`, as JSON like docker buildx's")
 	d.access.Bind(flags)
 	d.access.BindProject(flags)
+	d.harbor.bind(flags)
 }
 
-// open makes the references whole and the client that reaches them.
-func (d *destination) open(c *cli.Console) ([]imageref.Ref, *registry.Client, error) {
-	refs, err := d.access.References(c, d.tags)
+// open makes the references whole, and the client that reaches them and the sources. The login is for the references.
+func (d *destination) open(ctx context.Context, c *cli.Console, sources ...ship.Source) ([]imageref.Ref, ship.Registry, error) {
+	if err := d.harbor.check(); err != nil {
+		return nil, nil, err
+	}
+	refs, err := d.access.References(ctx, c, d.tags)
 	if err != nil {
 		return nil, nil, err
 	}
-	options, err := d.access.Options(c, refs)
+	reached := slices.Clone(refs)
+	for _, s := range sources {
+		if s.Ref != (imageref.Ref{}) {
+			reached = append(reached, s.Ref)
+		}
+	}
+	options, err := d.access.Options(ctx, c, reached)
 	if err != nil {
 		return nil, nil, err
 	}
-	options.Progress = func(l image.LayerReceipt) {
-		c.Progressf("layer %s %10s  %s", l.Digest.Hex[:12], size(l.Size), l.Status)
+	d.transfers = newTransfers(c)
+	options.Progress, options.Ledger = d.transfers.progress, d.ledger(c)
+	return refs, d.harbor.open(c, options), nil
+}
+
+// ledger is the one of this user, nil when there is no folder for it.
+func (d *destination) ledger(c *cli.Console) *image.Ledger {
+	dir := c.Getenv("XDG_CACHE_HOME")
+	if !filepath.IsAbs(dir) { // the XDG specification has it ignored then
+		var err error
+		if dir, err = os.UserCacheDir(); err != nil || !filepath.IsAbs(dir) {
+			return nil
+		}
 	}
-	return refs, registry.New(options), nil
+	if d.known == nil {
+		d.known = image.OpenLedger(filepath.Join(dir, "harborpush", "layers.json"))
+	}
+	return d.known
+}
+
+// sources are where the images are that typed names.
+func (d *destination) sources(ctx context.Context, c *cli.Console, typed []string) ([]ship.Source, error) {
+	if len(d.tags) == 0 {
+		return nil, errNoTag
+	}
+	var all []ship.Source
+	for i, s := range typed {
+		if s == "-" && (d.access.ReadsStdin() || slices.Contains(typed[:i], s)) {
+			return nil, fault.Usagef("write the image to a file first", "standard input cannot be read twice")
+		}
+		source, err := d.source(ctx, c, s)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, source)
+	}
+	return all, nil
+}
+
+var errNoTag = fault.Usagef("for example: -t harbor.example.com/team/app:1.2.3", "name the image with -t")
+
+// source is standard input, what is there under the name, or else an image of a registry: one with a host, or with a tag
+// or digest where Harbor's address is known.
+func (d *destination) source(ctx context.Context, c *cli.Console, typed string) (ship.Source, error) {
+	if typed == "-" {
+		return ship.Source{Stream: c.In}, nil
+	}
+	if _, err := os.Lstat(typed); err == nil {
+		return ship.Source{Path: typed}, nil
+	}
+	ref, err := imageref.Parse(typed)
+	if err != nil || ref.Registry == "" && (c.Getenv("HARBOR_URL") == "" || ref.Tag == "" && ref.Digest == "") {
+		return ship.Source{Path: typed}, nil
+	}
+	ref, err = d.access.Source(ctx, c, typed)
+	return ship.Source{Ref: ref}, err
+}
+
+// run does the work within a group of the log, and reports what came of it.
+func (d *destination) run(c *cli.Console, verb, title string, do func() (ship.Result, error)) error {
+	end := c.Group(title)
+	result, err := do()
+	d.transfers.drawing.End()
+	end()
+	return d.report(c, verb, result, err)
 }
 
 // size is a number of bytes for people, in powers of 1000 as docker prints them.

@@ -15,10 +15,11 @@ import (
 	"github.com/ksera524/imgbump/internal/ship"
 )
 
-// document is the JSON document of push and build; docs/json.md is its description.
+// document is the JSON document of push, append, copy and build; docs/json.md is its description.
 type document struct {
 	Schema      string            `json:"schema"`
 	References  []string          `json:"references"`
+	Skipped     []string          `json:"skipped"`
 	Digest      string            `json:"digest"`
 	MediaType   string            `json:"media_type"`
 	Platforms   []string          `json:"platforms"`
@@ -60,15 +61,50 @@ func (d *destination) report(c *cli.Console, verb string, result ship.Result, fa
 	}
 	if result.MediaType != "" {
 		failed = errors.Join(failed, d.tell(c, result))
-		c.Progressf("%s: %s uploaded in %s", result.Digest, size(result.BytesPushed), result.Duration.Round(time.Millisecond))
+		c.Progressf("%s: %s", result.Digest, account(result))
 	}
 	if failed != nil && len(result.References) > 0 && fault.KindOf(failed) == fault.Failed {
 		failed = &fault.Error{Kind: fault.Partial, Hint: fault.HintOf(failed), Err: failed}
 	}
-	if err := c.Print(newDocument(verb, result, failed), text(result)); err != nil {
+	doc := newDocument(verb, result, failed)
+	doc.Skipped = append(doc.Skipped, d.harbor.kept...)
+	if err := c.Print(doc, text(result)); err != nil {
 		return cmp.Or(failed, err)
 	}
 	return failed
+}
+
+// account tells how much was sent and how fast, and what did not have to be: "12.3 MB uploaded in 1.2s (10.2 MB/s);
+// 3 layers (45.0 MB) were there, 1 (2.0 MB) mounted".
+func account(result ship.Result) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s uploaded in %s", size(result.BytesPushed), result.Duration.Round(time.Millisecond))
+	if s := speed(result.BytesPushed, result.Duration); s != "" {
+		fmt.Fprintf(&b, " (%s)", s)
+	}
+	mark, noun := "; ", " layers"
+	for _, spared := range []struct {
+		status image.Status
+		how    string
+	}{{image.Exists, "there before"}, {image.Mounted, "mounted"}} {
+		layers, bytes := 0, int64(0)
+		for _, l := range result.Layers {
+			if l.Status == spared.status {
+				layers, bytes = layers+1, bytes+l.Size
+			}
+		}
+		if layers == 1 && noun != "" {
+			noun = " layer"
+		}
+		if layers > 0 {
+			fmt.Fprintf(&b, "%s%d%s (%s) %s", mark, layers, noun, size(bytes), spared.how)
+			mark, noun = ", ", ""
+		}
+	}
+	if result.Attached > 0 {
+		fmt.Fprintf(&b, "; %d attached", result.Attached)
+	}
+	return b.String()
 }
 
 // text is the result for people and scripts: a line for each name, with the digest that it stands for.
@@ -82,7 +118,7 @@ func text(result ship.Result) string {
 
 func newDocument(verb string, result ship.Result, failed error) document {
 	d := document{
-		Schema: "harborpush/" + verb + "/v1", References: names(result), MediaType: result.MediaType, Platforms: append([]string{}, result.Platforms...),
+		Schema: "harborpush/" + verb + "/v1", References: names(result), Skipped: []string{}, MediaType: result.MediaType, Platforms: append([]string{}, result.Platforms...),
 		Layers: []layerDocument{}, BytesPushed: result.BytesPushed, DurationMS: result.Duration.Milliseconds(), Failures: []failureDocument{},
 	}
 	if result.MediaType != "" {
@@ -139,7 +175,7 @@ func summary(result ship.Result) string {
 	for _, ref := range result.References {
 		fmt.Fprintf(&b, "- `%s`\n", ref)
 	}
-	fmt.Fprintf(&b, "\n`%s`, %s uploaded in %s\n\n", result.Digest, size(result.BytesPushed), result.Duration.Round(time.Millisecond))
+	fmt.Fprintf(&b, "\n`%s`: %s\n\n", result.Digest, account(result))
 	b.WriteString("| Layer | Size | |\n| --- | ---: | --- |\n")
 	for _, l := range result.Layers {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", l.Digest.Hex[:12], size(l.Size), l.Status)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -36,17 +37,23 @@ func TestScript(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("DOCKER_CONFIG", env.WorkDir+"/docker")
 			env.Setenv("SOURCE_DATE_EPOCH", "1767225600")
+			env.Setenv("XDG_CACHE_HOME", env.WorkDir+"/cache")
 			env.Setenv("PASSWORD", password)
 			env.Setenv("ROBOT", robot)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":      exits,
-			"harbor":     harbor,
+			"harbor":     startHarbor,
 			"registry":   openRegistry,
 			"down":       down,
 			"json":       jsonField,
 			"secretless": secretless,
+			"inspect":    inspect,
+			"stock":      stock,
+			"left":       left,
+			"cluster":    startCluster,
+			"inherited":  inherited,
 		},
 	})
 }
@@ -60,12 +67,13 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// harbor [SETTING...] starts a Harbor with project team, and sets HOST and the login's environment. Settings: readonly,
-// tls (CA in ca.pem), quota, immutable (tags rel-*).
-func harbor(ts *testscript.TestScript, neg bool, args []string) {
+// startHarbor, as harbor [SETTING...], starts a Harbor with project team, and sets HOST and the login's environment.
+// Settings: readonly, tls (CA in ca.pem), quota, immutable (tags rel-*), reader (the login may not push),
+// admin (it may do all), late (its clock stands in 2001).
+func startHarbor(ts *testscript.TestScript, neg bool, args []string) {
 	config := registrytest.Config{
 		Projects: []string{"team", "base"}, Public: []string{"base"},
-		Robots:   []registrytest.Robot{{Name: robot, Secret: password, Project: "team", Push: true}},
+		Robots:   []registrytest.Robot{{Name: robot, Secret: password, Project: "team", Push: !slices.Contains(args, "reader"), Admin: slices.Contains(args, "admin")}},
 		ReadOnly: slices.Contains(args, "readonly"),
 		TLS:      slices.Contains(args, "tls"),
 		Names:    []string{"harbor.test"},
@@ -75,6 +83,12 @@ func harbor(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if slices.Contains(args, "immutable") {
 		config.Immutable = []string{"team/*:rel-*"}
+	}
+	if slices.Contains(args, "late") {
+		config.Instead = func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Date", "Sat, 01 Dec 2001 00:00:00 GMT")
+			return false
+		}
 	}
 	s, err := registrytest.New(config)
 	ts.Check(err)
@@ -136,7 +150,7 @@ func jsonField(ts *testscript.TestScript, neg bool, args []string) {
 // secretless holds that the last command told nobody the password.
 func secretless(ts *testscript.TestScript, neg bool, args []string) {
 	for _, stream := range []string{"stdout", "stderr"} {
-		if text := ts.ReadFile(stream); strings.Contains(text, password) || strings.Contains(text, "wr0ngPassword") {
+		if text := ts.ReadFile(stream); strings.Contains(text, password) || strings.Contains(text, "wr0ngPassword") || strings.Contains(text, clusterToken) {
 			ts.Fatalf("%s tells the password:\n%s", stream, text)
 		}
 	}

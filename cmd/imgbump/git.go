@@ -1,14 +1,7 @@
 package main
 
 import (
-	"cmp"
-	"context"
-	"errors"
-	"io"
-	"net"
-	"net/netip"
-	"net/url"
-	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -20,40 +13,51 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// gitFlags say whether and how the edits become a commit.
+// gitFlags say whether and how the edits become commits.
 type gitFlags struct {
 	commit, push bool
+	repo         string
 	remote       string
 	branch       string
-	message      string
+	targets      []string
+	allTargets   bool
+	via          string
+	per          string
+	words        messageFlags
+	sign         signFlags
 	author       string
 	signOff      bool
-	username     string
-	tokenFile    string
-	caFile       string
+	pushOptions  []string
 	maxAttempts  int
 	timeout      time.Duration
+	login        loginFlags
 	pr           pullRequestFlags
 }
 
-const gitEnvironment = `Environment:
-  IMGBUMP_TOKEN  token to push with, sent to the remote's host alone
-  GITHUB_TOKEN   the same, used only where the remote is the workflow's GitHub server, and for --pr
-`
+// Ways in which a commit is made and published.
+const (
+	viaGit = "git"
+	viaAPI = "github-api"
+)
 
 func (f *gitFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.commit, "commit", false, "commit the edits upon HEAD")
 	flags.BoolVar(&f.push, "push", false, "commit upon the remote branch's tip and push")
+	flags.StringVar(&f.repo, "repo", "", "push to the repository at `URL`, without a checkout; --root is a folder of it then")
 	flags.StringVar(&f.remote, "remote", "origin", "`REMOTE` to push to")
 	flags.StringVar(&f.branch, "branch", "", "`BRANCH` to push to (default: the one checked out, else the workflow's, else the remote's default)")
-	flags.StringVar(&f.message, "message", "", "commit message, a Go `TEMPLATE` over .Summary and .Images (.Image, .Changes: .File .Line .From .To)")
+	flags.StringArrayVar(&f.targets, "target", nil, "push to the target `NAME` of imgbump.yaml (repeatable)")
+	flags.BoolVar(&f.allTargets, "all-targets", false, "push to all targets of imgbump.yaml")
+	flags.StringVar(&f.via, "via", viaGit, "`WAY` to publish commits: git, or github-api, which signs them as GitHub's own")
+	flags.StringVar(&f.per, "commit-per", "all", "changes that make a commit of their own: `GROUP` is image, file, application or all")
+	f.words.bind(flags)
+	f.sign.bind(flags)
 	flags.StringVar(&f.author, "author", "", "author and committer as `'NAME <MAIL>'` (default: git's user, on a runner its bot)")
 	flags.BoolVar(&f.signOff, "sign-off", false, "end the message with Signed-off-by")
-	flags.StringVar(&f.username, "git-username", "x-access-token", "`USER` that the token belongs to")
-	flags.StringVar(&f.tokenFile, "git-token-file", "", "`FILE` with the token to push with, - is stdin (default: IMGBUMP_TOKEN, GITHUB_TOKEN, then what the checkout has)")
-	flags.StringVar(&f.caFile, "git-ca-file", "", "PEM `FILE` of certificates to trust for the git server")
 	flags.IntVar(&f.maxAttempts, "max-attempts", 0, "give up after `N` lost races (0: only --timeout ends them)")
-	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "`TIME` for all of the git work")
+	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "`TIME` for all of the git work on a branch")
+	flags.StringArrayVar(&f.pushOptions, "push-option", nil, "`TEXT` for the hooks of the server, as git push has it: ci.skip on GitLab (repeatable)")
+	f.login.bind(flags)
 	f.pr.bind(flags)
 }
 
@@ -61,90 +65,59 @@ func (f *gitFlags) bind(flags *pflag.FlagSet) {
 func (f *gitFlags) commits() bool { return f.commit || f.pushes() }
 
 // pushes reports whether the commit is pushed, to the branch itself or as a pull request.
-func (f *gitFlags) pushes() bool { return f.push || f.pr.open }
+func (f *gitFlags) pushes() bool { return f.push || f.pr.open || f.repo != "" || f.toTargets() }
+
+// toTargets reports whether imgbump.yaml says where the commits go.
+func (f *gitFlags) toTargets() bool { return f.allTargets || len(f.targets) > 0 }
 
 func (f *gitFlags) check() error {
 	switch {
 	case f.branch != "" && !f.pushes():
 		return fault.Usagef("add --push or --pr", "--branch names the branch to push to, but --push is missing")
+	case f.branch != "" && f.toTargets():
+		return fault.Usagef("leave --branch away", "imgbump.yaml says to which branch a target goes")
+	case f.repo != "" && f.commit:
+		return fault.Usagef("leave --commit away: --repo pushes", "--commit needs a checkout, and --repo works without one")
+	case f.repo != "" && f.remote != "origin":
+		return fault.Usagef("name one of them", "--repo and --remote both say where to push")
+	case f.via != viaGit && f.via != viaAPI:
+		return fault.Usagef("it is "+viaGit+" or "+viaAPI, "--via %s is unknown", f.via)
+	case f.via == viaAPI && !f.pushes():
+		return fault.Usagef("add --push or --pr", "--via %s publishes commits, but --push is missing", viaAPI)
 	case f.maxAttempts < 0:
 		return fault.Usagef("for example: --max-attempts 5", "--max-attempts %d is negative", f.maxAttempts)
 	case f.timeout <= 0:
 		return fault.Usagef("for example: --timeout 2m", "--timeout %v leaves no time", f.timeout)
 	}
-	if _, err := bump.ParseMessage(f.message); err != nil {
+	if _, err := grouping("--commit-per", f.per); err != nil {
 		return err
 	}
-	return f.pr.check()
-}
-
-// branch is what both kinds of repo branches offer.
-type branch interface {
-	bump.Branch
-	Name() string
-}
-
-// target is where the commit goes.
-type target struct {
-	*repo.Repo
-	branch  branch
-	prefix  string
-	message bump.Message
-	login   func(address *url.URL) (repo.Credential, error)
-	propose func(context.Context, *bump.Result) error // opens the pull request; nil without one
-}
-
-// open finds the repository that root lies in and the branch that the commit goes to.
-func (f *gitFlags) open(c *cli.Console, root string) (*target, error) {
-	options, err := f.options(c)
-	if err != nil {
-		return nil, err
-	}
-	t := &target{login: options.Credential}
-	if t.message, err = bump.ParseMessage(f.message); err != nil {
-		return nil, err
-	}
-	if t.Repo, err = repo.Open(root, options); err != nil {
-		return nil, err
-	}
-	if t.prefix, err = t.Prefix(root); err == nil {
-		err = f.aim(c, t)
-	}
-	if err != nil {
-		t.Close()
-		return nil, err
-	}
-	return t, nil
-}
-
-// aim gives the target its branch: of the checkout, of the remote, or a pull request's.
-func (f *gitFlags) aim(c *cli.Console, t *target) error {
-	if !f.pushes() {
-		t.branch = t.Local()
-		return nil
-	}
-	remote, err := t.Remote(f.remote, f.branch)
-	if err != nil {
+	if err := f.words.check(); err != nil {
 		return err
 	}
-	t.branch = remote
-	if f.pr.open {
-		err = f.proposeOn(c, t, remote)
+	if err := f.sign.check(f.commits(), f.via); err != nil {
+		return err
 	}
-	return err
+	return f.pr.check(f.pr.open || f.pr.onProtected == "pr" || f.toTargets())
 }
 
-// repository is the address that was pushed to, or the folder of a commit that stays local.
-func (t *target) repository() string {
-	if remote, ok := t.branch.(interface{ URL() string }); ok {
-		return remote.URL()
+// grouping is the value of a flag that says which changes belong together.
+func grouping(flag, value string) (bump.Grouping, error) {
+	known := []bump.Grouping{bump.PerImage, bump.PerFile, bump.PerApplication}
+	if g := bump.Grouping(value); slices.Contains(known, g) {
+		return g, nil
 	}
-	return t.Root()
+	if value == "all" {
+		return bump.All, nil
+	}
+	return bump.All, fault.Usagef("it is image, file, application or all", "%s %s is unknown", flag, value)
 }
 
+// options are what the flags say about commits and the way to the server.
 func (f *gitFlags) options(c *cli.Console) (repo.Options, error) {
 	o := repo.Options{
-		SignOff: f.signOff, CAFile: f.caFile, Getenv: c.Getenv,
+		SignOff: f.signOff, CAFile: f.login.caFile, Getenv: c.Getenv,
+		SSH: f.login.ssh.options(c), PushOptions: f.pushOptions,
 		Warn: func(text string) { c.Warnf("", 0, "%s", text) },
 		Mask: c.Workflow.Mask,
 	}
@@ -154,8 +127,12 @@ func (f *gitFlags) options(c *cli.Console) (repo.Options, error) {
 			return repo.Options{}, fault.Usagef("for example: --author 'Deploy Bot <deploy@example.com>'", "--author %q is no 'Name <mail>'", f.author)
 		}
 	}
-	token, err := f.token(c)
-	o.Credential = func(address *url.URL) (repo.Credential, error) { return f.credential(c, token, address) }
+	if f.via == viaAPI {
+		o.Unsigned = true
+		return o, nil
+	}
+	var err error
+	o.Signer, err = f.sign.signer(c)
 	return o, err
 }
 
@@ -169,66 +146,4 @@ func parseAuthor(author string) (who repo.Signature, ok bool) {
 	who = repo.Signature{Name: strings.TrimSpace(author[:at]), Email: mail[1:]}
 	forbidden := func(c rune) bool { return c == '<' || c == '>' || unicode.IsControl(c) }
 	return who, who.Name != "" && who.Email != "" && !strings.ContainsFunc(who.Name+who.Email, forbidden)
-}
-
-// token is what --git-token-file holds, or "".
-func (f *gitFlags) token(c *cli.Console) (string, error) {
-	if f.tokenFile == "" {
-		return "", nil
-	}
-	var data []byte
-	var err error
-	if f.tokenFile == "-" {
-		data, err = io.ReadAll(io.LimitReader(c.In, 1<<20))
-	} else {
-		data, err = os.ReadFile(f.tokenFile)
-	}
-	token := strings.TrimSpace(string(data))
-	if err != nil || token == "" {
-		return "", &fault.Error{Kind: fault.Usage, What: "--git-token-file", Where: f.tokenFile, Hint: "it holds the token and nothing else", Err: err}
-	}
-	c.Workflow.Mask(token)
-	return token, nil
-}
-
-// credential is the login for a server: the token that was named, else GitHub's, which belongs to GitHub alone. A token
-// that would travel in the clear is an error.
-func (f *gitFlags) credential(c *cli.Console, token string, address *url.URL) (repo.Credential, error) {
-	name := "--git-token-file"
-	if token == "" {
-		name, token = "IMGBUMP_TOKEN", c.Getenv("IMGBUMP_TOKEN")
-	}
-	if token == "" && isGitHub(c.Getenv, address) {
-		name, token = "GITHUB_TOKEN", c.Getenv("GITHUB_TOKEN")
-	}
-	switch {
-	case token == "":
-		return repo.Credential{}, nil
-	case address.Scheme == "http" && !loopback(address.Hostname()):
-		return repo.Credential{}, &fault.Error{Kind: fault.Usage, What: "send " + name + " to", Where: "http://" + address.Host, Err: errors.New("it would be readable on the way"),
-			Hint: "use an https:// address; only what git itself is configured to send (http.extraheader) goes over http://"}
-	}
-	return repo.Credential{Username: f.username, Secret: token, Name: name}, nil
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
-}
-
-// isGitHub reports whether address is on the GitHub server or its API, as the runner names them.
-func isGitHub(getenv func(string) string, address *url.URL) bool {
-	for variable, fallback := range map[string]string{"GITHUB_SERVER_URL": "https://github.com", "GITHUB_API_URL": githubAPI} {
-		u, err := url.Parse(cmp.Or(getenv(variable), fallback))
-		if err == nil && origin(u) == origin(address) {
-			return true
-		}
-	}
-	return false
-}
-
-// origin is whom a request to an address is for: scheme, host and port.
-func origin(address *url.URL) string {
-	port := cmp.Or(address.Port(), map[string]string{"http": "80", "https": "443"}[address.Scheme])
-	return address.Scheme + "://" + net.JoinHostPort(strings.ToLower(address.Hostname()), port)
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
@@ -56,27 +55,35 @@ func (f jobFlags) run(ctx context.Context, c *cli.Console, verb string, job bump
 		return err
 	}
 	job.AllOrNothing, job.IgnoreHold = f.allOrNothing, f.ignoreHold
-	result, err := f.registry.prepare(ctx, c, &job)
-	switch {
-	case err != nil:
-	case f.git.commits():
-		result, err = f.inGit(ctx, c, job)
-	default:
-		result, err = f.inPlace(ctx, job)
+	outcomes, err := f.outcomes(ctx, c, job)
+	if err != nil {
+		outcomes = []outcome{{err: err}}
 	}
-	if err == nil {
-		err = f.verdict(result)
-	}
+	err = together(outcomes)
 	if fault.KindOf(err) == fault.Usage {
 		return err
 	}
-	if printing := report(c, verb, f.dryRun, result, err); printing != nil {
+	if printing := report(c, verb, f.dryRun, outcomes); printing != nil {
 		return printing
 	}
 	return err
 }
 
-// check refuses flags that contradict each other.
+// outcomes carries the job out, in place or on branches.
+func (f *jobFlags) outcomes(ctx context.Context, c *cli.Console, job bump.Job) ([]outcome, error) {
+	if result, err := f.registry.prepare(ctx, c, &job); err != nil {
+		return []outcome{{Result: result, err: err}}, nil
+	}
+	if f.git.commits() {
+		return f.toBranches(ctx, c, job)
+	}
+	result, err := f.inPlace(ctx, job)
+	if err == nil {
+		err = f.verdict(result)
+	}
+	return []outcome{{Result: result, err: err}}, nil
+}
+
 func (f *jobFlags) check(images []bump.Image) error {
 	if f.exitCode && !f.dryRun {
 		return fault.Usagef("add --dry-run", "--exit-code tells of changes that are pending, but without --dry-run they are made")
@@ -134,36 +141,6 @@ func (f jobFlags) inPlace(ctx context.Context, job bump.Job) (bump.Result, error
 		return bump.Result{Plan: plan}, err
 	}
 	return job.Edit(ctx, tree)
-}
-
-func (f jobFlags) inGit(ctx context.Context, c *cli.Console, job bump.Job) (bump.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, f.git.timeout)
-	defer cancel()
-	target, err := f.git.open(c, f.root)
-	if err != nil {
-		return bump.Result{}, err
-	}
-	defer target.Close()
-	if f.dryRun {
-		_, plan, err := job.DecideOn(ctx, target.branch, target.prefix)
-		return bump.Result{Plan: plan}, err
-	}
-	start := time.Now()
-	result, err := job.Commit(ctx, target.branch, bump.Committing{
-		Prefix: target.prefix, Message: target.message, MaxAttempts: f.git.maxAttempts,
-		Lost: func(attempt int, err error) {
-			c.Progressf("attempt %d: %v; deciding again on the new tip", attempt, err)
-		},
-	})
-	for i := range result.Commits {
-		commit := &result.Commits[i]
-		commit.Repository, commit.Branch, commit.Pushed = target.repository(), target.branch.Name(), f.git.pushes()
-		c.Detailf("committed after %d attempt(s), %v", commit.Attempts, time.Since(start).Round(time.Millisecond))
-	}
-	if err == nil && target.propose != nil {
-		err = target.propose(ctx, &result)
-	}
-	return result, f.inTime(ctx, err)
 }
 
 // inTime explains an error that the end of --timeout caused.

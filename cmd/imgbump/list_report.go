@@ -116,7 +116,7 @@ func listed(l bump.Listing, refused []bump.Violation, failed error) listDocument
 		})
 	}
 	for _, x := range l.Skipped {
-		d.Skipped = append(d.Skipped, skippedDocument(x))
+		d.Skipped = append(d.Skipped, skippedDocument{File: x.File, Line: x.Line, Reason: x.Reason})
 	}
 	for _, x := range l.Failures {
 		d.Failures = append(d.Failures, failureDocument{Image: x.Image, Error: x.Err.Error(), Hint: fault.HintOf(x.Err)})

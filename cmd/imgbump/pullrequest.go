@@ -1,105 +1,199 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"net/url"
+	"crypto/sha256"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/bump"
-	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/github"
 	"github.com/ksera524/imgbump/internal/gitops/repo"
 	"github.com/spf13/pflag"
 )
 
-// githubAPI is where GitHub's API is, unless GITHUB_API_URL says otherwise.
-const githubAPI = "https://api.github.com"
-
-// maxBody is how long a pull request's text may be, in bytes; GitHub takes 65,536 characters.
+// maxBody is how many bytes of text a pull request has at most; GitHub takes 65536.
 const maxBody = 60_000
 
-// pullRequestFlags say whether the commit is proposed, and in which words.
+// pullRequestFlags say what the pull requests look like, as typed.
 type pullRequestFlags struct {
-	open   bool
-	head   string
-	title  string
-	body   string
-	labels []string
+	open        bool
+	onProtected string
+	per         string
+	head        string
+	fork        string
+	title       string
+	body        string
+	labels      []string
+	reviewers   []string
+	assignees   []string
+	draft       bool
+	merge       string
 }
 
 func (f *pullRequestFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.open, "pr", false, "push to a branch of its own and open a pull request on GitHub, or update the open one")
-	flags.StringVar(&f.head, "pr-branch", "", "`BRANCH` of the pull request, which is replaced (default: imgbump/ and the name of --branch)")
+	flags.StringVar(&f.onProtected, "on-protected", "fail", "what to do when the branch takes no push: `fail`, or pr to open a pull request then")
+	flags.StringVar(&f.per, "pr-per", "all", "changes that make a pull request of their own: `GROUP` is image, file, application or all")
+	flags.StringVar(&f.head, "pr-branch", "", "`BRANCH` of the pull request, which is replaced (default: imgbump/, the name of --branch, + and what is set)")
+	flags.StringVar(&f.fork, "pr-fork", "", "push that branch to the fork of `OWNER`, for those who may not push to the repository")
 	flags.StringVar(&f.title, "pr-title", "", "`TITLE` of the pull request (default: the commit's first line)")
-	flags.StringVar(&f.body, "pr-body", "", "`TEXT` of the pull request (default: a table of the changes)")
+	flags.StringVar(&f.body, "pr-body", "", "`TEXT` of the pull request (default: a table of the changes, and the diff)")
 	flags.StringArrayVar(&f.labels, "pr-label", nil, "`LABEL` of the pull request (repeatable)")
+	flags.StringArrayVar(&f.reviewers, "pr-reviewer", nil, "`USER` or ORG/TEAM that is asked for a review (repeatable)")
+	flags.StringArrayVar(&f.assignees, "pr-assignee", nil, "`USER` that the pull request is assigned to (repeatable)")
+	flags.BoolVar(&f.draft, "pr-draft", false, "open it as a draft")
+	flags.StringVar(&f.merge, "pr-auto-merge", "", "let GitHub merge it when its checks have passed: `METHOD` is merge, squash or rebase")
 }
 
-func (f *pullRequestFlags) check() error {
-	if !f.open && (f.head != "" || f.title != "" || f.body != "" || len(f.labels) > 0) {
+func (f *pullRequestFlags) check(opens bool) error {
+	described := f.per != "all" || f.head+f.fork != "" || f.title != "" || f.body != "" || len(f.labels)+len(f.reviewers)+len(f.assignees) > 0 || f.draft || f.merge != ""
+	switch {
+	case f.onProtected != "fail" && f.onProtected != "pr":
+		return fault.Usagef("it is fail or pr", "--on-protected %s is unknown", f.onProtected)
+	case !opens && described:
 		return fault.Usagef("add --pr", "there are words for a pull request, but --pr is missing")
+	case f.merge != "" && !slices.Contains([]string{"merge", "squash", "rebase"}, f.merge):
+		return fault.Usagef("it is merge, squash or rebase", "--pr-auto-merge %s is unknown", f.merge)
 	}
-	return nil
+	_, err := grouping("--pr-per", f.per)
+	return err
 }
 
-// proposeOn makes the target a pull request onto the remote's branch.
-func (f *gitFlags) proposeOn(c *cli.Console, t *target, remote *repo.Remote) error {
-	owner, name, ok := github.Repository(remote.URL(), c.Getenv("GITHUB_SERVER_URL"))
-	if !ok {
-		return fault.Usagef("GITHUB_SERVER_URL names a GitHub Enterprise Server", "--pr needs a remote on GitHub, and %s is not", remote.URL())
+// proposals are the pull requests that a job leads to.
+type proposals struct {
+	pullRequestFlags
+	*hub
+	remote *repo.Remote // the branch that they are for
+	per    bump.Grouping
+	job    bump.Job
+}
+
+// head is the branch for the pull request of a group.
+func (p *proposals) head(group string) (*repo.Proposal, error) {
+	fork := ""
+	if p.fork != "" {
+		fork = p.server + "/" + p.fork + "/" + p.name
 	}
-	api, err := url.Parse(cmp.Or(c.Getenv("GITHUB_API_URL"), githubAPI))
-	if err != nil {
-		return fault.Usagef("for example: "+githubAPI, "GITHUB_API_URL is not an address")
-	}
-	login, err := t.login(api)
-	if err != nil {
-		return err
-	}
-	client, err := github.New(github.Options{
-		APIURL: api.String(), Token: login.Secret, TokenName: login.Name, CAFile: f.caFile, UserAgent: "imgbump",
-	})
-	if err != nil {
-		return err
-	}
-	proposal, err := remote.Propose(f.pr.head)
-	if err != nil {
-		return err
-	}
-	t.branch = proposal
-	t.propose = func(ctx context.Context, result *bump.Result) error {
-		for i := range result.Commits {
-			commit := &result.Commits[i]
-			commit.PullRequest, _, err = client.Open(ctx, github.PullRequest{
-				Owner: owner, Repository: name, Base: proposal.Base(), Head: proposal.Name(), Labels: f.pr.labels,
-				Title: f.pr.titleOf(commit.Message), Body: f.pr.bodyOf(result.Plan),
-			})
-			if err != nil {
-				return err
-			}
+	return p.remote.Propose(p.headName(group), fork)
+}
+
+// headName is the name of that branch. By default it tells what the job sets, so that workflows for different images
+// do not replace each other's proposals.
+func (p *proposals) headName(group string) string {
+	name := p.pullRequestFlags.head
+	if name == "" {
+		name = "imgbump/" + p.remote.Name()
+		if group == "" {
+			group = subject(p.job)
 		}
+	}
+	if group != "" {
+		name += "+" + slug(group)
+	}
+	return name
+}
+
+// subject is what a job sets, in a word that is the same for every run of it.
+func subject(job bump.Job) string {
+	switch {
+	case job.From != "":
+		return job.From + "-" + strings.Join(job.Paths, "-")
+	case len(job.Images) == 1:
+		return job.Images[0].Ref.Name()
+	}
+	var all []string
+	for _, image := range job.Images {
+		all = append(all, image.Ref.Name())
+	}
+	slices.Sort(all)
+	return fmt.Sprintf("%d-images-%x", len(all), sha256.Sum256([]byte(strings.Join(all, "\n"))))[:24]
+}
+
+// slug is the name of an image or a file as a part of a branch's name.
+func slug(name string) string {
+	s := strings.Map(func(c rune) rune {
+		switch {
+		case c == '/':
+			return '+'
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_':
+			return c
+		}
+		return '-'
+	}, strings.ReplaceAll(name, "..", "-"))
+	if len(s) > 100 {
+		s = fmt.Sprintf("%s-%x", s[:90], sha256.Sum256([]byte(name)))[:100]
+	}
+	return strings.TrimSuffix(s, ".lock")
+}
+
+// finish opens a pull request for each head that has commits now, and closes those that propose nothing any more.
+func (p *proposals) finish(ctx context.Context, result *bump.Result) error {
+	for commits := result.Commits; len(commits) > 0; {
+		n := slices.IndexFunc(commits, func(x bump.Commit) bool { return x.Branch != commits[0].Branch })
+		if n < 0 {
+			n = len(commits)
+		}
+		url, _, err := p.Open(ctx, p.request(commits[:n]))
+		for i := range commits[:n] {
+			commits[i].PullRequest = url
+		}
+		if err != nil {
+			return err
+		}
+		commits = commits[n:]
+	}
+	if len(result.Failures) > 0 {
 		return nil
 	}
+	return p.closeSuperseded(ctx, result.Commits)
+}
+
+// closeSuperseded closes the pull requests of this job that are open although the branch has what was asked for.
+func (p *proposals) closeSuperseded(ctx context.Context, made []bump.Commit) error {
+	groups := []string{""}
+	if p.per == bump.PerImage {
+		groups = nil
+		for _, image := range p.job.Images {
+			groups = append(groups, image.Ref.Name())
+		}
+	}
+	for _, group := range groups {
+		head := p.headName(group)
+		if p.per != bump.All && p.per != bump.PerImage || slices.ContainsFunc(made, func(x bump.Commit) bool { return x.Branch == head }) {
+			continue
+		}
+		if _, err := p.Close(ctx, p.owner, p.name, head, "Superseded: "+p.remote.Name()+" has what was proposed here, or something newer."); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-func (f *pullRequestFlags) titleOf(message string) string {
-	if f.title != "" {
-		return f.title
+// request is the pull request for the commits of one head.
+func (p *proposals) request(commits []bump.Commit) github.PullRequest {
+	var part bump.Plan
+	for _, x := range commits {
+		part.Changes = append(part.Changes, x.Changes...)
 	}
-	title, _, _ := strings.Cut(message, "\n")
-	return title
-}
-
-func (f *pullRequestFlags) bodyOf(plan bump.Plan) string {
-	body := f.body
-	if body == "" {
-		body = table(plan.Changes)
+	base := p.remote.Name()
+	r := github.PullRequest{
+		Owner: p.owner, Repository: p.name, Base: base, Head: commits[0].Branch, HeadOwner: p.fork, Title: p.title, Body: p.body,
+		Labels: p.labels, Reviewers: p.reviewers, Assignees: p.assignees, Draft: p.draft, AutoMerge: p.merge != "", MergeMethod: p.merge,
 	}
-	if len(body) <= maxBody {
-		return body
+	if r.Title == "" {
+		r.Title, _, _ = strings.Cut(commits[0].Message, "\n")
+		if len(commits) > 1 {
+			r.Title = "Bump " + part.Summary()
+		}
 	}
-	return strings.ToValidUTF8(body[:maxBody], "") + "\n\nand more, in the diff\n"
+	if r.Body == "" {
+		r.Body = table(part.Changes) + fmt.Sprintf("\n[Compare with %s](%s/compare/%s...%s)\n", code(base), p.web, base, strings.TrimPrefix(p.fork+":"+r.Head, ":"))
+	}
+	if len(r.Body) > maxBody {
+		r.Body = strings.ToValidUTF8(r.Body[:maxBody], "") + "\n\nand more, in the diff\n"
+	}
+	return r
 }

@@ -29,7 +29,7 @@ func (f *registryFlags) bind(flags *pflag.FlagSet) {
 
 // check refuses what contradicts itself, or the flags for git.
 func (f *registryFlags) check(images []bump.Image, git gitFlags) error {
-	if f.access.ReadsStdin() && git.tokenFile == "-" {
+	if f.access.ReadsStdin() && git.login.tokenFile == "-" {
 		return fault.Usagef("name a file with --git-token-file, or set HARBOR_PASSWORD", "--password-stdin and --git-token-file - both read standard input")
 	}
 	return bump.Pin(f.pin).Check(images)
@@ -45,7 +45,7 @@ func (f *registryFlags) prepare(ctx context.Context, c *cli.Console, job *bump.J
 	for i, image := range job.Images {
 		refs[i] = image.Ref
 	}
-	options, err := f.access.Options(c, refs)
+	options, err := f.access.Options(ctx, c, refs)
 	if err != nil {
 		return bump.Result{}, err
 	}

@@ -25,6 +25,7 @@ type setDocument struct {
 }
 
 type changeDocument struct {
+	Target      string          `json:"target,omitempty"`
 	File        string          `json:"file"`
 	Line        int             `json:"line"`
 	Field       string          `json:"field"`
@@ -37,18 +38,21 @@ type changeDocument struct {
 }
 
 type skippedDocument struct {
+	Target string `json:"target,omitempty"`
 	File   string `json:"file"`
 	Line   int    `json:"line"`
 	Reason string `json:"reason"`
 }
 
 type failureDocument struct {
-	Image string `json:"image"`
-	Error string `json:"error"`
-	Hint  string `json:"hint"`
+	Target string `json:"target,omitempty"`
+	Image  string `json:"image"`
+	Error  string `json:"error"`
+	Hint   string `json:"hint"`
 }
 
 type commitDocument struct {
+	Target      string  `json:"target,omitempty"`
 	Repository  string  `json:"repository"`
 	Branch      string  `json:"branch"`
 	SHA         string  `json:"sha"`
@@ -58,19 +62,36 @@ type commitDocument struct {
 	PullRequest *string `json:"pull_request"`
 }
 
-// report prints the result of verb, and tells the workflow around it.
-func report(c *cli.Console, verb string, dryRun bool, result bump.Result, failed error) error {
-	tellPlaces(c, result.Warnings, result.Skipped, result.Failures)
-	if err := c.Print(document(verb, dryRun, result, failed), text(dryRun, result, failed)); err != nil {
+// report prints what came of verb, and tells the workflow around it.
+func report(c *cli.Console, verb string, dryRun bool, outcomes []outcome) error {
+	var printed strings.Builder
+	for _, o := range outcomes {
+		tellPlaces(c, o.Warnings, o.Skipped, o.Failures)
+		if o.target != "" {
+			fmt.Fprintf(&printed, "# %s\n", o.target)
+		}
+		printed.WriteString(text(dryRun, o))
+	}
+	if err := c.Print(document(verb, dryRun, outcomes), printed.String()); err != nil {
 		return err
 	}
-	if result.OnlyFrom+result.OnlyTo > 0 {
-		c.Detailf("left alone: %d images that only FROM names, %d that only TO names", result.OnlyFrom, result.OnlyTo)
+	for _, o := range outcomes {
+		if o.OnlyFrom+o.OnlyTo > 0 {
+			c.Detailf("left alone: %d images that only FROM names, %d that only TO names", o.OnlyFrom, o.OnlyTo)
+		}
+		if o.err == nil && len(o.Changes) == 0 {
+			c.Progressf("%snothing to change: %s", o.label(), idle(o.Result))
+		}
 	}
-	if failed == nil && len(result.Changes) == 0 {
-		c.Progressf("nothing to change: %s", idle(result))
+	return tellWorkflow(c, dryRun, outcomes)
+}
+
+// label is the target's name in front of what is said of it.
+func (o outcome) label() string {
+	if o.target == "" {
+		return ""
 	}
-	return tellWorkflow(c, dryRun, result)
+	return o.target + ": "
 }
 
 // idle is the reason why nothing is to be changed.
@@ -101,18 +122,18 @@ func tellPlaces(c *cli.Console, warnings []bump.Warning, skipped []bump.Skipped,
 }
 
 // text is the result for a person: the diff of a dry run, else a line for each change and commit.
-func text(dryRun bool, result bump.Result, failed error) string {
+func text(dryRun bool, o outcome) string {
 	if dryRun {
-		return result.Diff()
+		return o.Diff()
 	}
-	if !carriedOut(result, failed) {
+	if !o.carriedOut() {
 		return ""
 	}
 	var b strings.Builder
-	for _, change := range result.Changes {
+	for _, change := range o.Changes {
 		fmt.Fprintf(&b, "%s:%d %s -> %s\n", change.Site.File, change.Line, change.From, change.To)
 	}
-	for _, commit := range result.Commits {
+	for _, commit := range o.Commits {
 		verb := "committed to"
 		if commit.Pushed {
 			verb = "pushed to"
@@ -127,91 +148,112 @@ func text(dryRun bool, result bump.Result, failed error) string {
 
 // carriedOut reports whether the changes of the result were made. Of a run that failed as a whole nothing was, unless
 // it failed after the commit.
-func carriedOut(result bump.Result, failed error) bool {
-	return failed == nil || fault.KindOf(failed) == fault.Partial || len(result.Commits) > 0
+func (o outcome) carriedOut() bool {
+	return o.err == nil || fault.KindOf(o.err) == fault.Partial || len(o.Commits) > 0
 }
 
-func document(verb string, dryRun bool, result bump.Result, failed error) setDocument {
+func document(verb string, dryRun bool, outcomes []outcome) setDocument {
 	d := setDocument{
 		Schema: "imgbump/" + verb + "/v1", DryRun: dryRun,
 		Changes: []changeDocument{}, Skipped: []skippedDocument{}, Failures: []failureDocument{}, Commits: []commitDocument{},
 	}
-	if dryRun {
-		d.Diff = result.Diff()
-	}
-	if dryRun || carriedOut(result, failed) {
-		for _, x := range result.Changes {
-			d.Changes = append(d.Changes, changeDocument{
-				File: x.Site.File, Line: x.Line, Field: x.Site.Field, Shape: x.Site.Shape, Object: x.Site.Object,
-				From: x.From.String(), To: x.To.String(), Why: x.Why,
-			})
-		}
-	}
-	for _, x := range result.Skipped {
-		d.Skipped = append(d.Skipped, skippedDocument(x))
-	}
-	for _, x := range result.Failures {
-		d.Failures = append(d.Failures, failureDocument{Image: x.Image, Error: x.Err.Error(), Hint: fault.HintOf(x.Err)})
-	}
-	if failed != nil && len(result.Failures) == 0 && fault.KindOf(failed) != fault.Pending {
-		d.Failures = append(d.Failures, failureDocument{Error: failed.Error(), Hint: fault.HintOf(failed)})
-	}
-	for _, x := range result.Commits {
-		d.Commits = append(d.Commits, commitDocument{
-			Repository: x.Repository, Branch: x.Branch, SHA: x.SHA, Message: x.Message, Attempts: x.Attempts, Pushed: x.Pushed, PullRequest: optional(x.PullRequest),
-		})
+	for _, o := range outcomes {
+		d.add(dryRun, o)
 	}
 	return d
 }
 
-// tellWorkflow sets the step's outputs and writes its summary.
-func tellWorkflow(c *cli.Console, dryRun bool, result bump.Result) error {
-	commit, pullRequest := "", ""
-	for _, x := range result.Commits {
-		commit, pullRequest = x.SHA, x.PullRequest
+// add takes in what came of one target.
+func (d *setDocument) add(dryRun bool, o outcome) {
+	if dryRun {
+		d.Diff += o.Diff()
 	}
-	changed := commit != "" || !dryRun && len(result.Changes) > 0
+	if dryRun || o.carriedOut() {
+		for _, x := range o.Changes {
+			d.Changes = append(d.Changes, changeDocument{
+				Target: o.target, File: x.Site.File, Line: x.Line, Field: x.Site.Field, Shape: x.Site.Shape, Object: x.Site.Object,
+				Application: x.Application, From: x.From.String(), To: x.To.String(), Why: x.Why,
+			})
+		}
+	}
+	for _, x := range o.Skipped {
+		d.Skipped = append(d.Skipped, skippedDocument{Target: o.target, File: x.File, Line: x.Line, Reason: x.Reason})
+	}
+	for _, x := range o.Failures {
+		d.Failures = append(d.Failures, failureDocument{Target: o.target, Image: x.Image, Error: x.Err.Error(), Hint: fault.HintOf(x.Err)})
+	}
+	if o.err != nil && len(o.Failures) == 0 && fault.KindOf(o.err) != fault.Pending {
+		d.Failures = append(d.Failures, failureDocument{Target: o.target, Error: o.err.Error(), Hint: fault.HintOf(o.err)})
+	}
+	for _, x := range o.Commits {
+		d.Commits = append(d.Commits, commitDocument{
+			Target: o.target, Repository: x.Repository, Branch: x.Branch, SHA: x.SHA, Message: x.Message, Attempts: x.Attempts, Pushed: x.Pushed,
+			PullRequest: optional(x.PullRequest),
+		})
+	}
+}
+
+// tellWorkflow sets the step's outputs and writes its summary.
+func tellWorkflow(c *cli.Console, dryRun bool, outcomes []outcome) error {
 	if c.Getenv("GITHUB_OUTPUT") == "" && c.Getenv("GITHUB_STEP_SUMMARY") == "" {
 		return nil
+	}
+	changed, commit := false, ""
+	var pullRequests []string
+	summary := "### Image versions\n\n"
+	for _, o := range outcomes {
+		for _, x := range o.Commits {
+			commit = x.SHA
+			if x.PullRequest != "" && !slices.Contains(pullRequests, x.PullRequest) {
+				pullRequests = append(pullRequests, x.PullRequest)
+			}
+		}
+		changed = changed || len(o.Commits) > 0 || !dryRun && o.carriedOut() && len(o.Changes) > 0
+		summary += o.summary(c.Getenv("GITHUB_SERVER_URL"), dryRun)
 	}
 	return cmp.Or(
 		c.Workflow.Output("changed", strconv.FormatBool(changed)),
 		c.Workflow.Output("commit", commit),
-		c.Workflow.Output("pull-request", pullRequest),
-		c.Workflow.Summary(summary(c.Getenv("GITHUB_SERVER_URL"), dryRun, result)),
+		c.Workflow.Output("pull-request", strings.Join(pullRequests, "\n")),
+		c.Workflow.Summary(summary),
 	)
 }
 
-// summary is the step summary: what changed where, the commit, what went wrong, the diff.
-func summary(server string, dryRun bool, result bump.Result) string {
+// summary is what the step summary says: what changed where, the commits, what went wrong, the diff.
+func (o outcome) summary(server string, dryRun bool) string {
 	var b strings.Builder
-	b.WriteString("### Image versions\n\n")
-	if len(result.Changes) == 0 && len(result.Failures) == 0 {
-		fmt.Fprintf(&b, "Nothing to change: %s.\n", idle(result))
+	if o.target != "" {
+		fmt.Fprintf(&b, "#### %s\n\n", code(o.target))
 	}
-	if len(result.Changes) > 0 {
+	if len(o.Changes) == 0 && o.err == nil {
+		fmt.Fprintf(&b, "Nothing to change: %s.\n", idle(o.Result))
+	}
+	if len(o.Changes) > 0 {
 		if dryRun {
 			b.WriteString("Dry run: nothing was changed.\n\n")
 		}
-		b.WriteString(table(result.Changes))
+		b.WriteString(table(o.Changes))
 	}
-	for _, x := range result.Commits {
+	for _, x := range o.Commits {
 		fmt.Fprintf(&b, "\n%s on %s\n", commitLink(server, x), code(x.Branch))
 		if x.PullRequest != "" {
 			fmt.Fprintf(&b, "\n%s\n", x.PullRequest)
 		}
 	}
-	for _, x := range result.Skipped {
+	for _, x := range o.Skipped {
 		if x.Line > 0 {
 			fmt.Fprintf(&b, "\n> Skipped %s: %s\n", code(fmt.Sprintf("%s:%d", x.File, x.Line)), code(x.Reason))
 		}
 	}
-	for _, x := range result.Failures {
+	for _, x := range o.Failures {
 		fmt.Fprintf(&b, "\n> **Failed:** %s\n", code(x.Err.Error()))
 	}
-	if diff := result.Diff(); diff != "" {
+	if o.err != nil && len(o.Failures) == 0 && fault.KindOf(o.err) != fault.Pending {
+		fmt.Fprintf(&b, "\n> **Failed:** %s\n", code(o.err.Error()))
+	}
+	if diff := o.Diff(); diff != "" {
 		fence := strings.Repeat("`", 4)
-		fmt.Fprintf(&b, "\n<details><summary>Diff</summary>\n\n%sdiff\n%s%s\n\n</details>\n", fence, diff, fence)
+		fmt.Fprintf(&b, "\n<details><summary>Diff</summary>\n\n%sdiff\n%s%s\n\n</details>\n\n", fence, diff, fence)
 	}
 	return b.String()
 }

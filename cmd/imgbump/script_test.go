@@ -2,8 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ksera524/imgbump/internal/cli"
+	"github.com/ksera524/imgbump/internal/githubtest"
 	"github.com/ksera524/imgbump/internal/gittest"
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -30,7 +29,10 @@ func TestScript(t *testing.T) {
 			"git-serve":    gitServe,
 			"others-push":  othersPush,
 			"protect":      protect,
+			"ssh-serve":    sshServe,
 			"github-serve": githubServe,
+			"github-knows": githubKnows,
+			"pulls":        pulls,
 			"json-matches": jsonMatches,
 			"bytes":        writeBytes,
 			"tree":         copyTree,
@@ -39,6 +41,7 @@ func TestScript(t *testing.T) {
 			"image":          pushImage,
 			"saw-login":      sawLogin,
 			"unasked":        unasked,
+			"cluster-serve":  clusterServe,
 		},
 	})
 }
@@ -64,6 +67,8 @@ type server struct {
 	repository *gittest.Repository
 	mu         sync.Mutex
 	before     []string // folders, one pushed before each of our pushes
+	hub        *githubtest.Server
+	project    *githubtest.Repository
 }
 
 // gitServe DIR [PASSWORD] serves a repository whose branch main holds DIR, and sets $GIT_URL.
@@ -109,46 +114,6 @@ func othersPush(ts *testscript.TestScript, neg bool, args []string) {
 	for _, dir := range args {
 		s.before = append(s.before, ts.MkAbs(dir))
 	}
-}
-
-// githubServe serves GitHub's list, creation and update of pull requests, and sets GitHub's variables for it and the git
-// server. Its token is the git server's password.
-func githubServe(ts *testscript.TestScript, neg bool, args []string) {
-	s := ts.Value(serverKey{}).(*server)
-	var open []map[string]any
-	api := http.NewServeMux()
-	answer := func(w http.ResponseWriter, status int, body any) {
-		w.WriteHeader(status)
-		json.NewEncoder(w).Encode(body)
-	}
-	api.HandleFunc("GET /repos/team/gitops/pulls", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, open) })
-	api.HandleFunc("POST /repos/team/gitops/pulls", func(w http.ResponseWriter, r *http.Request) {
-		var sent map[string]any
-		json.NewDecoder(r.Body).Decode(&sent)
-		side := func(ref any) any {
-			return map[string]any{"ref": ref, "repo": map[string]any{"full_name": "team/gitops"}, "user": map[string]any{"login": "team"}}
-		}
-		open = append(open, map[string]any{
-			"number": 1, "state": "open", "html_url": "https://github.example.com/team/gitops/pull/1", "title": sent["title"], "body": sent["body"],
-			"head": side(sent["head"]), "base": side(sent["base"]),
-		})
-		answer(w, 201, open[0])
-	})
-	api.HandleFunc("PATCH /repos/team/gitops/pulls/1", func(w http.ResponseWriter, r *http.Request) {
-		json.NewDecoder(r.Body).Decode(&open[0])
-		answer(w, 200, open[0])
-	})
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer "+ts.Getenv("GITHUB_TOKEN") {
-			answer(w, 401, map[string]any{"message": "Bad credentials"})
-			return
-		}
-		ts.Logf("%s %s", r.Method, r.URL)
-		api.ServeHTTP(w, r)
-	}))
-	ts.Defer(web.Close)
-	ts.Setenv("GITHUB_API_URL", web.URL)
-	ts.Setenv("GITHUB_SERVER_URL", s.URL)
 }
 
 // protect WORDS makes the server refuse every push with these words.

@@ -67,7 +67,7 @@ func TestReferences(t *testing.T) {
 		{in: "a b", part: "no repository component", hint: "for example"},
 	} {
 		c, stderr := console(tt.env, "")
-		got, err := parse(t, tt.args...).References(c, []string{tt.in})
+		got, err := parse(t, tt.args...).References(t.Context(), c, []string{tt.in})
 		if tt.part != "" {
 			if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), tt.part) || !strings.Contains(fault.HintOf(err), tt.hint) {
 				t.Errorf("%s: error %v, hint %q; want %q, %q", tt.in, err, fault.HintOf(err), tt.part, tt.hint)
@@ -113,7 +113,7 @@ func TestOptions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _ := console(tt.env, tt.stdin)
-			got, err := parse(t, tt.args...).Options(c, []imageref.Ref{{Repository: "redis", Tag: "1"}, ref})
+			got, err := parse(t, tt.args...).Options(t.Context(), c, []imageref.Ref{{Repository: "redis", Tag: "1"}, ref})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -139,8 +139,8 @@ func TestHarborURLKeepsItsSecrets(t *testing.T) {
 		"https://":                              "is not the http:// or https:// address",
 	} {
 		c, stderr := console(map[string]string{"HARBOR_URL": address, "HARBOR_PROJECT": "team"}, "")
-		_, errRefs := parse(t).References(c, []string{"app:1"})
-		_, errOptions := parse(t).Options(c, nil)
+		_, errRefs := parse(t).References(t.Context(), c, []string{"app:1"})
+		_, errOptions := parse(t).Options(t.Context(), c, nil)
 		for _, err := range []error{errRefs, errOptions} {
 			if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), part) || fault.HintOf(err) == "" {
 				t.Errorf("%s: %v", address, err)
@@ -168,9 +168,11 @@ func TestOptionsRefuse(t *testing.T) {
 		`"a"`:                     {args: []string{"--resolve", "a"}},
 		`"a:"`:                    {args: []string{"--resolve", "a:"}},
 		`"a:[b]"`:                 {args: []string{"--resolve", "a:[b]"}},
+		`"a.test:8443"`:           {args: []string{"--resolve", "a.test:8443"}},
+		`"a:::1"`:                 {args: []string{"--resolve", "a:::1"}},
 	} {
 		c, _ := console(tt.env, "")
-		_, err := parse(t, tt.args...).Options(c, nil)
+		_, err := parse(t, tt.args...).Options(t.Context(), c, nil)
 		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v: error %v, want %q", tt.args, err, part)
 		}

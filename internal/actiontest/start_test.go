@@ -274,6 +274,8 @@ func TestStartStopsOnOurOwnCommit(t *testing.T) {
 		"Bump a/b to 1\n\nbody\n\nReviewed-by: X\nImgbump: v1\n\n\n":                          true,
 		"Add a page (#7)\n\n* Bump a/b to 1\n\nImgbump: v1\n\n* Add a page":                   false,
 		"Add a page (#7)\n\n* Bump a/b to 1\n\nImgbump: v1\n\n---------\n\nCo-authored-by: X": false,
+		"Add a page (#7)\n\n* Add a page\n\n* Bump a/b to 1\n\nImgbump: v1":                   false,
+		"Bump (#7)\n\n* Bump a/b to 1\n\nImgbump: v1\n\n* Bump c to 2\n\nImgbump: v1":         true,
 		"Imgbump: v1":                        false,
 		"Explain what \"Imgbump: v1\" means": false,
 		"Imgbump: v10":                       false,

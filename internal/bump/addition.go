@@ -3,6 +3,7 @@ package bump
 import (
 	"errors"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -24,10 +25,13 @@ func (j Job) covers(p string) bool {
 	})
 }
 
+// transformed are the fields that the images: of a kustomization apply to (kustomize, image tag transformer).
+var transformed = regexp.MustCompile(`(^|\.)(containers|initContainers)\[\d+\]\.image$`)
+
 // adds reports whether the site gets its version from an entry that is to be added: it is a resource, and kustomizations
 // that the job covers build from it and have no entry for its image.
 func (d *decision) adds(site manifest.Site, image Image) bool {
-	if !d.job.KustomizeAdd || site.Shape != manifest.Whole || site.Object.Kind == "" {
+	if !d.job.KustomizeAdd || site.Object.Kind == "" || !transformed.MatchString(site.Field) {
 		return false
 	}
 	added := false

@@ -70,13 +70,14 @@ func (j Job) DecideOn(ctx context.Context, branch Branch, prefix string) (tip st
 		return "", Plan{}, err
 	}
 	plan, err = j.Decide(ctx, func(under []string) iter.Seq2[manifest.File, error] {
-		return filesBelow(ctx, branch, tip, prefix, under)
+		return FilesAt(ctx, branch, tip, prefix, under)
 	})
 	return tip, plan, err
 }
 
-// filesBelow are the files of a commit below folder prefix, with their paths relative to it.
-func filesBelow(ctx context.Context, branch Branch, commit, prefix string, under []string) iter.Seq2[manifest.File, error] {
+// FilesAt are the files of a commit below folder prefix, with their paths relative to it; below the given ones of them, all
+// when there are none.
+func FilesAt(ctx context.Context, branch Branch, commit, prefix string, under []string) iter.Seq2[manifest.File, error] {
 	if len(under) == 0 {
 		under = []string{"."}
 	}

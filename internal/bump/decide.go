@@ -39,20 +39,20 @@ func (j Job) decide(ctx context.Context, src source, images []Image) (Plan, erro
 		}
 		under = nil // a kustomization there may build from anywhere
 	}
-	tree, err := search(ctx, src, under, namesOf(images))
+	wanted := j.wanted(images)
+	tree, err := search(ctx, src, under, wanted)
 	if err != nil {
 		return Plan{}, err
 	}
 	d := &decision{
-		images: images, asked: newIndex(images), named: make([]bool, len(images)), rules: src.config.Rules,
+		images: images, asked: wanted.asked, named: make([]bool, len(images)), rules: src.config.Rules,
 		overlays: newOverlays(tree), ages: j.Ages, doubts: map[compared]bool{}, job: j, additions: map[string][]addition{},
 	}
 	if err := d.learn(ctx, tree); err != nil {
 		return Plan{}, err
 	}
-	for i, f := range tree.found {
+	for _, f := range tree.found {
 		d.file(f)
-		tree.found[i].sites = nil // they hold the parsed file
 	}
 	d.rewriteAll()
 	d.addEntries(tree)
@@ -88,18 +88,16 @@ func (d *decision) file(f found) {
 		d.plan.Failures = append(d.plan.Failures, unreadable(f.path, f.err))
 		return
 	}
-	var edits []manifest.Edit
-	var changes []Change
-	wanted := make([]imageref.Ref, len(f.sites))
+	r := &revision{found: f, wanted: make([]imageref.Ref, len(f.sites))}
 	for i, site := range f.sites {
-		wanted[i] = site.Ref
-		asked, matches := d.asked.find(site)
-		if !matches {
+		r.wanted[i] = site.Ref
+		if f.proposals == nil || f.proposals[i] == nil {
 			continue
 		}
-		image := d.images[asked]
+		p := f.proposals[i]
+		image := d.images[p.image]
 		added, covered := d.adds(site, image), d.job.covers(f.path)
-		d.named[asked] = d.named[asked] || added || covered
+		d.named[p.image] = d.named[p.image] || added || covered
 		if added || !covered {
 			continue
 		}
@@ -107,38 +105,36 @@ func (d *decision) file(f found) {
 			d.plan.Skipped = append(d.plan.Skipped, Skipped{File: site.File, Line: site.Line, Reason: reason})
 			continue
 		}
-		renames := image.Rename && (site.Ref.Same(image.Old) || site.Replaces.Same(image.Old))
-		more, err := site.Set(image.Ref, renames)
-		if err != nil {
-			d.plan.Failures = append(d.plan.Failures, failureAt(site.File, site.Line, image.Ref.String(), &fault.Error{What: "set", Err: err}))
+		if p.err != nil {
+			d.plan.Failures = append(d.plan.Failures, failureAt(site.File, site.Line, image.Ref.String(), &fault.Error{What: "set", Err: p.err}))
 			continue
 		}
-		if wanted[i] = site.Ref.With(image.Ref); renames {
-			wanted[i] = image.Ref
-		}
-		if len(more) > 0 {
-			before := len(edits)
-			edits = append(edits, more...)
-			edits = d.label(edits, site, image)
-			changes = append(changes, Change{
-				Site: reported(site), Line: site.Line, From: site.Ref, To: wanted[i], Why: image.why(), edits: slices.Clone(edits[before:]),
-			})
+		r.wanted[i] = p.ref
+		if len(p.edits) > 0 {
+			c := Change{Site: site, Line: site.Line, From: site.Ref, To: p.ref, Why: image.why(), edits: slices.Concat(p.edits, r.labels(p))}
+			r.edits, r.changes = append(r.edits, c.edits...), append(r.changes, c)
 		}
 	}
-	if len(edits) == 0 {
-		return
+	if len(r.edits) > 0 {
+		d.revisions = append(d.revisions, r)
 	}
-	d.revisions = append(d.revisions, &revision{path: f.path, before: f.data, edits: edits, wanted: wanted, changes: changes})
 }
 
 // revision is a file whose edits are decided: what its sites must name afterwards, and which changes that makes.
 type revision struct {
-	path          string
-	before, after []byte
-	edits         []manifest.Edit
-	wanted        []imageref.Ref
-	changes       []Change
-	failure       *Failure
+	found
+	after   []byte
+	edits   []manifest.Edit
+	wanted  []imageref.Ref
+	changes []Change
+	failure *Failure
+}
+
+// labels are the edits of the version labels beside a site. Of two sites in one object the first decides.
+func (r *revision) labels(p *proposal) []manifest.Edit {
+	return slices.DeleteFunc(slices.Clone(p.labels), func(e manifest.Edit) bool {
+		return slices.ContainsFunc(r.edits, func(other manifest.Edit) bool { return other.Start == e.Start })
+	})
 }
 
 // rewriteAll makes the edits of all files, on all cores, and takes what comes of them into the plan, in their order.
@@ -158,21 +154,8 @@ func (d *decision) rewriteAll() {
 			continue
 		}
 		d.plan.Changes = append(d.plan.Changes, r.changes...)
-		d.plan.Rewrites = append(d.plan.Rewrites, Rewrite{Path: r.path, Before: r.before, After: r.after})
+		d.plan.Rewrites = append(d.plan.Rewrites, Rewrite{Path: r.path, Before: r.data, After: r.after})
 	}
-}
-
-// label adds the edits of version labels to those of their object's site. Of two sites in one object the first decides.
-func (d *decision) label(edits []manifest.Edit, site manifest.Site, image Image) []manifest.Edit {
-	if !d.job.VersionLabel {
-		return edits
-	}
-	for _, e := range site.SetVersionLabel(image.Ref.Tag) {
-		if !slices.ContainsFunc(edits, func(other manifest.Edit) bool { return other.Start == e.Start }) {
-			edits = append(edits, e)
-		}
-	}
-	return edits
 }
 
 // spares is why a site that names the image is left alone on purpose, or "".
@@ -197,19 +180,19 @@ func (r *revision) rewrite(rules manifest.Rules) {
 		r.failure = &f
 	}
 	var err error
-	if r.after, err = manifest.Apply(r.before, r.edits); err != nil {
+	if r.after, err = manifest.Apply(r.data, r.edits); err != nil {
 		fail(0, "", err)
 		return
 	}
-	sites, err := manifest.Find(r.path, r.after, rules)
-	if err != nil || len(sites) != len(r.wanted) {
-		fail(0, "please report the form of this file", errors.New("the result would not be the same manifest; the file is left alone"))
+	refs, err := manifest.Reread(r.sites, r.data, r.after, r.edits, rules)
+	if err != nil {
+		fail(0, "please report the form of this file", fmt.Errorf("%w; the file is left alone", err))
 		return
 	}
-	for i, site := range sites {
-		if wanted := r.wanted[i]; !site.Ref.Same(wanted) || site.Ref.With(wanted) != site.Ref {
-			fail(site.Line, "give each image a value of its own instead of an alias",
-				fmt.Errorf("it would name %s, not %s; the file is left alone", site.Ref, wanted))
+	for i, ref := range refs {
+		if wanted := r.wanted[i]; !ref.Same(wanted) || ref.With(wanted) != ref {
+			fail(r.sites[i].Line, "give each image a value of its own instead of an alias",
+				fmt.Errorf("it would name %s, not %s; the file is left alone", ref, wanted))
 			return
 		}
 	}

@@ -33,7 +33,7 @@ func (j Job) List(ctx context.Context, files Files) (Listing, error) {
 	if err != nil {
 		return Listing{}, err
 	}
-	t, err := search(ctx, src, j.Paths, names{})
+	t, err := search(ctx, src, j.Paths, wanted{})
 	if err != nil {
 		return Listing{}, err
 	}
@@ -97,7 +97,7 @@ func (l Listing) With(t Trait) Listing {
 // Brief is the site's reference as a person reads it, with the digest cut to what tells it apart.
 func (s Listed) Brief() string {
 	ref := s.Ref
-	ref.Digest = brief(ref.Digest)
+	ref.Digest = short(ref.Digest)
 	return ref.String()
 }
 

@@ -18,7 +18,7 @@ func explain(ctx context.Context, src source, under []string, plan *Plan) error 
 	if len(plan.Missing) == 0 {
 		return nil
 	}
-	all, err := search(ctx, src, under, names{})
+	all, err := search(ctx, src, under, wanted{})
 	if err != nil {
 		return err
 	}

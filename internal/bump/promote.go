@@ -14,11 +14,11 @@ import (
 // promote makes the sites below the job's paths name what the sites of the same repositories below From name. What only
 // one side names is left alone, and counted in the plan.
 func (j Job) promote(ctx context.Context, src source) (Plan, error) {
-	from, err := search(ctx, src, []string{j.From}, names{})
+	from, err := search(ctx, src, []string{j.From}, wanted{})
 	if err != nil {
 		return Plan{}, err
 	}
-	to, err := search(ctx, src, j.Paths, names{})
+	to, err := search(ctx, src, j.Paths, wanted{})
 	if err != nil {
 		return Plan{}, err
 	}

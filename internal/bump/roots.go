@@ -3,10 +3,10 @@ package bump
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
@@ -21,6 +21,9 @@ func (o *overlays) shared(sites []manifest.Site) []Warning {
 	var firsts []manifest.Site
 	rest := 0
 	for _, site := range sites {
+		if !o.mayShare(site.File) {
+			continue
+		}
 		roots := strings.Join(o.rootsOf(site.File), "\n")
 		switch _, met := more[roots]; {
 		case !strings.Contains(roots, "\n") || o.overriddenBy(site) != "":
@@ -66,40 +69,59 @@ func (o *overlays) rootsOf(file string) []string {
 	if known, ok := o.roots[file]; ok {
 		return known
 	}
-	roots := map[string]bool{}
-	seen := map[string]bool{}
-	var climb func(file string)
-	climb = func(file string) {
-		above := o.parents(file)
-		if manifest.IsKustomization(file) {
-			if above = append(above, o.parents(path.Dir(file))...); len(above) == 0 {
-				roots[file] = true
+	_, roots := climb(file, o.parents)
+	o.roots[file] = roots
+	return roots
+}
+
+// mayShare reports whether several kustomizations may build from file, as far as their words tell.
+func (o *overlays) mayShare(file string) bool {
+	met, _ := climb(file, o.mentioning)
+	return met > 1
+}
+
+// climb goes from file to the kustomizations that build from it, step by step to the parents of each. It counts them, and
+// sorts out those without parents.
+func climb(file string, parents func(p string) []string) (met int, roots []string) {
+	seen := map[string]bool{file: true}
+	var from func(p string)
+	from = func(p string) {
+		above := parents(p)
+		if manifest.IsKustomization(p) {
+			above = slices.Concat(above, parents(path.Dir(p)))
+			if met++; len(above) == 0 {
+				roots = append(roots, p)
 			}
 		}
 		for _, parent := range above {
 			if !seen[parent] {
 				seen[parent] = true
-				climb(parent)
+				from(parent)
 			}
 		}
 	}
-	climb(file)
-	o.roots[file] = slices.Sorted(maps.Keys(roots))
-	return o.roots[file]
+	from(file)
+	slices.Sort(roots)
+	return met, roots
 }
 
 // parents are the kustomizations that name a file or folder.
 func (o *overlays) parents(p string) []string {
-	if o.mentions == nil {
-		o.mentions = mentions(o.tree.kustomizations)
-	}
 	var found []string
-	for _, kustomization := range o.mentions[p] {
+	for _, kustomization := range o.mentioning(p) {
 		if slices.Contains(o.resources(kustomization), p) {
 			found = append(found, kustomization)
 		}
 	}
 	return found
+}
+
+// mentioning are the kustomizations with a word that may mean the file or folder.
+func (o *overlays) mentioning(p string) []string {
+	if o.mentions == nil {
+		o.mentions = mentions(o.tree.kustomizations)
+	}
+	return o.mentions[p]
 }
 
 // maxMentioning is the size in bytes up to which a kustomization is searched for mentions; nobody writes longer ones.
@@ -114,8 +136,8 @@ func mentions(kustomizations map[string][]byte) map[string][]string {
 			continue
 		}
 		dir := path.Dir(file)
-		for word := range bytes.FieldsFuncSeq(data, func(r rune) bool { return strings.ContainsRune(" \t\r\n\"',[]{}", r) }) {
-			if bytes.IndexByte(word, ':') < 0 {
+		for word := range bytes.FieldsFuncSeq(data, func(r rune) bool { return r < utf8.RuneSelf && parting[r] }) {
+			if bytes.IndexByte(word, ':') < 0 && string(word) != "-" {
 				p := path.Join(dir, string(word))
 				found[p] = append(found[p], file)
 			}
@@ -123,3 +145,11 @@ func mentions(kustomizations map[string][]byte) map[string][]string {
 	}
 	return found
 }
+
+// parting are the characters between the words of a kustomization.
+var parting = func() (parts [utf8.RuneSelf]bool) {
+	for _, c := range " \t\r\n\"',[]{}" {
+		parts[c] = true
+	}
+	return parts
+}()

@@ -21,18 +21,19 @@ type tree struct {
 	skipped        []Skipped
 }
 
-// found is a file that holds one of the names: its sites, or why it cannot be read. Data is its content, unless no name
-// was looked for.
+// found is a file that holds one of the names: its sites, and for each of those that name a wanted image what makes it name
+// the wanted version; or why it cannot be read. Data is its content where it may be edited.
 type found struct {
-	path  string
-	data  []byte
-	sites []manifest.Site
-	err   error
+	path      string
+	data      []byte
+	sites     []manifest.Site
+	proposals []*proposal
+	err       error
 }
 
 // search reads the files while they are still being listed, on all cores, and parses those that hold one of the names;
 // all of them when there is no name.
-func search(ctx context.Context, src source, under []string, wanted names) (*tree, error) {
+func search(ctx context.Context, src source, under []string, wanted wanted) (*tree, error) {
 	t := &tree{source: src, kustomizations: map[string][]byte{}}
 	results := map[int]found{}
 	var mu sync.Mutex
@@ -100,13 +101,13 @@ func (t *tree) list(ctx context.Context, under []string, manifests func(manifest
 
 // read looks for the names in a file; what cannot name one, and is no kustomization, has no path. The buffer goes from file to
 // file.
-func (t *tree) read(file manifest.File, buf []byte, wanted names) (found, []byte) {
+func (t *tree) read(file manifest.File, buf []byte, wanted wanted) (found, []byte) {
 	data, err := file.Read(buf[:0])
 	if err != nil {
 		return found{path: file.Path, err: err}, buf
 	}
 	kustomization := manifest.IsKustomization(file.Path)
-	named := (wanted.in(data) || t.versions(wanted, file.Path, data)) && manifest.MayName(data, t.config.Rules)
+	named := manifest.MayName(data, t.config.Rules) && (wanted.in(data) || t.versions(wanted.names, file.Path, data))
 	if !kustomization && !named {
 		return found{}, data
 	}
@@ -120,23 +121,27 @@ func (t *tree) read(file manifest.File, buf []byte, wanted names) (found, []byte
 	if len(f.sites) == 0 && f.err == nil && !kustomization {
 		return found{}, data
 	}
-	if wanted.any() {
-		f.forget()
+	f.propose(wanted)
+	if f.proposals == nil && !kustomization {
+		f.data = nil
 	}
 	return f, data
 }
 
-// forget drops what the file's sites need to be edited, and not to be listed.
-func (f *found) forget() {
+// propose asks the sites for the edits that they may get, and lets go of the parsed file, which they need for no more.
+func (f *found) propose(wanted wanted) {
 	for i, s := range f.sites {
+		if p := wanted.propose(s); p != nil {
+			if f.proposals == nil {
+				f.proposals = make([]*proposal, len(f.sites))
+			}
+			f.proposals[i] = p
+		}
 		f.sites[i] = reported(s)
-	}
-	if !manifest.IsKustomization(f.path) {
-		f.data = nil
 	}
 }
 
-// reported is a site without its hold on the content of the file, which it needs only to be edited.
+// reported is a site without its hold on the parsed file, which it needs only to be edited.
 func reported(s manifest.Site) manifest.Site {
 	return manifest.Site{
 		File: s.File, Doc: s.Doc, Field: s.Field, Line: s.Line, Start: s.Start, End: s.End,

@@ -39,7 +39,9 @@ type Console struct {
 	format string
 	quiet  bool
 	chatty bool
-	mu     sync.Mutex
+
+	mu       sync.Mutex
+	progress *Progress // what is drawn below the lines, nil for nothing
 }
 
 // Agent is the program as it names itself to servers: "imgbump/v1.2.3".
@@ -127,6 +129,10 @@ func (c *Console) say(prefix, format string, args ...any) {
 	if c.Workflow.Active() && mayCommand(text) {
 		c.Workflow.Untrusted(func(w io.Writer) { io.WriteString(w, text) })
 		return
+	}
+	if c.progress != nil {
+		c.progress.erase()
+		defer c.progress.draw()
 	}
 	io.WriteString(c.Err, text)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/image"
 )
 
 // Sources are what a build reads.
@@ -276,16 +277,11 @@ func (b *builder) finish(r *rootfs, platform v1.Platform) (v1.Image, error) {
 	}
 	for i, add := range r.added {
 		if add.Layer != nil && family == types.DockerManifestSchema2 {
-			r.added[i].Layer = dockerLayer{add.Layer}
+			r.added[i].Layer = image.ForDocker(add.Layer)
 		}
 	}
 	return mutate.Append(img, r.added...)
 }
-
-// dockerLayer is a layer with the media type that belongs into a manifest of Docker's family.
-type dockerLayer struct{ v1.Layer }
-
-func (dockerLayer) MediaType() (types.MediaType, error) { return types.DockerLayer, nil }
 
 // created is the time that the image and what it creates bear, in the zone that makes it comparable.
 func (b *builder) created() time.Time { return b.opts.Created.UTC() }

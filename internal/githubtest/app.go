@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -96,7 +95,8 @@ func (s *Server) installation(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, answer)
 }
 
-// installationToken makes a token for the repositories and permissions that are asked for, which must be among the App's.
+// installationToken makes a token for the repositories and permissions that are asked for, which must be among the App's:
+// ghs_ID_NAME, so that a git server can know it too.
 func (s *Server) installationToken(w http.ResponseWriter, r *http.Request) {
 	number, ok := s.app(w, r)
 	if !ok {
@@ -125,7 +125,7 @@ func (s *Server) installationToken(w http.ResponseWriter, r *http.Request) {
 		}
 		grant.Permissions = append(grant.Permissions, permission)
 	}
-	token := fmt.Sprintf("ghs_installation%d", len(s.grants))
+	token := strings.Join(append([]string{"ghs", app.ID}, list(sent, "repositories")...), "_")
 	s.grants[token] = grant
 	expires := time.Date(2026, 1, 2, 4, 4, 5, 0, time.UTC)
 	reply(w, http.StatusCreated, object{"token": token, "expires_at": expires.Format(time.RFC3339), "permissions": wanted})

@@ -29,6 +29,12 @@ type Pull struct {
 
 // Open makes a pull request that is there already, from HeadOwner's repository or the repository's own.
 func (repo *Repository) Open(p Pull) *Pull {
+	repo.server.mu.Lock()
+	defer repo.server.mu.Unlock()
+	return repo.open(p)
+}
+
+func (repo *Repository) open(p Pull) *Pull {
 	p.Number, p.State, p.repo = len(repo.pulls)+1, "open", repo
 	if p.HeadOwner == "" {
 		p.HeadOwner = repo.Owner
@@ -37,8 +43,12 @@ func (repo *Repository) Open(p Pull) *Pull {
 	return &p
 }
 
-// Pulls are all pull requests, in order of their number. It is for when no request is under way.
-func (repo *Repository) Pulls() []*Pull { return repo.pulls }
+// Pulls are all pull requests, in order of their number. They are to be looked at when no request is under way.
+func (repo *Repository) Pulls() []*Pull {
+	repo.server.mu.Lock()
+	defer repo.server.mu.Unlock()
+	return slices.Clone(repo.pulls)
+}
 
 // settle closes pull requests that have nothing left to merge, as GitHub does.
 func (repo *Repository) settle() {
@@ -120,7 +130,7 @@ func (s *Server) createPull(w http.ResponseWriter, _ *http.Request, repo *Reposi
 	case repo.contains(repo.tip(p.Base), fork.tip(p.Head)):
 		wrong(object{"code": "custom", "message": "No commits between " + p.Base + " and " + p.Head})
 	default:
-		reply(w, http.StatusCreated, repo.Open(p).object(s))
+		reply(w, http.StatusCreated, repo.open(p).object(s))
 	}
 }
 

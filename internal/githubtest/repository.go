@@ -28,8 +28,9 @@ type Repository struct {
 	Unfiltered    bool     // lists all pull requests whatever is asked, as servers that only resemble GitHub do
 	Unqueried     bool     // there is no createCommitOnBranch, as on an older GitHub Enterprise Server
 
-	id    int
-	pulls []*Pull
+	server *Server
+	id     int
+	pulls  []*Pull
 }
 
 // Add makes the server serve a bare git repository as owner/name. One with the same name of another owner is its fork.
@@ -37,7 +38,7 @@ func (s *Server) Add(name, dir string) *Repository {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	owner, short, _ := strings.Cut(name, "/")
-	repo := &Repository{Owner: owner, Name: short, Dir: dir, Methods: []string{"MERGE", "SQUASH", "REBASE"}, id: len(s.repositories) + 1}
+	repo := &Repository{Owner: owner, Name: short, Dir: dir, Methods: []string{"MERGE", "SQUASH", "REBASE"}, server: s, id: len(s.repositories) + 1}
 	s.repositories[name] = repo
 	return repo
 }

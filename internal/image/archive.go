@@ -1,13 +1,11 @@
 package image
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -15,14 +13,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// archive is the image of a docker-save archive. Its configuration stands as it is, so the image ID stays; its
-// manifest is made here, once the digests of the layers are known.
-type archive struct {
-	config []byte
-	layers []v1.Layer
+// assembled is an image whose configuration stands as it is, so that the image ID stays; its manifest is made here, once
+// the digests of the layers are known.
+type assembled struct {
+	config      []byte
+	layers      []v1.Layer
+	docker      bool // its media types are Docker's
+	annotations map[string]string
 }
 
-var _ v1.Image = (*archive)(nil)
+var _ v1.Image = (*assembled)(nil)
 
 func readArchive(f files, data []byte) (Artifact, error) {
 	var saved []struct {
@@ -55,7 +55,7 @@ func readArchive(f files, data []byte) (Artifact, error) {
 	if len(config.RootFS.DiffIDs) != len(saved[0].Layers) {
 		return nil, fmt.Errorf("%w: the configuration has %d layers, manifest.json %d", ErrCorrupt, len(config.RootFS.DiffIDs), len(saved[0].Layers))
 	}
-	a := &archive{config: raw}
+	a := &assembled{config: raw}
 	for i, name := range saved[0].Layers {
 		l, err := archivedLayer(f, name, config.RootFS.DiffIDs[i])
 		if err != nil {
@@ -66,9 +66,9 @@ func readArchive(f files, data []byte) (Artifact, error) {
 	return a, nil
 }
 
-// archivedLayer compresses the layer called name in one pass, unless it is compressed already.
+// archivedLayer is the layer called name, which is compressed in one pass unless it is compressed already.
 func archivedLayer(f files, name string, diffID v1.Hash) (v1.Layer, error) {
-	r, size, err := f.open(name)
+	r, _, err := f.open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -82,13 +82,15 @@ func archivedLayer(f files, name string, diffID v1.Hash) (v1.Layer, error) {
 		r, _, err := f.open(name)
 		return r, err
 	}
-	switch compressionOf(head[:n]) {
-	case compressedGzip:
-		return partial.CompressedToLayer(&packed{from: open, size: size, mediaType: types.OCILayer, diffID: diffID})
-	case compressedZstd:
-		return partial.CompressedToLayer(&packed{from: open, size: size, mediaType: types.OCILayerZStd, diffID: diffID})
+	if packed := compressionOf(head[:n]); packed != None {
+		return &layer{diffID: diffID, packed: open, compression: Compression{Algorithm: packed}}, nil
 	}
-	return &layer{diffID: diffID, write: func(w io.Writer) error {
+	return &layer{diffID: diffID, write: from(open)}, nil
+}
+
+// from writes a tar that is there.
+func from(open func() (io.ReadCloser, error)) func(io.Writer) error {
+	return func(w io.Writer) error {
 		r, err := open()
 		if err != nil {
 			return err
@@ -96,51 +98,24 @@ func archivedLayer(f files, name string, diffID v1.Hash) (v1.Layer, error) {
 		defer r.Close()
 		_, err = io.Copy(w, r)
 		return err
-	}}, nil
+	}
 }
 
-// packed is a layer that is compressed already; its digest is found by reading it once.
-type packed struct {
-	from      func() (io.ReadCloser, error)
-	size      int64
-	mediaType types.MediaType
-	diffID    v1.Hash
-
-	once   sync.Once
-	digest v1.Hash
-	err    error
-}
-
-func (p *packed) Digest() (v1.Hash, error) {
-	p.once.Do(func() {
-		r, err := p.from()
-		if err != nil {
-			p.err = err
-			return
-		}
-		defer r.Close()
-		h := sha256.New()
-		_, p.err = io.Copy(h, r)
-		p.digest = sum256(h)
-	})
-	return p.digest, p.err
-}
-
-func (p *packed) DiffID() (v1.Hash, error)            { return p.diffID, nil }
-func (p *packed) Size() (int64, error)                { return p.size, nil }
-func (p *packed) MediaType() (types.MediaType, error) { return p.mediaType, nil }
-func (p *packed) Compressed() (io.ReadCloser, error)  { return p.from() }
-
-func (a *archive) Manifest() (*v1.Manifest, error) {
+func (a *assembled) Manifest() (*v1.Manifest, error) {
 	config, err := a.ConfigName()
 	if err != nil {
 		return nil, err
 	}
+	kind, configKind := types.OCIManifestSchema1, types.OCIConfigJSON
+	if a.docker {
+		kind, configKind = types.DockerManifestSchema2, types.DockerConfigJSON
+	}
 	m := &v1.Manifest{
 		SchemaVersion: 2,
-		MediaType:     types.OCIManifestSchema1,
-		Config:        v1.Descriptor{MediaType: types.OCIConfigJSON, Size: int64(len(a.config)), Digest: config},
+		MediaType:     kind,
+		Config:        v1.Descriptor{MediaType: configKind, Size: int64(len(a.config)), Digest: config},
 		Layers:        []v1.Descriptor{},
+		Annotations:   a.annotations,
 	}
 	for _, l := range a.layers {
 		d, err := partial.Descriptor(l)
@@ -152,7 +127,7 @@ func (a *archive) Manifest() (*v1.Manifest, error) {
 	return m, nil
 }
 
-func (a *archive) RawManifest() ([]byte, error) {
+func (a *assembled) RawManifest() ([]byte, error) {
 	m, err := a.Manifest()
 	if err != nil {
 		return nil, err
@@ -160,16 +135,16 @@ func (a *archive) RawManifest() ([]byte, error) {
 	return json.Marshal(m)
 }
 
-func (a *archive) LayerByDigest(h v1.Hash) (v1.Layer, error) {
+func (a *assembled) LayerByDigest(h v1.Hash) (v1.Layer, error) {
 	if config, err := a.ConfigName(); err != nil || config == h {
 		return partial.ConfigLayer(a)
 	}
 	return a.find(h, v1.Layer.Digest)
 }
 
-func (a *archive) LayerByDiffID(h v1.Hash) (v1.Layer, error) { return a.find(h, v1.Layer.DiffID) }
+func (a *assembled) LayerByDiffID(h v1.Hash) (v1.Layer, error) { return a.find(h, v1.Layer.DiffID) }
 
-func (a *archive) find(h v1.Hash, of func(v1.Layer) (v1.Hash, error)) (v1.Layer, error) {
+func (a *assembled) find(h v1.Hash, of func(v1.Layer) (v1.Hash, error)) (v1.Layer, error) {
 	for _, l := range a.layers {
 		if got, err := of(l); err == nil && got == h {
 			return l, nil
@@ -180,10 +155,16 @@ func (a *archive) find(h v1.Hash, of func(v1.Layer) (v1.Hash, error)) (v1.Layer,
 	return nil, fmt.Errorf("no layer %s", h)
 }
 
-func (a *archive) RawConfigFile() ([]byte, error)      { return a.config, nil }
-func (a *archive) Layers() ([]v1.Layer, error)         { return a.layers, nil }
-func (a *archive) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
-func (a *archive) ConfigName() (v1.Hash, error)        { return partial.ConfigName(a) }
-func (a *archive) ConfigFile() (*v1.ConfigFile, error) { return partial.ConfigFile(a) }
-func (a *archive) Digest() (v1.Hash, error)            { return partial.Digest(a) }
-func (a *archive) Size() (int64, error)                { return partial.Size(a) }
+func (a *assembled) MediaType() (types.MediaType, error) {
+	if a.docker {
+		return types.DockerManifestSchema2, nil
+	}
+	return types.OCIManifestSchema1, nil
+}
+
+func (a *assembled) RawConfigFile() ([]byte, error)      { return a.config, nil }
+func (a *assembled) Layers() ([]v1.Layer, error)         { return a.layers, nil }
+func (a *assembled) ConfigName() (v1.Hash, error)        { return partial.ConfigName(a) }
+func (a *assembled) ConfigFile() (*v1.ConfigFile, error) { return partial.ConfigFile(a) }
+func (a *assembled) Digest() (v1.Hash, error)            { return partial.Digest(a) }
+func (a *assembled) Size() (int64, error)                { return partial.Size(a) }

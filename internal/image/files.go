@@ -2,6 +2,7 @@ package image
 
 import (
 	"archive/tar"
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -111,16 +112,40 @@ func (t *tarball) open(name string) (io.ReadCloser, int64, error) {
 
 func (t *tarball) Close() error { return t.file.Close() }
 
-// openTar indexes a tar file, which may be compressed with gzip or zstd; then it is unpacked to a temporary file
-// that has no name any more while it is used, so that nothing can leave it behind.
+// openTar indexes a tar file, which is read in place unless it is compressed. It closes file.
 func openTar(ctx context.Context, file *os.File) (*tarball, error) {
-	plain, err := decompressed(ctx, file)
+	head := make([]byte, len(zstdMagic))
+	n, err := file.ReadAt(head, 0)
+	if err == nil || errors.Is(err, io.EOF) {
+		if compressionOf(head[:n]) == None {
+			return indexed(file)
+		}
+		defer file.Close()
+		return readTar(ctx, file)
+	}
+	file.Close()
+	return nil, err
+}
+
+// readTar unpacks a tar, which may be compressed, to a temporary file that has no name any more while it is used, so that
+// nothing can leave it behind.
+func readTar(ctx context.Context, r io.Reader) (*tarball, error) {
+	plain, err := decompress(io.NopCloser(Within(ctx, r)))
 	if err != nil {
 		return nil, err
 	}
-	t := &tarball{file: plain, entries: map[string]entry{}}
+	defer plain.Close()
+	file, err := spool(plain)
+	if err != nil {
+		return nil, err
+	}
+	return indexed(file)
+}
+
+func indexed(file *os.File) (*tarball, error) {
+	t := &tarball{file: file, entries: map[string]entry{}}
 	if err := t.index(); err != nil {
-		plain.Close()
+		file.Close()
 		return nil, err
 	}
 	return t, nil
@@ -159,48 +184,63 @@ var (
 	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 )
 
-// decompressed is file itself, or its decompressed bytes in place of it.
-func decompressed(ctx context.Context, file *os.File) (*os.File, error) {
-	head := make([]byte, len(zstdMagic))
-	n, err := file.ReadAt(head, 0)
+// decompress is what r holds, plain. Closing it closes r.
+func decompress(r io.ReadCloser) (io.ReadCloser, error) {
+	buffered := bufio.NewReaderSize(r, chunk)
+	head, err := buffered.Peek(len(zstdMagic))
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		return nil, errors.Join(err, r.Close())
 	}
-	switch compressionOf(head[:n]) {
-	case compressedGzip:
-		zr, err := gzip.NewReader(Within(ctx, file))
-		if err != nil {
-			return nil, err
-		}
-		return spool(zr, file)
-	case compressedZstd:
-		zr, err := zstd.NewReader(Within(ctx, file))
-		if err != nil {
-			return nil, err
-		}
-		defer zr.Close()
-		return spool(zr, file)
+	type stream struct {
+		io.Reader
+		io.Closer
 	}
-	return file, nil
+	switch compressionOf(head) {
+	case Gzip:
+		zr, err := gzip.NewReader(buffered)
+		if err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+		return stream{zr, r}, nil
+	case Zstd:
+		zr, err := zstd.NewReader(buffered, zstd.WithDecoderMaxMemory(maxWindow))
+		if err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+		return stream{zr, closers{zr.IOReadCloser(), r}}, nil
+	}
+	return stream{buffered, r}, nil
 }
 
-// spool copies r into an unnamed temporary file and closes the file that r came from.
-func spool(r io.Reader, from *os.File) (*os.File, error) {
+// maxWindow is the most memory that reading zstd may take, in bytes: a frame may ask for more than there is.
+const maxWindow = 128 << 20
+
+type closers []io.Closer
+
+func (c closers) Close() error {
+	var errs []error
+	for _, one := range c {
+		errs = append(errs, one.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// spool copies r into an unnamed temporary file.
+func spool(r io.Reader) (*os.File, error) {
 	tmp, err := os.CreateTemp("", "image-*.tar")
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Remove(tmp.Name()); err != nil {
+	err = os.Remove(tmp.Name())
+	if err == nil {
+		_, err = io.Copy(tmp, r)
+	}
+	if err == nil {
+		_, err = tmp.Seek(0, io.SeekStart)
+	}
+	if err != nil {
 		tmp.Close()
 		return nil, err
 	}
-	if _, err := io.Copy(tmp, r); err != nil {
-		tmp.Close()
-		return nil, err
-	}
-	if _, err := tmp.Seek(0, io.SeekStart); err != nil {
-		tmp.Close()
-		return nil, err
-	}
-	return tmp, from.Close()
+	return tmp, nil
 }

@@ -8,6 +8,7 @@ package image
 import (
 	"archive/tar"
 	"bufio"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -18,7 +19,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/stream"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/klauspost/compress/gzip"
 )
 
 // chunk is what one stage of a layer hands to the next, in bytes. Both sides of a pipe use it, so that a
@@ -32,12 +32,16 @@ var (
 	ErrCorrupt = errors.New("content and digest disagree")
 )
 
-// NewLayer is a gzip layer of what write puts into the tar. Reading Compressed to its end runs, in one pass and
-// overlapping, tar, sha256 (DiffID), gzip and sha256 (Digest); until then Digest, DiffID and Size are
-// stream.ErrNotComputed, which mutate.Append understands. write is called anew for every reader and must give
-// the same bytes each time; it need not close the writer. The same input gives the same digest.
-func NewLayer(write func(*tar.Writer) error) v1.Layer {
-	return &layer{write: func(w io.Writer) error {
+// NewLayer is a layer of what write puts into the tar. Reading Compressed to its end runs, in one pass and overlapping,
+// tar, sha256 (DiffID), compression and sha256 (Digest); until then Digest, DiffID and Size are stream.ErrNotComputed,
+// which mutate.Append understands. write is called anew for every reader and must give the same bytes each time; it need
+// not close the writer. The same input gives the same digest.
+func NewLayer(write func(*tar.Writer) error) v1.Layer { return NewLayerOf("", write) }
+
+// NewLayerOf is NewLayer of something that has a name: source tells what write reads in its present state, so that a
+// Ledger can know the layer again without reading it.
+func NewLayerOf(source string, write func(*tar.Writer) error) v1.Layer {
+	return &layer{source: source, write: func(w io.Writer) error {
 		tw := tar.NewWriter(w)
 		if err := write(tw); err != nil {
 			return err
@@ -46,19 +50,38 @@ func NewLayer(write func(*tar.Writer) error) v1.Layer {
 	}}
 }
 
-// layer compresses the tar that write gives. A tar that was promised to have the sum diffID is held to it.
+// layer compresses the tar that write gives, or is compressed already. A tar that was promised to have the sum diffID is
+// held to it.
 type layer struct {
 	write  func(io.Writer) error
+	packed func() (io.ReadCloser, error) // the compressed bytes, in place of write
+	source string
 	diffID v1.Hash
 
-	mu  sync.Mutex
-	sum *summary
+	compression Compression
+	docker      bool // it goes into a manifest of Docker's family
+	ledger      *Ledger
+
+	mu    sync.Mutex
+	guess *summary // what the ledger says
+	sum   *summary
 }
 
 // summary is what is known of a layer once it has been read.
 type summary struct {
 	digest, diffID v1.Hash
 	size           int64
+}
+
+// Pending is a layer that may not know its digest yet.
+type Pending interface {
+	v1.Layer
+	// Guess is what the digest and size will be, as far as a Ledger knows; a registry that has the blob confirms it.
+	Guess() (digest v1.Hash, size int64, ok bool)
+	// Confirm makes the guess what the layer is.
+	Confirm()
+	// Settle reads the layer and keeps digest and size.
+	Settle() error
 }
 
 func (l *layer) known() (summary, error) {
@@ -88,25 +111,83 @@ func (l *layer) Size() (int64, error) {
 	return s.size, err
 }
 
-func (l *layer) MediaType() (types.MediaType, error) { return types.OCILayer, nil }
+func (l *layer) MediaType() (types.MediaType, error) { return l.compression.mediaType(l.docker), nil }
 
-func (l *layer) Uncompressed() (io.ReadCloser, error) { return l.tar(sha256.New()), nil }
+// form tells what blob of its content the layer is.
+func (l *layer) form() string {
+	if l.packed != nil {
+		return "packed " + string(l.compression.named())
+	}
+	return l.compression.String()
+}
+
+func (l *layer) Guess() (v1.Hash, int64, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range l.keys(l.diffID) {
+		known, ok := l.ledger.known(key)
+		if ok && known.Digest.Hex != "" && known.DiffID.Hex != "" && (l.diffID.Hex == "" || l.diffID == known.DiffID) {
+			l.guess = &summary{digest: known.Digest, diffID: known.DiffID, size: known.Size}
+			return known.Digest, known.Size, true
+		}
+	}
+	return v1.Hash{}, 0, false
+}
+
+// keys are what a ledger knows the layer by.
+func (l *layer) keys(diffID v1.Hash) (keys []string) {
+	if l.source != "" {
+		keys = append(keys, "source "+l.source+" "+l.form())
+	}
+	if diffID.Hex != "" {
+		keys = append(keys, "diff "+diffID.String()+" "+l.form())
+	}
+	return keys
+}
+
+func (l *layer) Confirm() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sum == nil {
+		l.sum = l.guess
+	}
+}
+
+func (l *layer) Settle() error {
+	if _, err := l.known(); err == nil {
+		return nil
+	}
+	return copyLayer(io.Discard, l)
+}
+
+func (l *layer) Uncompressed() (io.ReadCloser, error) {
+	if l.packed == nil {
+		return l.tar(sha256.New()), nil
+	}
+	r, err := l.packed()
+	if err != nil {
+		return nil, err
+	}
+	return decompress(r)
+}
 
 func (l *layer) Compressed() (io.ReadCloser, error) {
+	if l.packed != nil {
+		from, err := l.packed()
+		return &reader{layer: l, Reader: from, Closer: from, digest: sha256.New()}, err
+	}
 	diffID := sha256.New()
 	tarred := l.tar(diffID)
 	zipped := pipe(func(w io.Writer) error {
 		defer tarred.Close()
-		zw, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+		zw, err := l.compression.writer(w)
 		if err != nil {
 			return err
 		}
-		if _, err := io.CopyBuffer(zw, tarred, make([]byte, chunk)); err != nil {
-			return err
-		}
-		return zw.Close()
+		_, err = io.CopyBuffer(zw, tarred, make([]byte, chunk))
+		return cmp.Or(err, zw.Close())
 	})
-	return &reader{layer: l, from: zipped, buffered: bufio.NewReaderSize(zipped, chunk), diffID: diffID, digest: sha256.New()}, nil
+	return &reader{layer: l, Reader: bufio.NewReaderSize(zipped, chunk), Closer: zipped, diffID: diffID, digest: sha256.New()}, nil
 }
 
 // tar is the layer's tar stream; sum has seen all of it when its end is read.
@@ -126,33 +207,48 @@ func (l *layer) finish(s summary) error {
 	if l.sum != nil && *l.sum != s {
 		return fmt.Errorf("%w: a layer was %s, and is %s", ErrChanged, l.sum.digest, s.digest)
 	}
-	l.sum = &s
+	if l.sum == nil {
+		l.sum = &s
+		l.remember(s)
+	}
 	return nil
 }
 
-// reader hands out the compressed layer and finishes it at its end.
+// remember tells the ledger before the layer's upload is closed: a process that ends in between finds the blob again.
+func (l *layer) remember(s summary) {
+	var news []line
+	for _, key := range l.keys(s.diffID) {
+		news = append(news, line{Key: key, Digest: s.digest, DiffID: s.diffID, Size: s.size})
+	}
+	l.ledger.note(news...)
+}
+
+// reader hands out the compressed layer and finishes it at its end. The stages behind it end when it is closed; a layer
+// closed before its end stays unknown.
 type reader struct {
-	layer          *layer
-	from           *io.PipeReader
-	buffered       *bufio.Reader
-	diffID, digest hash.Hash
-	size           int64
+	layer *layer
+	io.Reader
+	io.Closer
+	diffID hash.Hash // nil when the tar is not seen
+	digest hash.Hash
+	size   int64
 }
 
 func (r *reader) Read(p []byte) (int, error) {
-	n, err := r.buffered.Read(p)
+	n, err := r.Reader.Read(p)
 	r.digest.Write(p[:n])
 	r.size += int64(n)
 	if errors.Is(err, io.EOF) {
-		if ferr := r.layer.finish(summary{digest: sum256(r.digest), diffID: sum256(r.diffID), size: r.size}); ferr != nil {
+		s := summary{digest: sum256(r.digest), diffID: r.layer.diffID, size: r.size}
+		if r.diffID != nil {
+			s.diffID = sum256(r.diffID)
+		}
+		if ferr := r.layer.finish(s); ferr != nil {
 			return n, ferr
 		}
 	}
 	return n, err
 }
-
-// Close lets the stages behind the reader end; a layer closed before its end stays unknown.
-func (r *reader) Close() error { return r.from.Close() }
 
 func sum256(h hash.Hash) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: fmt.Sprintf("%x", h.Sum(nil))}

@@ -39,13 +39,21 @@ func Open(ctx context.Context, path string) (artifact Artifact, closer io.Closer
 	return nil, nil, &fault.Error{What: "read image", Where: path, Hint: hint(err), Err: err}
 }
 
-// standardInput is how commands name it.
-const standardInput = "-"
+// Read reads the image that r gives from its beginning to its end: what Open takes as one file. It is kept in a temporary
+// file until closer is closed.
+func Read(ctx context.Context, name string, r io.Reader) (artifact Artifact, closer io.Closer, err error) {
+	t, err := readTar(ctx, r)
+	if err == nil {
+		f := bounded{t, ctx}
+		if artifact, err = read(f); err == nil {
+			return artifact, f, nil
+		}
+		f.Close()
+	}
+	return nil, nil, &fault.Error{What: "read image", Where: name, Hint: hint(err), Err: err}
+}
 
 func openFiles(ctx context.Context, path string) (files, error) {
-	if path == standardInput {
-		return nil, errNoFile
-	}
 	stat, err := os.Stat(path)
 	if err != nil {
 		return nil, fault.Cause(err)
@@ -64,12 +72,7 @@ func openFiles(ctx context.Context, path string) (files, error) {
 	if err != nil {
 		return nil, fault.Cause(err)
 	}
-	t, err := openTar(ctx, file)
-	if err != nil {
-		file.Close()
-		return nil, err
-	}
-	return t, nil
+	return openTar(ctx, file)
 }
 
 var (
@@ -102,9 +105,9 @@ func hint(err error) string {
 	case errors.As(err, &several):
 		return several.hint()
 	case errors.Is(err, fs.ErrNotExist):
-		return "name an archive or an OCI layout; an image in a registry cannot be a source yet"
+		return "name an archive, an OCI layout, or an image in a registry with its host: HOST/PROJECT/NAME:TAG"
 	case errors.Is(err, errNoFile):
-		return "write the image to a file first; a pipe or standard input cannot be read yet"
+		return "give it on standard input: 'harborpush push -'"
 	case errors.Is(err, errMissing), errors.Is(err, ErrCorrupt):
 		return "the image is incomplete or damaged: save it again"
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -154,21 +157,13 @@ func decode(name string, data []byte, into any) error {
 	return nil
 }
 
-type compression uint8
-
-const (
-	notCompressed compression = iota
-	compressedGzip
-	compressedZstd
-)
-
 // compressionOf tells the compression from the first bytes.
-func compressionOf(head []byte) compression {
+func compressionOf(head []byte) Algorithm {
 	switch {
 	case bytes.HasPrefix(head, gzipMagic):
-		return compressedGzip
+		return Gzip
 	case bytes.HasPrefix(head, zstdMagic):
-		return compressedZstd
+		return Zstd
 	}
-	return notCompressed
+	return None
 }

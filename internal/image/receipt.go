@@ -18,6 +18,7 @@ type Receipt struct {
 	Platforms   []string
 	Layers      []LayerReceipt
 	BytesPushed int64
+	Attached    int // signatures and other artifacts that came along
 }
 
 // LayerReceipt is what became of one layer; Size is in bytes, compressed.
@@ -25,6 +26,13 @@ type LayerReceipt struct {
 	Digest v1.Hash
 	Size   int64
 	Status Status
+}
+
+// Progress is how far a layer is on its way: while Status is "", Sent bytes of Size, which is 0 as long as it is not known.
+type Progress struct {
+	Layer int // numbers the layers of a push, from 1, in the order in which they start
+	Sent  int64
+	LayerReceipt
 }
 
 // Status is how a blob came to be in its repository.
@@ -66,6 +74,10 @@ func platforms(a Artifact) ([]string, error) {
 	}
 	switch a := a.(type) {
 	case v1.Image:
+		manifest, err := a.Manifest()
+		if err != nil || !manifest.Config.MediaType.IsConfig() { // of something else than a container
+			return all, err
+		}
 		config, err := a.ConfigFile()
 		if err != nil {
 			return nil, err

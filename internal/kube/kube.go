@@ -33,7 +33,7 @@ var validName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 func ParseName(s string) (Name, error) {
 	namespace, name, _ := strings.Cut(s, "/")
 	if !validName.MatchString(namespace) || !validName.MatchString(name) {
-		return Name{}, fmt.Errorf("%q is not NAMESPACE/NAME", s)
+		return Name{}, fmt.Errorf("%q is not NAMESPACE/NAME, as arc-systems/harbor-auth", s)
 	}
 	return Name{namespace, name}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,14 +63,21 @@ func read(t *testing.T, kubeconfig string, name Name) (Secret, error) {
 
 var want = Secret{Type: "Opaque", Data: map[string][]byte{"HARBOR_USERNAME": []byte("admin")}}
 
-// TestInPod reads as the pod's service account, whatever proxy the environment names.
+// TestMain leaves out the proxies of the machine.
+func TestMain(m *testing.M) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+		os.Unsetenv(name)
+	}
+	os.Exit(m.Run())
+}
+
+// TestInPod reads as the pod's service account, without any proxy.
 func TestInPod(t *testing.T) {
 	agent := ""
 	s := start(t, kubetest.Config{Instead: func(_ http.ResponseWriter, r *http.Request) bool {
 		agent = r.UserAgent()
 		return false
 	}})
-	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 	account := write(t, map[string]string{"token": token + "\n", "ca.crt": string(s.CA())})
 	host, port, _ := strings.Cut(s.Listener.Addr().String(), ":")
 	c, err := open(environment(map[string]string{"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port, "HOME": t.TempDir()}), account)
@@ -77,6 +85,9 @@ func TestInPod(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.agent = "test/1"
+	if c.http.Transport.(*http.Transport).Proxy != nil {
+		t.Error("a proxy may stand between the pod and its cluster")
+	}
 	got, err := c.Secret(t.Context(), harborAuth)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v %s", err, diff)
@@ -115,6 +126,23 @@ func TestKubeconfig(t *testing.T) {
 				t.Errorf("%v %s", err, diff)
 			}
 		})
+	}
+}
+
+// TestProxy goes through the cluster's own proxy, which refuses here.
+func TestProxy(t *testing.T) {
+	asked := ""
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Method + " " + r.Host
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer proxy.Close()
+	s := start(t, kubetest.Config{})
+	config := strings.Replace(s.Kubeconfig(token), "    server:", "    proxy-url: "+proxy.URL+"\n    server:", 1)
+	_, err := read(t, filepath.Join(write(t, map[string]string{"config": config}), "config"), harborAuth)
+	check(t, err, fault.Failed, "reach the API server 127.0.0.1:", "context home")
+	if asked != "CONNECT "+s.Listener.Addr().String() {
+		t.Errorf("the proxy was asked for %s", asked)
 	}
 }
 

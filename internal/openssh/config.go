@@ -12,7 +12,7 @@ import (
 // config is what holds for one server, in OpenSSH's order: the first value of a keyword counts (ssh_config(5)).
 type config struct {
 	host    string // as the address has it
-	home    string // "" when the environment names none that is absolute
+	home    string
 	asked   string // the file of known hosts that was asked for
 	options []option
 }
@@ -24,10 +24,7 @@ type option struct {
 
 // readConfig collects what was asked for, then the address, the user's file and the system's.
 func readConfig(address Address, options Options) (*config, error) {
-	c := &config{host: address.Host}
-	if home := options.Getenv("HOME"); filepath.IsAbs(home) {
-		c.home = home
-	}
+	c := &config{host: address.Host, home: options.Getenv("HOME")}
 	if options.KnownHosts != "" {
 		var err error
 		if c.asked, err = filepath.Abs(options.KnownHosts); err != nil {

@@ -9,23 +9,19 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/docker/cli/cli/config"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/image"
+	"github.com/ksera524/imgbump/internal/imageref"
 )
 
 // How long a registry may take to be reached. Together they keep "the server is down" under half a minute.
@@ -48,12 +44,17 @@ type Options struct {
 	PlainHTTP []string
 	// RootCAs are trusted instead of the system's; nil is the system's.
 	RootCAs *x509.CertPool
-	// Resolve maps "host:port" or "host" to the address to dial instead.
+	// Resolve maps "host:port" or "host", in lower case, to the address to dial instead.
 	Resolve map[string]string
 	// UserAgent is sent with every request.
 	UserAgent string
-	// Progress is told of each blob that is done. Several goroutines may call it at once.
-	Progress func(image.LayerReceipt)
+	// KeepImmutable is told of each name that a push leaves as it is, because it is immutable and names another image; nil
+	// makes that an error.
+	KeepImmutable func(imageref.Ref)
+	// Progress is told of each layer of a push how far it is. Several goroutines may call it at once.
+	Progress func(image.Progress)
+	// Ledger remembers which repositories were given which blobs, so that others can mount them; nil remembers nothing.
+	Ledger *image.Ledger
 }
 
 // Client keeps one session for each registry that it meets. It is safe for use by several goroutines.
@@ -70,7 +71,7 @@ type Client struct {
 // New is a client; it sends nothing before it is asked to.
 func New(options Options) *Client {
 	if options.Progress == nil {
-		options.Progress = func(image.LayerReceipt) {}
+		options.Progress = func(image.Progress) {}
 	}
 	c := &Client{options: options, wait: wait, now: time.Now, sessions: map[string]*session{}}
 	c.http = &bounded{named{c.transport(), options.UserAgent}, answerTimeout, closingTimeout, idleTimeout}
@@ -86,7 +87,7 @@ func (c *Client) transport() *http.Transport {
 			return dialer.DialContext(ctx, network, c.resolve(address))
 		},
 		OnProxyConnectResponse: throughProxy,
-		TLSClientConfig:        &tls.Config{RootCAs: c.options.RootCAs, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        &tls.Config{RootCAs: c.options.RootCAs, MinVersion: tls.VersionTLS12, Time: func() time.Time { return c.now() }},
 		TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
 		TLSHandshakeTimeout:    handshakeTimeout,
 		MaxIdleConnsPerHost:    parallel,
@@ -96,11 +97,11 @@ func (c *Client) transport() *http.Transport {
 }
 
 func (c *Client) resolve(address string) string {
-	host, port, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(strings.ToLower(address))
 	if err != nil {
 		return address
 	}
-	if to := cmp.Or(c.options.Resolve[address], c.options.Resolve[host]); to != "" {
+	if to := cmp.Or(c.options.Resolve[net.JoinHostPort(host, port)], c.options.Resolve[host]); to != "" {
 		return net.JoinHostPort(to, port)
 	}
 	return address
@@ -129,13 +130,22 @@ func (c *Client) plain(host string) bool {
 	return hostname == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
-// session is the one for host, greeted.
+// session is the one for host, greeted, and with a login that is right as far as that can be known.
 func (c *Client) session(ctx context.Context, host string) (*session, error) {
+	s, err := c.greeted(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.identify(ctx)
+}
+
+// greeted is the session for host, which has answered.
+func (c *Client) greeted(ctx context.Context, host string) (*session, error) {
 	c.mu.Lock()
 	s, ok := c.sessions[host]
 	if !ok {
 		var err error
-		if s, err = c.newSession(host); err != nil {
+		if s, err = c.newSession(ctx, host); err != nil {
 			c.mu.Unlock()
 			return nil, err
 		}
@@ -145,7 +155,7 @@ func (c *Client) session(ctx context.Context, host string) (*session, error) {
 	return s, s.greet(ctx)
 }
 
-func (c *Client) newSession(host string) (*session, error) {
+func (c *Client) newSession(ctx context.Context, host string) (*session, error) {
 	var opts []name.Option
 	if c.plain(host) {
 		opts = append(opts, name.Insecure)
@@ -161,33 +171,11 @@ func (c *Client) newSession(host string) (*session, error) {
 		s.confined = true
 		return s, nil
 	}
-	if s.auth, err = authn.DefaultKeychain.Resolve(registry); err != nil {
-		return nil, &fault.Error{Kind: fault.Denied, What: "read the Docker configuration for", Where: host, Err: withoutLogin(registry),
+	if s.auth, err = dockerLogin(ctx, registry); err != nil {
+		return nil, &fault.Error{Kind: fault.Denied, What: "read the Docker configuration for", Where: host, Err: err,
 			Hint: "DOCKER_CONFIG names the folder of config.json; a credential helper that it names must be on PATH, and know the registry"}
 	}
 	return s, nil
-}
-
-// withoutLogin says why Docker's configuration gave no login. What a credential helper printed stays out of it: it may be
-// a secret.
-func withoutLogin(registry name.Registry) error {
-	file, err := config.Load(os.Getenv("DOCKER_CONFIG"))
-	if err != nil {
-		return err
-	}
-	key := registry.RegistryStr()
-	if key == name.DefaultRegistry {
-		key = authn.DefaultAuthKey
-	}
-	helper := cmp.Or(file.CredentialHelpers[key], file.CredentialsStore)
-	if helper == "" {
-		return errors.New("a credential helper failed")
-	}
-	helper = "docker-credential-" + helper
-	if _, err := exec.LookPath(helper); err != nil {
-		return err
-	}
-	return fmt.Errorf("%s failed", helper)
 }
 
 // named sends the user agent.

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"context"
 	"encoding/base64"
 	"net"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -161,6 +163,109 @@ func TestCredentialHelperIsQuiet(t *testing.T) {
 	}
 	_, err = registry.New(registry.Options{}).Digest(t.Context(), ref(t, "127.0.0.1:1/team/app:1"))
 	check(t, err, fault.Denied, "docker-credential-careless failed", "")
+}
+
+// TestLogins has a login in each way in which Docker's configuration, or Podman's, keeps one.
+func TestLogins(t *testing.T) {
+	var refreshed string // the identity token that the token service was shown
+	s := harbor(t, registrytest.Config{Instead: func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost && r.URL.Path == "/service/token" {
+			r.ParseForm()
+			refreshed = r.PostForm.Get("refresh_token")
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		return r.Method == http.MethodPost && r.URL.Path == "/service/token"
+	}})
+	const helper = "#!/bin/sh\nenv > $0.env\ncat > $0.asked\n"
+	auth := `{"auths":{"` + s.Host + `":{"auth":"` + base64.StdEncoding.EncodeToString([]byte(robot+":"+secret)) + `"}}}`
+	asIdentity := map[string]bool{"identity token": true, "helper's identity token": true}
+	for name, files := range map[string]map[string]string{
+		"user and password": {"docker/config.json": `{"auths":{"` + s.Host + `":{"username":"` + robot + `","password":"` + secret + `"}}}`},
+		"an address":        {"docker/config.json": strings.Replace(auth, s.Host, "http://"+s.Host+"/v2/", 1)},
+		"podman":            {"run/containers/auth.json": auth},
+		"podman's settings": {"settings/containers/auth.json": auth},
+		"credHelpers":       {"docker/config.json": `{"credsStore":"nosuch","credHelpers":{"` + s.Host + `":"fine"}}`, "docker-credential-fine": helper + `echo '{"Username":"` + robot + `","Secret":"` + secret + `"}'`},
+		"credsStore":        {"docker/config.json": `{"credsStore":"fine"}`, "docker-credential-fine": helper + `echo '{"Username":"` + robot + `","Secret":"` + secret + `"}'`},
+		"identity token":    {"docker/config.json": `{"auths":{"` + s.Host + `":{"identitytoken":"` + secret + `"}}}`},
+		"helper's identity token": {"docker/config.json": `{"credsStore":"fine"}`,
+			"docker-credential-fine": helper + `echo '{"Username":"<token>","Secret":"` + secret + `"}'`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, content := range files {
+				if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for key, value := range map[string]string{
+				"PATH": dir + ":" + os.Getenv("PATH"), "DOCKER_CONFIG": dir + "/docker", "XDG_RUNTIME_DIR": dir + "/run", "XDG_CONFIG_HOME": dir + "/settings",
+				"HARBOR_PASSWORD": "C4nary", "IMGBUMP_TOKEN": "C4nary",
+			} {
+				t.Setenv(key, value)
+			}
+			refreshed = ""
+			_, err := registry.New(registry.Options{}).Push(t.Context(), streaming(t, empty.Image, "a"), []imageref.Ref{ref(t, "%s/sandbox/app:1", s.Host)})
+			switch {
+			case asIdentity[name] && (refreshed != secret || fault.KindOf(err) != fault.Denied):
+				t.Errorf("the token service saw %q; %v", refreshed, err)
+			case !asIdentity[name] && err != nil:
+				t.Error(err)
+			}
+			if _, helped := files["docker-credential-fine"]; !helped {
+				return
+			}
+			if env, err := os.ReadFile(filepath.Join(dir, "docker-credential-fine.env")); err != nil || strings.Contains(string(env), "C4nary") {
+				t.Errorf("the helper inherits %s, %v", env, err)
+			}
+			if asked, err := os.ReadFile(filepath.Join(dir, "docker-credential-fine.asked")); err != nil || string(asked) != s.Host {
+				t.Errorf("the helper is asked for %s, %v", asked, err)
+			}
+		})
+	}
+}
+
+// TestHelperThatKnowsNothing goes on as nobody; one that never answers ends with the command.
+func TestHelperThatKnowsNothing(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{})
+	dir := t.TempDir()
+	t.Setenv("DOCKER_CONFIG", dir)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	for file, content := range map[string]string{
+		"config.json":             `{"credsStore":"empty","credHelpers":{"127.0.0.1:1":"slow"}}`,
+		"docker-credential-empty": "#!/bin/sh\necho credentials not found in native keychain\nexit 1\n",
+		"docker-credential-slow":  "#!/bin/sh\nexec sleep 600\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := registry.New(registry.Options{}).Push(t.Context(), streaming(t, empty.Image, "a"), []imageref.Ref{ref(t, "%s/sandbox/app:1", s.Host)}); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := registry.New(registry.Options{}).Digest(ctx, ref(t, "127.0.0.1:1/team/app:1")); err == nil {
+		t.Error("no error")
+	}
+}
+
+// TestTokenServiceWithoutTLS has a registry with TLS want the password sent in the clear.
+func TestTokenServiceWithoutTLS(t *testing.T) {
+	thief := registrytest.Start(t, registrytest.Config{Projects: []string{"sandbox"}})
+	s := harbor(t, registrytest.Config{TLS: true, Instead: func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Www-Authenticate", `Bearer realm="`+thief.URL+`/service/token",service="harbor-registry"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	}})
+	c := client(s, func(o *registry.Options) { o.RootCAs = pool(t, s.CA) })
+	_, err := c.Digest(t.Context(), ref(t, "%s/sandbox/app:1", s.Host))
+	check(t, err, fault.Failed, "without TLS", "external_url")
+	if r := thief.Requests(); len(r) > 0 {
+		t.Errorf("the token service saw %+v", r)
+	}
 }
 
 // TestRevokedToken has a registry revoke the tokens that it gave, and one that accepts none.

@@ -3,14 +3,11 @@ package registry
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -26,8 +23,34 @@ const (
 	hintNoLogin   = "set HARBOR_USERNAME and HARBOR_PASSWORD, pass --username and --password-stdin, or log in with Docker's configuration"
 )
 
-// errNotFound is the cause when a reference names nothing.
-var errNotFound = errors.New("no such image")
+// Why a registry says no, for callers that go on from there (errors.Is).
+var (
+	ErrNotFound  = errors.New("no such image")
+	ErrLogin     = errors.New("the login is refused")
+	ErrRight     = errors.New("the account has no right to do that")
+	ErrImmutable = errors.New("the tag is immutable and names another image")
+	ErrQuota     = errors.New("the project's quota is used up")
+	ErrReadOnly  = errors.New("the registry is in read-only mode")
+	ErrPolicy    = errors.New("a policy of the project forbids it")
+)
+
+// MissingProject is the cause when Harbor has no project of that name.
+type MissingProject struct{ Host, Project string }
+
+func (m *MissingProject) Error() string {
+	return fmt.Sprintf("project %s does not exist on %s", m.Project, m.Host)
+}
+
+// because is err, which errors.Is knows as reason.
+func because(reason, err error) error { return refusal{err, reason} }
+
+type refusal struct {
+	error
+	reason error
+}
+
+func (r refusal) Is(target error) bool { return target == r.reason }
+func (r refusal) Unwrap() error        { return r.error }
 
 // failed tells why there was no answer, or why the login behind it failed. An error of the caller's own passes through.
 func (s *session) failed(ctx context.Context, what, where string, err error) error {
@@ -39,7 +62,7 @@ func (s *session) failed(ctx context.Context, what, where string, err error) err
 		return err
 	}
 	f := &fault.Error{What: what, Where: where}
-	if f.Hint, f.Err = distrusted(err); f.Err != nil {
+	if f.Hint, f.Err = s.distrusted(err); f.Err != nil {
 		return f
 	}
 	var status *transport.Error
@@ -63,75 +86,6 @@ func temporaryAs(f error, err error) error {
 	return f
 }
 
-// distrusted says what is wrong with the registry's certificate, if that is what failed.
-func distrusted(err error) (hint string, cause error) {
-	var (
-		authority x509.UnknownAuthorityError
-		hostname  x509.HostnameError
-		invalid   x509.CertificateInvalidError
-	)
-	switch {
-	case errors.As(err, &authority):
-		return "pass the authority's certificate: --ca-file FILE", errors.New("its certificate is signed by an authority that is not trusted here")
-	case errors.As(err, &hostname), errors.As(err, &invalid):
-		return "the certificate must name the host that clients use, and be valid now", rootCause(err)
-	}
-	return "", nil
-}
-
-// unreachable says what stood between us and the registry.
-func (s *session) unreachable(err error) (hint string, cause error) {
-	var (
-		dns     *net.DNSError
-		dial    *net.OpError
-		timeout net.Error
-		silent  silence
-	)
-	switch {
-	case errors.As(err, &silent):
-		return hintRunning, silent
-	case errors.As(err, &dial) && dial.Op == "proxyconnect": // net/http's word for a proxy that cannot be reached
-		return hintProxy, fmt.Errorf("reach the proxy: %w", dial.Err)
-	case errors.Is(err, errProxy):
-		return hintProxy, rootCause(err)
-	case errors.Is(err, errDowngrade):
-		return "Harbor's external_url must begin with https://, and a proxy that ends TLS must send X-Forwarded-Proto", errDowngrade
-	case errors.Is(err, http.ErrSchemeMismatch):
-		return hintPlainHTTP, errors.New("it speaks plain HTTP, without TLS")
-	case errors.As(err, &dns):
-		return "check the spelling (HARBOR_URL, -t), or name its address: --resolve " + s.host + ":ADDRESS", fmt.Errorf("look up %s: %s", dns.Name, dns.Err)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "is the registry running, and is this its port? (HARBOR_URL, -t)", errors.New("connection refused")
-	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return hintRunning, errors.New("no answer in time")
-	case errors.As(err, &dial):
-		return "", dial
-	}
-	return "", rootCause(err)
-}
-
-var (
-	errProxy     = errors.New("the proxy refuses")
-	errDowngrade = errors.New("it sends its clients on to http://, without TLS")
-)
-
-// throughProxy reports a proxy that does not open the way to a registry.
-func throughProxy(_ context.Context, _ *url.URL, connect *http.Request, answer *http.Response) error {
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%w to reach %s: %d %s", errProxy, connect.Host, answer.StatusCode, http.StatusText(answer.StatusCode))
-	}
-	return nil
-}
-
-// rootCause drops the URL that net/http puts around an error: upload URLs are long, and tell nothing.
-func rootCause(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
-}
-
 // refused says what an answer means that was not the one expected, by its status, headers and error codes. The cases
 // are those that Harbor 2.16 gives; testdata/harbor of internal/registrytest has its answers.
 func (s *session) refused(ctx context.Context, what, where string, r request, resp *http.Response) error {
@@ -142,17 +96,18 @@ func (s *session) refused(ctx context.Context, what, where string, r request, re
 	f := &fault.Error{What: what, Where: where}
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
-		return s.unauthorized(ctx, what, where, r, resp)
+		return s.unauthorized(ctx, what, where, r, resp, status)
 	case resp.StatusCode == http.StatusForbidden:
 		return s.forbidden(ctx, what, where, r, status)
 	case resp.StatusCode == http.StatusNotFound && (r.method == http.MethodGet || r.method == http.MethodHead):
-		f.Err, f.Hint = errNotFound, "check repository and tag; what is there is listed in the registry's web page"
+		f.Err, f.Hint = ErrNotFound, "check repository and tag; what is there is listed in the registry's web page"
 	case resp.StatusCode == http.StatusPreconditionFailed && has(status, "PRECONDITION"):
-		f.Err = errors.New("the tag is immutable and names another image")
+		f.Err = ErrImmutable
 		f.Hint = "push under a new tag, or change the project's tag immutability rule in Harbor"
 	case resp.StatusCode == http.StatusPreconditionFailed && has(status, "PROJECTPOLICYVIOLATION"):
 		_, f.Err = s.answer(status)
-		f.Hint = "a policy of the Harbor project (signature, vulnerabilities) forbids it"
+		f.Err = because(ErrPolicy, f.Err)
+		f.Hint = "a policy of the Harbor project forbids it: sign the image, or have it scanned and fixed; the project's administrator can exempt a CVE"
 	default:
 		f.Hint, f.Err = s.answer(status)
 	}
@@ -163,13 +118,11 @@ func (s *session) refused(ctx context.Context, what, where string, r request, re
 }
 
 // unauthorized tells a missing project, a wrong login and a missing right apart; Harbor answers 401 to all three.
-func (s *session) unauthorized(ctx context.Context, what, where string, r request, resp *http.Response) error {
-	headers, present := resp.Header["Www-Authenticate"]
-	challenges := strings.Join(headers, "")
-	if present && challenges == "" {
-		project := projectOf(resp.Request.URL.Path)
-		return &fault.Error{What: what, Where: where, Err: fmt.Errorf("project %s does not exist on %s", project, s.host),
-			Hint: "create the project in Harbor, or correct the reference: HOST/PROJECT/NAME:TAG"}
+func (s *session) unauthorized(ctx context.Context, what, where string, r request, resp *http.Response, status *transport.Error) error {
+	challenges := strings.Join(resp.Header["Www-Authenticate"], "")
+	if lacksProject(resp, status) {
+		return &fault.Error{What: what, Where: where, Err: &MissingProject{s.host, projectOf(resp.Request.URL.Path)},
+			Hint: "create the project in Harbor, or let --create-project do it, or correct the reference: HOST/PROJECT/NAME:TAG"}
 	}
 	login, err := authn.Authorization(ctx, s.auth)
 	switch {
@@ -184,8 +137,10 @@ func (s *session) unauthorized(ctx context.Context, what, where string, r reques
 		return &again{error: &fault.Error{Kind: fault.Denied, What: what, Where: where, Err: fmt.Errorf("%s does not accept the token of its token service", s.host),
 			Hint: "their clocks must agree, and the registry must know the key that the service signs with"}}
 	}
-	if _, err := s.exchange(ctx, nil); err != nil {
-		return s.failed(ctx, what, where, err)
+	if !s.harbor() { // whose token service was asked at the greeting
+		if _, err := s.exchange(ctx, nil); err != nil {
+			return s.failed(ctx, what, where, err)
+		}
 	}
 	if !sameServer(resp.Request.URL, s.home()) {
 		return &fault.Error{Kind: fault.Denied, What: what, Where: where,
@@ -193,8 +148,35 @@ func (s *session) unauthorized(ctx context.Context, what, where string, r reques
 			Hint: "set Harbor's external_url to the name that clients use"}
 	}
 	return &fault.Error{Kind: fault.Denied, What: what, Where: where,
-		Err:  fmt.Errorf("%s may not %s there", cmp.Or(login.Username, "the account"), what),
+		Err:  because(ErrRight, fmt.Errorf("%s may not %s there", cmp.Or(login.Username, "the account"), what)),
 		Hint: "give the account push and pull rights on project " + projectOf(resp.Request.URL.Path) + " in Harbor"}
+}
+
+// inWords is a refusal with a body: that of a HEAD has none, and Harbor tells a missing project from a missing right,
+// and one policy from the other, by the body only. So there GET is tried.
+func (s *session) inWords(ctx context.Context, r request, resp *http.Response) *http.Response {
+	if r.method != http.MethodHead || resp.StatusCode == http.StatusNotFound || temporaryStatus(resp.StatusCode) {
+		return resp
+	}
+	r.method = http.MethodGet
+	spoken, err := s.send(ctx, r)
+	if err != nil {
+		return resp
+	}
+	if spoken.StatusCode != resp.StatusCode {
+		spoken, resp = resp, spoken
+	}
+	resp.Body.Close()
+	return spoken
+}
+
+// lacksProject reports whether a 401 means that there is no such project: Harbor says so in the body, and with a
+// challenge that is empty, which a proxy may drop.
+func lacksProject(resp *http.Response, status *transport.Error) bool {
+	challenges, present := resp.Header["Www-Authenticate"]
+	missing := "project " + projectOf(resp.Request.URL.Path) + " not found"
+	return present && strings.Join(challenges, "") == "" ||
+		slices.ContainsFunc(status.Errors, func(d transport.Diagnostic) bool { return strings.HasPrefix(d.Message, missing) })
 }
 
 // noLogin is the answer to nobody. A login for another host is the likely mistake where there is one.
@@ -212,21 +194,25 @@ func (s *session) wrongLogin(ctx context.Context, what, where string) error {
 	if login, err := authn.Authorization(ctx, s.auth); err == nil {
 		user = cmp.Or(login.Username, user)
 	}
-	return &fault.Error{Kind: fault.Denied, What: what, Where: where, Err: fmt.Errorf("%s refused the login of %s", s.host, user), Hint: hintLogin}
+	return &fault.Error{Kind: fault.Denied, What: what, Where: where, Err: because(ErrLogin, fmt.Errorf("the registry refused the login of %s", user)), Hint: hintLogin}
 }
 
 // forbidden tells Harbor's read-only mode and its quota apart, which share status and code: only read-only mode
 // refuses to open an upload, so where another request was refused, that is tried.
 func (s *session) forbidden(ctx context.Context, what, where string, r request, status *transport.Error) error {
 	f := &fault.Error{Kind: fault.Denied, What: what, Where: where}
-	_, f.Err = s.answer(status)
+	f.Hint, f.Err = s.answer(status)
 	switch {
+	case f.Hint != "": // a page, of a proxy or a firewall
+		f.Kind = fault.Failed
 	case !s.harbor() || !has(status, transport.DeniedErrorCode):
+		f.Err = because(ErrRight, f.Err)
 		f.Hint = "the account needs push and pull rights there"
 	case s.readOnly(ctx, r):
+		f.Err = because(ErrReadOnly, f.Err)
 		f.Hint = "Harbor is in read-only mode: an administrator ends that under Configuration, System Settings"
 	default:
-		f.Kind = fault.Failed
+		f.Kind, f.Err = fault.Failed, because(ErrQuota, f.Err)
 		f.Hint = "the project's storage quota is used up: delete images and run garbage collection, or raise the quota"
 	}
 	return f

@@ -5,8 +5,6 @@ import (
 	"time"
 )
 
-var ErrNotFound = errNotFound
-
 // Pauses collects the pauses that the client makes, in place of making them.
 func (c *Client) Pauses() *[]time.Duration {
 	var pauses []time.Duration

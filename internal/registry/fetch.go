@@ -47,6 +47,34 @@ func (c *Client) Image(ctx context.Context, ref imageref.Ref, platform v1.Platfo
 			return nil, err
 		}
 	}
+	return f.image(raw, mediaType)
+}
+
+// Artifact is the image or index that ref names, whole. It is fetched as Image's is.
+func (c *Client) Artifact(ctx context.Context, ref imageref.Ref) (image.Artifact, error) {
+	f, err := c.fetch(ctx, "fetch", ref)
+	if err != nil {
+		return nil, err
+	}
+	return f.artifact(nameOf(ref))
+}
+
+func (f *fetch) artifact(name string) (image.Artifact, error) {
+	raw, mediaType, err := f.manifest(name)
+	if err != nil {
+		return nil, err
+	}
+	if !mediaType.IsIndex() {
+		return f.image(raw, mediaType)
+	}
+	manifest, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+	if err != nil {
+		return nil, &fault.Error{What: f.what, Where: f.where, Err: err}
+	}
+	return &fetchedIndex{fetch: f, raw: raw, mediaType: mediaType, parsed: manifest}, nil
+}
+
+func (f *fetch) image(raw []byte, mediaType types.MediaType) (v1.Image, error) {
 	if !mediaType.IsImage() {
 		return nil, &fault.Error{What: f.what, Where: f.where, Err: fmt.Errorf("it is %q, not an image", mediaType)}
 	}
@@ -182,6 +210,40 @@ func (l *remoteLayer) Digest() (v1.Hash, error)            { return l.of.Digest,
 func (l *remoteLayer) Size() (int64, error)                { return l.of.Size, nil }
 func (l *remoteLayer) MediaType() (types.MediaType, error) { return l.of.MediaType, nil }
 func (l *remoteLayer) Compressed() (io.ReadCloser, error)  { return l.fetch.blob(l.of.Digest) }
+
+// fetchedIndex is an index whose images are fetched when they are asked for.
+type fetchedIndex struct {
+	*fetch
+	raw       []byte
+	mediaType types.MediaType
+	parsed    *v1.IndexManifest
+}
+
+func (i *fetchedIndex) RawManifest() ([]byte, error)              { return i.raw, nil }
+func (i *fetchedIndex) IndexManifest() (*v1.IndexManifest, error) { return i.parsed.DeepCopy(), nil }
+func (i *fetchedIndex) MediaType() (types.MediaType, error)       { return i.mediaType, nil }
+func (i *fetchedIndex) Digest() (v1.Hash, error)                  { return partial.Digest(i) }
+func (i *fetchedIndex) Size() (int64, error)                      { return partial.Size(i) }
+
+func (i *fetchedIndex) Image(h v1.Hash) (v1.Image, error) {
+	raw, mediaType, err := i.manifest(h.String())
+	if err != nil {
+		return nil, err
+	}
+	return i.image(raw, mediaType)
+}
+
+func (i *fetchedIndex) ImageIndex(h v1.Hash) (v1.ImageIndex, error) {
+	artifact, err := i.artifact(h.String())
+	if err != nil {
+		return nil, err
+	}
+	index, ok := artifact.(v1.ImageIndex)
+	if !ok {
+		return nil, &fault.Error{What: i.what, Where: i.where, Err: fmt.Errorf("%s is no index", h)}
+	}
+	return index, nil
+}
 
 // fetched is an image whose layers know where they came from.
 type fetched struct {

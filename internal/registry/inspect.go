@@ -62,7 +62,7 @@ func (c *Client) Created(ctx context.Context, ref imageref.Ref) (time.Time, erro
 		return time.Time{}, err
 	}
 	created, err := f.created(nameOf(ref))
-	if errors.Is(err, errNotFound) {
+	if errors.Is(err, ErrNotFound) {
 		return time.Time{}, nil
 	}
 	return created, err

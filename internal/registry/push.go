@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -32,12 +33,18 @@ var manifestTypes = strings.Join([]string{
 // is not known yet in the one pass that computes it. The receipt tells what was done also when there is an error: some
 // names may stand then (fault.Partial).
 func (c *Client) Push(ctx context.Context, artifact image.Artifact, refs []imageref.Ref) (image.Receipt, error) {
-	p := &push{layers: map[v1.Hash]int{}, complete: map[*session]string{}}
+	return c.push(ctx, artifact, nil, refs)
+}
+
+// push is Push of an artifact and of what is attached to it.
+func (c *Client) push(ctx context.Context, artifact image.Artifact, attached []attachment, refs []imageref.Ref) (image.Receipt, error) {
+	p := &push{layers: map[v1.Hash]int{}, complete: map[*session]string{}, slots: make(chan struct{}, parallel)}
 	var errs []error
 	for _, group := range byRepository(refs) {
-		errs = append(errs, c.pushTo(ctx, p, artifact, group)...)
+		errs = append(errs, c.pushTo(ctx, p, artifact, attached, group)...)
 	}
 	if len(p.receipt.References) > 0 {
+		p.inOrder(artifact)
 		if err := p.receipt.Describe(artifact); err != nil {
 			errs = append(errs, err)
 		}
@@ -70,25 +77,76 @@ type push struct {
 	mu       sync.Mutex
 	receipt  image.Receipt
 	layers   map[v1.Hash]int     // into receipt.Layers
+	started  int                 // layers
 	complete map[*session]string // a repository of each registry that has all blobs by now
+	slots    chan struct{}       // one for each blob that is on its way
 }
 
-// note keeps the best word on a blob: that it was uploaded to one repository counts more than that another had it.
-func (p *push) note(blob image.LayerReceipt, uploaded int64, isLayer bool) {
+// note keeps the best word on a layer: that it was uploaded to one repository counts more than that another had it.
+func (p *push) note(layer image.LayerReceipt) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.receipt.BytesPushed += uploaded
-	if !isLayer {
-		return
-	}
-	i, known := p.layers[blob.Digest]
+	i, known := p.layers[layer.Digest]
 	if !known {
 		i = len(p.receipt.Layers)
-		p.layers[blob.Digest] = i
-		p.receipt.Layers = append(p.receipt.Layers, blob)
+		p.layers[layer.Digest] = i
+		p.receipt.Layers = append(p.receipt.Layers, layer)
 	}
-	if blob.Status == image.Pushed {
-		p.receipt.Layers[i] = blob
+	if layer.Status == image.Pushed {
+		p.receipt.Layers[i] = layer
+	}
+}
+
+// count adds bytes that were sent.
+func (p *push) count(sent int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.receipt.BytesPushed += sent
+}
+
+// start numbers a layer.
+func (p *push) start() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.started++
+	return p.started
+}
+
+// inOrder sorts the receipt's layers as the artifact has them: image by image, base first.
+func (p *push) inOrder(artifact image.Artifact) {
+	position := map[v1.Hash]int{}
+	for img := range images(artifact) {
+		manifest, err := img.Manifest()
+		if err != nil {
+			return
+		}
+		for _, l := range manifest.Layers {
+			if _, known := position[l.Digest]; !known {
+				position[l.Digest] = len(position)
+			}
+		}
+	}
+	slices.SortStableFunc(p.receipt.Layers, func(a, b image.LayerReceipt) int { return position[a.Digest] - position[b.Digest] })
+}
+
+// images are those of an artifact, as far as they can be read.
+func images(artifact image.Artifact) iter.Seq[v1.Image] {
+	return func(yield func(v1.Image) bool) {
+		if img, ok := artifact.(v1.Image); ok {
+			yield(img)
+			return
+		}
+		for _, child := range children(artifact) {
+			a, err := child()
+			if err != nil {
+				return
+			}
+			for img := range images(a) {
+				if !yield(img) {
+					return
+				}
+			}
+		}
 	}
 }
 
@@ -97,28 +155,41 @@ type destination struct {
 	*session
 	push       *push
 	repository string
+	refs       []imageref.Ref
 	sibling    string // another repository of the registry, which has all blobs, or ""
 	scopes     []string
+
+	mu    sync.Mutex
+	blobs map[v1.Hash]func() error // those that are on their way, or there
 }
 
 func (d *destination) name() string { return d.host + "/" + d.repository }
 
-// pushTo pushes to the one repository of refs.
-func (c *Client) pushTo(ctx context.Context, p *push, artifact image.Artifact, refs []imageref.Ref) []error {
+// pushTo pushes to the one repository of refs: what is attached to the artifact stands before a tag does.
+func (c *Client) pushTo(ctx context.Context, p *push, artifact image.Artifact, attached []attachment, refs []imageref.Ref) []error {
 	s, err := c.session(ctx, refs[0].Host())
 	if err != nil {
 		return []error{err}
 	}
 	_, repository, _ := strings.Cut(refs[0].Canonical(), "/")
-	d := &destination{session: s, push: p, repository: repository, sibling: p.complete[s], scopes: []string{"repository:" + repository + ":pull,push"}}
-	d.mayPull(d.sibling)
+	d := &destination{session: s, push: p, repository: repository, refs: refs, sibling: p.complete[s], blobs: map[v1.Hash]func() error{},
+		scopes: []string{"repository:" + repository + ":pull,push"}}
+	d.mayPullFrom(artifact)
 	if err := d.content(ctx, artifact); err != nil {
+		return []error{err}
+	}
+	if err := d.attach(ctx, artifact, attached); err != nil {
 		return []error{err}
 	}
 	p.complete[s] = repository
 	var errs []error
 	for _, ref := range refs {
-		if err := d.manifest(ctx, artifact, ref.Tag, ref.String()); err != nil {
+		err := d.manifest(ctx, artifact, ref.Tag, ref.String())
+		if errors.Is(err, ErrImmutable) && c.options.KeepImmutable != nil {
+			c.options.KeepImmutable(ref)
+			continue
+		}
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -129,118 +200,117 @@ func (c *Client) pushTo(ctx context.Context, p *push, artifact image.Artifact, r
 
 // content pushes all that the artifact's manifest names.
 func (d *destination) content(ctx context.Context, artifact image.Artifact) error {
-	switch a := artifact.(type) {
-	case v1.Image:
-		return d.image(ctx, a)
-	case v1.ImageIndex:
-		return d.index(ctx, a)
+	if img, ok := artifact.(v1.Image); ok {
+		return d.image(ctx, img)
 	}
-	return fmt.Errorf("push %s: %T is no image", d.name(), artifact)
+	group, together := errgroup.WithContext(ctx)
+	for _, child := range children(artifact) {
+		group.Go(func() error {
+			a, err := child()
+			if err != nil {
+				return err
+			}
+			if err := d.content(together, a); err != nil {
+				return err
+			}
+			return d.untagged(together, a)
+		})
+	}
+	return group.Wait()
 }
 
-func (d *destination) index(ctx context.Context, index v1.ImageIndex) error {
+// untagged stores the artifact's manifest under its digest.
+func (d *destination) untagged(ctx context.Context, artifact image.Artifact) error {
+	digest, err := artifact.Digest()
+	if err != nil {
+		return fmt.Errorf("push %s: %w", d.name(), err)
+	}
+	return d.manifest(ctx, artifact, digest.String(), d.name()+"@"+digest.String())
+}
+
+// children are what an index names, opened on demand.
+func children(artifact image.Artifact) []func() (image.Artifact, error) {
+	if joined, ok := artifact.(*image.Joined); ok { // which has no manifest before its images have theirs
+		var all []func() (image.Artifact, error)
+		for _, img := range joined.Images {
+			all = append(all, func() (image.Artifact, error) { return img, nil })
+		}
+		return all
+	}
+	failed := func(err error) []func() (image.Artifact, error) {
+		return []func() (image.Artifact, error){func() (image.Artifact, error) { return nil, err }}
+	}
+	index, ok := artifact.(v1.ImageIndex)
+	if !ok {
+		return failed(fmt.Errorf("push: %T is no image", artifact))
+	}
 	manifest, err := index.IndexManifest()
 	if err != nil {
-		return err
+		return failed(err)
 	}
-	for _, child := range manifest.Manifests {
-		var artifact image.Artifact
-		switch {
-		case child.MediaType.IsImage():
-			artifact, err = index.Image(child.Digest)
-		case child.MediaType.IsIndex():
-			artifact, err = index.ImageIndex(child.Digest)
-		default:
-			err = fmt.Errorf("the index names a %s, which cannot be pushed yet", child.MediaType)
-		}
-		if err == nil {
-			err = d.content(ctx, artifact)
-		}
-		if err == nil {
-			err = d.manifest(ctx, artifact, child.Digest.String(), d.name()+"@"+child.Digest.String())
-		}
-		if err != nil {
-			return err
-		}
+	var all []func() (image.Artifact, error)
+	for _, d := range manifest.Manifests {
+		all = append(all, func() (image.Artifact, error) {
+			switch {
+			case d.MediaType.IsImage():
+				return index.Image(d.Digest)
+			case d.MediaType.IsIndex():
+				return index.ImageIndex(d.Digest)
+			}
+			return nil, fmt.Errorf("the index names a %s, which cannot be pushed yet", d.MediaType)
+		})
 	}
-	return nil
+	return all
 }
 
+// image brings the blobs of an image, and its configuration last: it is known when the layers are.
 func (d *destination) image(ctx context.Context, img v1.Image) error {
 	layers, err := img.Layers()
 	if err != nil {
 		return err
 	}
-	for _, l := range layers {
-		d.mayPull(d.origin(l))
-	}
-	if err := d.settle(ctx, img); err != nil {
-		return err
-	}
+	repeated := sync.OnceValues(func() (bool, error) { return d.repeated(ctx, img) })
 	group, together := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
-	for _, l := range distinct(layers) {
-		group.Go(func() error { return d.blob(together, l, true) })
+	for _, l := range layers {
+		group.Go(func() error { return d.layer(together, l, repeated) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	config, err := partial.ConfigLayer(img)
-	if err != nil {
-		return fmt.Errorf("push %s: %w", d.name(), err)
-	}
-	if err := d.blob(ctx, config, false); err != nil {
-		return err
-	}
-	return d.inOrder(img)
-}
-
-// settle finds the digests of an image whose configuration the repository has: it was pushed before, so its layers are
-// likely to be there, and finding that out is cheaper than uploading them again.
-func (d *destination) settle(ctx context.Context, img v1.Image) error {
 	id, err := img.ConfigName()
-	if errors.Is(err, stream.ErrNotComputed) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if there, err := d.exists(ctx, id, -1); err != nil || !there {
-		return err
-	}
-	return image.Settle(img)
-}
-
-// distinct drops layers that come twice.
-func distinct(layers []v1.Layer) []v1.Layer {
-	seen, kept := map[v1.Hash]bool{}, []v1.Layer(nil)
-	for _, l := range layers {
-		digest, err := l.Digest()
-		if err == nil && seen[digest] {
-			continue
-		}
-		seen[digest] = true
-		kept = append(kept, l)
-	}
-	return kept
-}
-
-// inOrder sorts the receipt's layers as the image has them, base first.
-func (d *destination) inOrder(img v1.Image) error {
-	manifest, err := img.Manifest()
 	if err != nil {
 		return fmt.Errorf("push %s: %w", d.name(), err)
 	}
-	position := map[v1.Hash]int{}
-	for i, l := range manifest.Layers {
-		position[l.Digest] = i
+	config, err := partial.ConfigLayer(img)
+	if from, ok := img.(*fetched); ok {
+		config, err = from.LayerByDigest(id) // which can be mounted
 	}
-	p := d.push
-	slices.SortStableFunc(p.receipt.Layers, func(a, b image.LayerReceipt) int { return position[a.Digest] - position[b.Digest] })
-	for i, l := range p.receipt.Layers {
-		p.layers[l.Digest] = i
+	if err != nil {
+		return fmt.Errorf("push %s: %w", d.name(), err)
 	}
-	return nil
+	return d.once(id, func() error {
+		_, err := d.blob(ctx, config, func(int64) {}, nil)
+		return err
+	})
+}
+
+// repeated reports whether an image like this one was pushed before: its configuration is there, or what it is to be named
+// names something. Its layers are likely to be there too then, and reading one to find out is cheaper than sending it again.
+func (d *destination) repeated(ctx context.Context, img v1.Image) (bool, error) {
+	id, err := img.ConfigName()
+	switch {
+	case err == nil:
+		return d.exists(ctx, id, -1)
+	case !errors.Is(err, stream.ErrNotComputed):
+		return false, err
+	}
+	for _, ref := range d.refs {
+		there, err := d.named(ctx, d.url("%s/manifests/%s", d.repository, ref.Tag), ref.String())
+		if err != nil || there != "" {
+			return there != "", lasting(ctx, err)
+		}
+	}
+	return false, nil
 }
 
 // manifest gives the artifact a tag, or stores it by digest. A tag that names it already is left alone: Harbor refuses

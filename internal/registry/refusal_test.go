@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
@@ -33,27 +34,29 @@ func TestRefusals(t *testing.T) {
 		repository string
 		before     string // pushed first
 		kind       fault.Kind
+		is         error
 		part, hint string
 	}{
-		"wrong password": {change: login(robot, "wrong-pass"), kind: fault.Denied,
+		"wrong password": {is: registry.ErrLogin, change: login(robot, "wrong-pass"), kind: fault.Denied,
 			part: "refused the login of robot$sandbox+ci", hint: "HARBOR_PASSWORD"},
 		"no login": {change: login("", ""), kind: fault.Denied, part: "wants a login", hint: "HARBOR_USERNAME"},
 		"login of another host": {change: func(o *registry.Options) { o.Credential.Host = "harbor.test" }, kind: fault.Denied,
 			part: "wants a login, and the one of robot$sandbox+ci is for harbor.test", hint: "HARBOR_URL"},
-		"no right": {config: registrytest.Config{Robots: []registrytest.Robot{reader}}, change: login(reader.Name, reader.Secret), kind: fault.Denied,
+		"no right": {is: registry.ErrRight, config: registrytest.Config{Robots: []registrytest.Robot{reader}}, change: login(reader.Name, reader.Secret), kind: fault.Denied,
 			part: "robot$sandbox+ro may not push", hint: "project sandbox"},
-		"project missing":       {repository: "nosuch/app", kind: fault.Failed, part: "project nosuch does not exist on ", hint: "create the project"},
-		"project missing, anon": {repository: "nosuch/app", change: login("", ""), kind: fault.Failed, part: "project nosuch does not exist on ", hint: "create the project"},
-		"immutable": {config: registrytest.Config{Immutable: []string{"sandbox/app:1"}}, before: "sandbox/app:1", kind: fault.Failed,
+		"project missing":       {repository: "nosuch/app", kind: fault.Failed, part: "project nosuch does not exist on ", hint: "--create-project"},
+		"project missing, anon": {repository: "nosuch/app", change: login("", ""), kind: fault.Failed, part: "project nosuch does not exist on ", hint: "--create-project"},
+		"immutable": {is: registry.ErrImmutable, config: registrytest.Config{Immutable: []string{"sandbox/app:1"}}, before: "sandbox/app:1", kind: fault.Failed,
 			part: "the tag is immutable", hint: "new tag"},
-		"quota": {config: registrytest.Config{Quota: map[string]int64{"sandbox": 100}}, kind: fault.Failed,
+		"quota": {is: registry.ErrQuota, config: registrytest.Config{Quota: map[string]int64{"sandbox": 100}}, kind: fault.Failed,
 			part: "will exceed the configured upper limit of 100.0 B", hint: "quota"},
-		"read-only":    {config: registrytest.Config{ReadOnly: true}, kind: fault.Denied, part: "read only mode", hint: "read-only mode"},
-		"one segment":  {repository: "app", kind: fault.Failed, part: "invalid repository name", hint: ""},
-		"proxy page":   {config: registrytest.Config{Instead: page(http.MethodPost, http.StatusOK)}, kind: fault.Failed, part: "not as a registry does", hint: "proxy"},
-		"proxy limit":  {config: registrytest.Config{Instead: page(http.MethodPatch, http.StatusRequestEntityTooLarge)}, kind: fault.Failed, part: "answers 413", hint: "client_max_body_size"},
-		"page for all": {config: registrytest.Config{Instead: page("", http.StatusOK)}, kind: fault.Failed, part: "not as a registry does", hint: "A proxy or a web page"},
-		"core down":    {config: registrytest.Config{Instead: page("", http.StatusBadGateway)}, kind: fault.Failed, part: "answers 502 Bad Gateway", hint: "pods"},
+		"read-only":     {is: registry.ErrReadOnly, config: registrytest.Config{ReadOnly: true}, kind: fault.Denied, part: "read only mode", hint: "read-only mode"},
+		"one segment":   {repository: "app", kind: fault.Failed, part: "invalid repository name", hint: ""},
+		"proxy page":    {config: registrytest.Config{Instead: page(http.MethodPost, http.StatusOK)}, kind: fault.Failed, part: "not as a registry does", hint: "proxy"},
+		"proxy limit":   {config: registrytest.Config{Instead: page(http.MethodPatch, http.StatusRequestEntityTooLarge)}, kind: fault.Failed, part: "answers 413", hint: "client_max_body_size"},
+		"page for all":  {config: registrytest.Config{Instead: page("", http.StatusOK)}, kind: fault.Failed, part: "not as a registry does", hint: "A proxy or a web page"},
+		"core down":     {config: registrytest.Config{Instead: page("", http.StatusBadGateway)}, kind: fault.Failed, part: "answers 502 Bad Gateway", hint: "pods"},
+		"registry down": {config: registrytest.Config{Instead: nothing(http.MethodPost, http.StatusBadGateway)}, kind: fault.Failed, part: "answers 502 Bad Gateway", hint: "pods"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := harbor(t, tt.config)
@@ -72,6 +75,12 @@ func TestRefusals(t *testing.T) {
 			}
 			_, err := c.Push(t.Context(), streaming(t, empty.Image, "app"), []imageref.Ref{ref(t, "%s/%s:1", s.Host, repository)})
 			check(t, err, tt.kind, tt.part, tt.hint)
+			if tt.is != nil && !errors.Is(err, tt.is) {
+				t.Errorf("error %v is not known as %q", err, tt.is)
+			}
+			if missing, ok := errors.AsType[*registry.MissingProject](err); ok != (tt.repository == "nosuch/app") || ok && *missing != (registry.MissingProject{Host: s.Host, Project: "nosuch"}) {
+				t.Errorf("the missing project is %+v", missing)
+			}
 			if err != nil && !strings.Contains(err.Error(), s.Host) {
 				t.Errorf("error %v does not name %s", err, s.Host)
 			}
@@ -90,6 +99,81 @@ func page(method string, status int) func(http.ResponseWriter, *http.Request) bo
 		io.WriteString(w, "<html><title>Welcome</title></html>")
 		return true
 	}
+}
+
+// nothing answers requests of a method with an empty body, as Harbor does when its registry is down.
+func nothing(method string, status int) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == method {
+			w.WriteHeader(status)
+		}
+		return r.Method == method
+	}
+}
+
+// TestWrongLoginIsFoundFirst counts what a wrong password costs: one request that Harbor slows down, and no layer read.
+func TestWrongLoginIsFoundFirst(t *testing.T) {
+	s := harbor(t, registrytest.Config{})
+	c := client(s, login(robot, "wrong-pass"))
+	img := streaming(t, empty.Image, "app")
+	for range 2 {
+		_, err := c.Push(t.Context(), img, []imageref.Ref{ref(t, "%s/sandbox/app:1", s.Host)})
+		check(t, err, fault.Denied, "log in to "+s.Host+": the registry refused the login of robot$sandbox+ci", "HARBOR_PASSWORD")
+	}
+	var asked []string
+	for _, r := range s.Requests() {
+		asked = append(asked, r.Method+" "+r.Path+"?"+r.Query)
+	}
+	if diff := cmp.Diff([]string{"GET /v2/?", "GET /service/token?service=harbor-registry"}, asked); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestMissingProjectBehindAProxy has a proxy drop headers that are empty: the body of a GET tells then.
+func TestMissingProjectBehindAProxy(t *testing.T) {
+	body := `{"errors":[{"code":"UNAUTHORIZED","message":"project nosuch not found: project nosuch not found"}]}`
+	s := harbor(t, registrytest.Config{Instead: func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, "/v2/nosuch/") {
+			return false
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, body)
+		return true
+	}})
+	_, err := client(s).Digest(t.Context(), ref(t, "%s/nosuch/app:1", s.Host))
+	check(t, err, fault.Failed, "project nosuch does not exist on "+s.Host, "--create-project")
+	body = `{"errors":[{"code":"UNAUTHORIZED","message":"unauthorized to access repository: nosuch/app, action: pull"}]}`
+	_, err = client(s).Digest(t.Context(), ref(t, "%s/nosuch/app:1", s.Host))
+	check(t, err, fault.Denied, "robot$sandbox+ci may not find there", "push and pull rights on project nosuch")
+}
+
+// TestPolicies has Harbor refuse to give an image out, as recorded (210-pull-unsigned, 236-pull-vulnerable).
+func TestPolicies(t *testing.T) {
+	for _, message := range []string{"The image is not signed by cosign.", "current image with 1 vulnerability cannot be pulled due to configured policy"} {
+		s := harbor(t, registrytest.Config{Instead: func(w http.ResponseWriter, r *http.Request) bool {
+			if strings.Contains(r.URL.Path, "/manifests/") {
+				w.WriteHeader(http.StatusPreconditionFailed)
+				io.WriteString(w, `{"errors":[{"code":"PROJECTPOLICYVIOLATION","message":"`+message+`"}]}`)
+			}
+			return strings.Contains(r.URL.Path, "/manifests/")
+		}})
+		_, err := client(s).Image(t.Context(), ref(t, "%s/sandbox/app:1", s.Host), v1.Platform{})
+		check(t, err, fault.Failed, message, "exempt a CVE")
+		_, byDigest := client(s).Digest(t.Context(), ref(t, "%s/sandbox/app:1", s.Host))
+		check(t, byDigest, fault.Failed, message, "exempt a CVE")
+		if !errors.Is(err, registry.ErrPolicy) {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
+// TestClocksDisagree has a clock that is beyond the certificate's time.
+func TestClocksDisagree(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{TLS: true})
+	c := registry.New(registry.Options{RootCAs: pool(t, s.CA)})
+	c.SetNow(func() time.Time { return time.Date(3000, 1, 2, 0, 0, 0, 0, time.UTC) })
+	_, err := c.Digest(t.Context(), ref(t, "%s/sandbox/app:1", s.Host))
+	check(t, err, fault.Failed, "valid from 1970-01-01 00:00 UTC to 2999-01-01 00:00 UTC, and the clock here says 3000-01-02 00:00 UTC", "clock")
 }
 
 func check(t *testing.T, err error, kind fault.Kind, part, hint string) {
@@ -157,7 +241,7 @@ func TestUnreachable(t *testing.T) {
 	}{
 		"refused":     {host: closed, part: "connection refused", hint: "running"},
 		"no host":     {host: "harbor.invalid", part: "look up harbor.invalid: ", hint: "--resolve harbor.invalid:ADDRESS"},
-		"unknown CA":  {host: "harbor.test:" + securePort, options: registry.Options{Resolve: here}, part: "not trusted here", hint: "--ca-file"},
+		"unknown CA":  {host: "harbor.test:" + securePort, options: registry.Options{Resolve: here}, part: "not trusted here (CN=registrytest)", hint: "--k8s-ca"},
 		"wrong name":  {host: "other.test:" + securePort, options: registry.Options{Resolve: here, RootCAs: pool(t, secure.CA)}, part: "other.test", hint: "certificate must name"},
 		"plain http":  {host: "harbor.test:" + plainPort, options: registry.Options{Resolve: here}, part: "plain HTTP", hint: "--plain-http"},
 		"private":     {host: "10.1.2.3:" + plainPort, options: registry.Options{Resolve: map[string]string{"10.1.2.3": "127.0.0.1"}}, part: "plain HTTP", hint: "--plain-http"},

@@ -14,7 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -34,19 +34,13 @@ type session struct {
 	auth     authn.Authenticator
 	confined bool // the credential was given for this host, and no other host may see it
 
-	mu        sync.Mutex
-	challenge *transport.Challenge
-	tokens    map[string]token
+	mu         sync.Mutex
+	challenge  *transport.Challenge
+	greeting   atomic.Pointer[http.Response] // the latest answer to the greeting, whose body is gone
+	identified bool                          // the login was tried, and
+	denied     error                         // this came of it
+	tokens     map[string]token
 }
-
-// token is a bearer token for one set of scopes, and when to ask for the next.
-type token struct {
-	value string
-	until time.Time
-}
-
-// defaultLife is how long a token is good when its issuer does not say (distribution's token specification).
-const defaultLife = 60 * time.Second
 
 // greet asks the registry once how it wants to be spoken to.
 func (s *session) greet(ctx context.Context) error {
@@ -58,7 +52,7 @@ func (s *session) greet(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, greetingTimeout)
 	defer cancel()
 	return s.client.retry(limited, func() error {
-		challenge, err := transport.Ping(limited, s.registry, s.client.http)
+		challenge, err := transport.Ping(limited, s.registry, &heard{s.client.http, &s.greeting})
 		if err != nil {
 			return s.failed(ctx, "reach", s.host, err)
 		}
@@ -68,6 +62,27 @@ func (s *session) greet(ctx context.Context) error {
 		s.challenge = challenge
 		return nil
 	})
+}
+
+// identify finds out once whether Harbor knows the login, by asking for a token without a scope: to a request with one
+// Harbor answers as if all were well, whatever the login. Each wrong one costs Harbor 1.5 seconds.
+func (s *session) identify(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.identified || !s.harbor() {
+		return s.denied
+	}
+	if login, err := authn.Authorization(ctx, s.auth); err != nil || login.Username == "" && login.IdentityToken == "" {
+		return err
+	}
+	_, err := s.exchange(ctx, nil)
+	if err != nil {
+		err = s.failed(ctx, "log in to", s.host, err)
+	}
+	if err == nil || fault.KindOf(err) == fault.Denied {
+		s.identified, s.denied = true, err
+	}
+	return err
 }
 
 // home is where the registry is: scheme and host.
@@ -98,74 +113,6 @@ func (s *session) authorization(ctx context.Context, scopes []string) (string, e
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(login.Username+":"+login.Password)), nil
 	}
 	return "", nil
-}
-
-func (s *session) token(ctx context.Context, scopes []string) (string, error) {
-	key := strings.Join(scopes, " ")
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t := s.tokens[key]; t.value != "" && s.client.now().Before(t.until) {
-		return t.value, nil
-	}
-	asked := s.client.now()
-	answer, err := s.exchange(ctx, scopes)
-	if err != nil {
-		return "", err
-	}
-	life := time.Duration(answer.ExpiresIn) * time.Second
-	if life <= 0 {
-		life = defaultLife
-	}
-	t := token{value: answer.Token, until: asked.Add(life * 3 / 4)}
-	if answer.AccessToken != "" {
-		t.value = answer.AccessToken
-	}
-	s.tokens[key] = t
-	return t.value, nil
-}
-
-// forget drops the token for scopes, which the registry refused.
-func (s *session) forget(scopes []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.tokens, strings.Join(scopes, " "))
-}
-
-// exchange asks the token service that the registry named. Without scopes it answers whether the login is right:
-// with some, Harbor gives a wrong login a token too, one that allows nothing.
-func (s *session) exchange(ctx context.Context, scopes []string) (*transport.Token, error) {
-	if login, err := authn.Authorization(ctx, s.auth); err == nil && login.RegistryToken != "" {
-		return &transport.Token{Token: login.RegistryToken}, nil
-	}
-	realm, err := url.Parse(s.challenge.Parameters["realm"])
-	if err != nil {
-		return nil, fmt.Errorf("token service: %w", err)
-	}
-	if registry := (&url.URL{Host: s.registry.RegistryStr()}).Hostname(); s.confined && !strings.EqualFold(realm.Hostname(), registry) {
-		return nil, &fault.Error{Kind: fault.Denied, What: "log in to", Where: s.host,
-			Err:  fmt.Errorf("its token service is %s, another host, which the password is not for", realm.Host),
-			Hint: "set Harbor's external_url to the name that clients use; for other registries, log in with Docker's configuration"}
-	}
-	only := onlyHost{inner: s.client.http, host: realm.Host}
-	var answer *transport.Token
-	err = s.client.retry(ctx, func() (err error) {
-		answer, err = transport.Exchange(ctx, s.registry, s.auth, only, scopes, s.challenge)
-		return temporary(err)
-	})
-	return answer, err
-}
-
-// onlyHost lets nothing through to another host: a token request carries the password.
-type onlyHost struct {
-	inner http.RoundTripper
-	host  string
-}
-
-func (o onlyHost) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Host != o.host {
-		return nil, fmt.Errorf("the token service at %s sends its clients on to %s", o.host, r.URL.Host)
-	}
-	return o.inner.RoundTrip(r)
 }
 
 // request is one request to a registry, within scopes.
@@ -249,6 +196,7 @@ func (s *session) expectOnce(ctx context.Context, what, where string, r request,
 	if slices.Contains(statuses, resp.StatusCode) {
 		return resp, nil
 	}
+	resp = s.inWords(ctx, r, resp)
 	defer resp.Body.Close()
 	return nil, s.refused(ctx, what, where, r, resp)
 }

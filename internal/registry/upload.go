@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,152 +11,162 @@ import (
 	"sync/atomic"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/stream"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/image"
 )
 
-// blob brings one blob into the repository by the cheapest way: it is there, it is mounted, it is uploaded.
-func (d *destination) blob(ctx context.Context, l v1.Layer, isLayer bool) error {
-	if mediaType, err := l.MediaType(); err == nil && !mediaType.IsDistributable() {
-		return nil // its own URL serves it (image specification, non-distributable layers)
+// headway is how much a registry must have received of a blob since an upload broke last, in bytes, for the attempts to be
+// counted anew: so a large blob gets through over a bad line.
+const headway = 8 << 20
+
+// upload is one blob on its way.
+type upload struct {
+	*destination
+	layer    v1.Layer
+	location *url.URL // where the next request goes; nil when no upload is open
+	received int64    // how much of the blob the registry has
+	broken   bool     // the last attempt ended early
+	report   func(sent int64)
+}
+
+// upload streams the layer into an upload, the one at location when there is one, and closes it with the digest, which is
+// known by then. An upload that breaks goes on where the registry says it stands.
+func (d *destination) upload(ctx context.Context, l v1.Layer, location *url.URL, report func(sent int64)) error {
+	u := &upload{destination: d, layer: l, location: location, report: report}
+	for {
+		before := u.received
+		err := d.client.retry(ctx, func() error { return u.attempt(ctx) })
+		if err == nil || u.received-before < headway || ctx.Err() != nil {
+			return err
+		}
 	}
-	status, uploaded, err := d.bring(ctx, l)
+}
+
+func (u *upload) attempt(ctx context.Context) error {
+	if u.broken {
+		if done, err := u.resume(ctx); err != nil || done {
+			return err
+		}
+	}
+	u.broken = true
+	if u.location == nil {
+		open := request{method: http.MethodPost, url: u.url("%s/blobs/uploads/", u.repository), scopes: u.scopes}
+		location, err := u.step(ctx, open, http.StatusAccepted)
+		if err != nil {
+			return err
+		}
+		u.location, u.received = location, 0
+	}
+	if err := u.stream(ctx); err != nil {
+		return err
+	}
+	return u.close(ctx)
+}
+
+// resume finds out where a broken upload stands: the blob may be there after all, the registry may know how much of it it
+// has (distribution specification, "Resumable push"), or the upload is lost.
+func (u *upload) resume(ctx context.Context) (done bool, err error) {
+	if digest, size, err := identity(u.layer); err == nil {
+		if there, err := u.exists(ctx, digest, size); err != nil || there {
+			return there, err
+		}
+	}
+	if u.location == nil {
+		return false, nil
+	}
+	ask := request{method: http.MethodGet, url: u.location.String(), scopes: u.scopes}
+	u.location, u.received = nil, 0
+	resp, err := u.session.send(ctx, ask)
+	if err != nil {
+		return false, nil // it will fail again, and say why, when an upload is opened
+	}
+	resp.Body.Close()
+	var first, last int64
+	if _, err := fmt.Sscanf(resp.Header.Get("Range"), "%d-%d", &first, &last); err != nil || resp.StatusCode >= 300 || first != 0 || last <= 0 {
+		return false, nil // "0-0" is what distribution says of nothing
+	}
+	if location, err := next(resp); err == nil {
+		u.location, u.received = location, last+1
+	}
+	return false, nil
+}
+
+// stream sends what the registry does not have yet.
+func (u *upload) stream(ctx context.Context) error {
+	content, err := u.layer.Compressed()
 	if err != nil {
 		return err
 	}
-	digest, err := l.Digest()
+	if _, pending := u.layer.(image.Pending); !pending {
+		digest, err := u.layer.Digest()
+		if err != nil {
+			return err
+		}
+		content = checked(content, digest)
+	}
+	defer content.Close()
+	if _, err := io.CopyN(io.Discard, content, u.received); err != nil {
+		return &fault.Error{What: "push", Where: u.name(), Err: err}
+	}
+	body := &source{from: content, start: u.received, report: u.report}
+	patch := request{method: http.MethodPatch, url: u.location.String(), scopes: u.scopes, stream: body, size: -1,
+		header: http.Header{"Content-Type": {"application/octet-stream"}}}
+	if size, err := u.layer.Size(); err == nil {
+		patch.size = size - u.received
+		if u.received > 0 {
+			patch.header.Set("Content-Range", fmt.Sprintf("%d-%d", u.received, size-1))
+		}
+	}
+	location, err := u.step(ctx, patch, http.StatusAccepted, http.StatusOK, http.StatusCreated, http.StatusNoContent)
+	u.push.count(body.n.Load())
 	if err != nil {
-		return fmt.Errorf("push %s: %w", d.name(), err)
+		if reading := body.failure(); reading != nil && ctx.Err() == nil {
+			return &fault.Error{What: "push", Where: u.name(), Err: reading}
+		}
+		return err
 	}
-	size, err := l.Size()
-	if err != nil {
-		return fmt.Errorf("push %s: %w", d.name(), err)
-	}
-	done := image.LayerReceipt{Digest: digest, Size: size, Status: status}
-	d.push.note(done, uploaded, isLayer)
-	if isLayer {
-		d.client.options.Progress(done)
-	}
+	u.location = location
 	return nil
 }
 
-func (d *destination) bring(ctx context.Context, l v1.Layer) (status image.Status, uploaded int64, err error) {
-	digest, err := l.Digest()
-	switch {
-	case err == nil:
-		size, err := l.Size()
-		if err != nil {
-			return "", 0, err
-		}
-		if there, err := d.exists(ctx, digest, size); err != nil || there {
-			return image.Exists, 0, err
-		}
-		if mounted, err := d.mount(ctx, l, digest); err != nil || mounted {
-			return image.Mounted, 0, err
-		}
-	case !errors.Is(err, stream.ErrNotComputed):
-		return "", 0, err
-	}
-	err = d.client.retry(ctx, func() (err error) {
-		uploaded, err = d.upload(ctx, l)
-		return err
-	})
-	return image.Pushed, uploaded, err
-}
-
-// exists reports whether the repository has the blob; a web page in its place does not count. The size is -1 when it is
-// not known.
-func (d *destination) exists(ctx context.Context, digest v1.Hash, size int64) (bool, error) {
-	r := request{method: http.MethodHead, url: d.url("%s/blobs/%s", d.repository, digest), scopes: d.scopes}
-	resp, err := d.expect(ctx, "push", d.name(), r, http.StatusOK, http.StatusNotFound)
+// close names the digest. A registry that does not find it in what it received gets the blob once more.
+func (u *upload) close(ctx context.Context) error {
+	digest, err := u.layer.Digest()
 	if err != nil {
-		return false, err
+		return fmt.Errorf("push %s: %w", u.name(), err)
 	}
-	resp.Body.Close()
-	said := cmp.Or(resp.Header.Get("Docker-Content-Digest"), digest.String())
-	sized := size < 0 || resp.ContentLength < 0 || resp.ContentLength == size
-	return resp.StatusCode == http.StatusOK && said == digest.String() && sized, nil
-}
-
-// origin is another repository of this registry that has the layer, "" when none is known.
-func (d *destination) origin(l v1.Layer) string {
-	from, ok := l.(*fetchedLayer)
-	if d.sibling == "" && ok && from.session == d.session && from.repository != d.repository {
-		return from.repository
-	}
-	return d.sibling
-}
-
-// mayPull lets the push read another repository, so that it can mount from it.
-func (d *destination) mayPull(repository string) {
-	if scope := "repository:" + repository + ":pull"; repository != "" && !slices.Contains(d.scopes, scope) {
-		d.scopes = append(d.scopes, scope)
-	}
-}
-
-// mount asks the registry to take the blob from the repository that has it; a registry that will not, opens an upload
-// instead, which is left to expire.
-func (d *destination) mount(ctx context.Context, l v1.Layer, digest v1.Hash) (bool, error) {
-	from := d.origin(l)
-	if from == "" {
-		return false, nil
-	}
-	query := url.Values{"mount": {digest.String()}, "from": {from}}
-	r := request{method: http.MethodPost, url: d.url("%s/blobs/uploads/?%s", d.repository, query.Encode()), scopes: d.scopes}
-	resp, err := d.expect(ctx, "push", d.name(), r, http.StatusCreated, http.StatusAccepted)
-	if err != nil {
-		return false, err
-	}
-	resp.Body.Close()
-	return resp.StatusCode == http.StatusCreated, nil
-}
-
-// upload opens an upload, streams the layer through it, and closes it with the digest, which is known by then.
-func (d *destination) upload(ctx context.Context, l v1.Layer) (int64, error) {
-	open := request{method: http.MethodPost, url: d.url("%s/blobs/uploads/", d.repository), scopes: d.scopes}
-	location, err := d.step(ctx, open, http.StatusAccepted)
-	if err != nil {
-		return 0, err
-	}
-	content, err := l.Compressed()
-	if err != nil {
-		return 0, err
-	}
-	body := &source{from: content}
-	defer content.Close()
-	size, err := l.Size()
-	if err != nil {
-		size = -1
-	}
-	patch := request{method: http.MethodPatch, url: location.String(), scopes: d.scopes, stream: body, size: size,
-		header: http.Header{"Content-Type": {"application/octet-stream"}}}
-	if location, err = d.step(ctx, patch, http.StatusAccepted, http.StatusOK, http.StatusCreated, http.StatusNoContent); err != nil {
-		if reading := body.failure(); reading != nil && ctx.Err() == nil {
-			return 0, &fault.Error{What: "push", Where: d.name(), Err: reading}
-		}
-		return 0, err
-	}
-	digest, err := l.Digest()
-	if err != nil {
-		return 0, fmt.Errorf("push %s: %w", d.name(), err)
-	}
-	query := location.Query()
+	done := *u.location
+	query := done.Query()
 	query.Set("digest", digest.String())
-	location.RawQuery = query.Encode()
-	done := request{method: http.MethodPut, url: location.String(), scopes: d.scopes}
-	_, err = d.step(ctx, done, http.StatusCreated, http.StatusNoContent)
-	return body.n.Load(), err
+	done.RawQuery = query.Encode()
+	put := request{method: http.MethodPut, url: done.String(), scopes: u.scopes}
+	_, err = u.step(ctx, put, http.StatusCreated, http.StatusNoContent)
+	return err
 }
 
-// step does one request of an upload and returns where the next one goes.
-func (d *destination) step(ctx context.Context, r request, statuses ...int) (*url.URL, error) {
-	resp, err := d.expectOnce(ctx, "push", d.name(), r, statuses...)
+// step does one request of an upload and returns where the next one goes. A registry that has lost the upload, or has
+// received something else than was sent, is worth a new one.
+func (u *upload) step(ctx context.Context, r request, statuses ...int) (*url.URL, error) {
+	resp, err := u.session.send(ctx, r)
 	if err != nil {
-		return nil, err
+		return nil, u.failed(ctx, "push", u.name(), err)
 	}
-	resp.Body.Close()
+	defer resp.Body.Close()
+	if slices.Contains(statuses, resp.StatusCode) {
+		return next(resp)
+	}
+	err = u.refused(ctx, "push", u.name(), r, resp)
+	lost := resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusRequestedRangeNotSatisfiable
+	if lost && r.method != http.MethodPost {
+		u.location, u.received = nil, 0
+		return nil, &again{error: err}
+	}
+	return nil, err
+}
+
+// next is where an answer sends the next request.
+func next(resp *http.Response) (*url.URL, error) {
 	location, err := resp.Location()
 	if errors.Is(err, http.ErrNoLocation) {
 		return resp.Request.URL, nil
@@ -165,17 +174,26 @@ func (d *destination) step(ctx context.Context, r request, statuses ...int) (*ur
 	return location, err
 }
 
+// reportEvery is how often progress is told, in bytes.
+const reportEvery = 1 << 20
+
 // source counts what an upload reads, and keeps apart why reading failed from why sending did. The HTTP client may
 // still read when it has returned.
 type source struct {
-	from io.Reader
-	n    atomic.Int64
-	err  atomic.Pointer[error]
+	from     io.Reader
+	start    int64
+	report   func(sent int64)
+	reported int64
+	n        atomic.Int64
+	err      atomic.Pointer[error]
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.from.Read(p)
-	s.n.Add(int64(n))
+	if sent := s.n.Add(int64(n)); sent-s.reported >= reportEvery {
+		s.reported = sent
+		s.report(s.start + sent)
+	}
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe) {
 		s.err.Store(&err)
 	}

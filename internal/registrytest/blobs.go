@@ -53,6 +53,13 @@ func (b *blobs) Put(_ context.Context, repository string, h v1.Hash, r io.ReadCl
 	return nil
 }
 
+// store keeps a blob that was uploaded.
+func (b *blobs) store(repository string, h v1.Hash, data []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.put(repository, h, data)
+}
+
 func (b *blobs) put(repository string, h v1.Hash, data []byte) {
 	if b.repositories[repository] == nil {
 		b.repositories[repository] = map[v1.Hash][]byte{}

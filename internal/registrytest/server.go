@@ -5,6 +5,7 @@
 package registrytest
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log"
@@ -20,11 +21,13 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Robot is an account that has rights on one project. It may pull; it may push when Push is set.
+// Robot is an account that has rights on one project: it may pull and read, and do what is set. Admin may do all of
+// Harbor's API, everywhere.
 type Robot struct {
-	Name, Secret string
-	Project      string
-	Push         bool
+	Name, Secret              string
+	Project                   string
+	Push, Delete, Scan, Label bool
+	Admin                     bool
 }
 
 // Config is what an administrator would set up. The zero value is a registry that wants no login and has every project.
@@ -44,6 +47,16 @@ type Config struct {
 	Names []string
 	// TokenLife is what the token service promises; 0 is Harbor's half an hour.
 	TokenLife time.Duration
+	// Artifacts are known to Harbor's API from the start; the registry has no content for them.
+	Artifacts []Artifact
+	// Scanner scans images; nil is a Harbor without one.
+	Scanner *Scanner
+	// Resumable registries tell how much of a broken upload they have; Harbor's does not.
+	Resumable bool
+	// NoReferrers is a registry from before the listing of referrers (distribution specification 1.1).
+	NoReferrers bool
+	// Faults are what goes wrong.
+	Faults []*Fault
 	// Instead handles a request in place of the registry when it returns true.
 	Instead func(http.ResponseWriter, *http.Request) bool
 }
@@ -67,13 +80,24 @@ type Server struct {
 	tokens  *tokens
 	mu      sync.Mutex
 	log     []Request
-	uploads map[string]int64
+	uploads map[string][]byte // by path: what was received
+
+	apiMu      sync.Mutex
+	catalog    []*Artifact
+	lastID     int
+	made       []Label
+	described  map[string]string
+	collecting int
 }
 
 // New starts a registry; it runs until Close.
 func New(config Config) (*Server, error) {
-	s := &Server{config: config, blobs: &blobs{repositories: map[string]map[v1.Hash][]byte{}}, tokens: &tokens{}, uploads: map[string]int64{}}
-	s.inner = storage.New(storage.WithBlobHandler(s.blobs), storage.Logger(log.New(io.Discard, "", 0)))
+	s := &Server{config: config, blobs: &blobs{repositories: map[string]map[v1.Hash][]byte{}}, tokens: &tokens{}, uploads: map[string][]byte{}}
+	s.inner = storage.New(storage.WithBlobHandler(s.blobs), storage.WithReferrersSupport(!config.NoReferrers), storage.Logger(log.New(io.Discard, "", 0)))
+	s.described = map[string]string{}
+	for _, a := range config.Artifacts {
+		s.add(&a)
+	}
 	address := config.Address
 	if address == "" {
 		address = "127.0.0.1:0"
@@ -133,6 +157,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.log = append(s.log, Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Authorization: r.Header.Get("Authorization")})
 	s.mu.Unlock()
+	if f := s.fault(r); f != nil {
+		f.spoil(w, r, s.serve)
+		return
+	}
+	s.serve(w, r)
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case s.config.Instead != nil && s.config.Instead(w, r):
 	case r.URL.Path == "/service/token":
@@ -141,6 +173,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.greet(w, r)
 	case strings.HasPrefix(r.URL.Path, "/v2/"):
 		s.registry(w, r)
+	case strings.HasPrefix(r.URL.Path, "/api/v2.0/"):
+		s.api(w, r)
 	default: // Harbor's portal
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprintln(w, "<!doctype html><title>Harbor</title>")
@@ -148,7 +182,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // open reports whether the registry wants no login.
-func (s *Server) open() bool { return len(s.config.Projects) == 0 && len(s.config.Robots) == 0 }
+func (s *Server) open() bool { return len(s.config.Robots) == 0 && len(s.projects()) == 0 }
+
+// projects are those that exist.
+func (s *Server) projects() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.config.Projects
+}
+
+// public reports whether anybody may pull from a project.
+func (s *Server) public(project string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.config.Public, project)
+}
 
 func (s *Server) greet(w http.ResponseWriter, r *http.Request) {
 	switch who := s.who(r); {
@@ -176,10 +224,25 @@ func (s *Server) registry(w http.ResponseWriter, r *http.Request) {
 		refuse(w, *refusal)
 		return
 	}
-	if s.mounted(w, r, t) {
+	if s.mounted(w, r, t) || s.upload(w, r, t) {
+		return
+	}
+	if t.kind == "manifests" && r.Method == http.MethodPut {
+		s.take(w, r, t)
 		return
 	}
 	s.inner.ServeHTTP(&absolute{ResponseWriter: w, base: base(r)}, r)
+}
+
+// take stores a manifest, and notes it for Harbor's API.
+func (s *Server) take(w http.ResponseWriter, r *http.Request, t target) {
+	raw, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(raw))
+	a := &absolute{ResponseWriter: w, base: base(r)}
+	s.inner.ServeHTTP(a, r)
+	if a.status == http.StatusCreated {
+		s.pushed(t.repository, t.name, a.Header().Get("Docker-Content-Digest"), raw)
+	}
 }
 
 // base is how the client called us.
@@ -220,7 +283,7 @@ type target struct {
 func targetOf(r *http.Request) target {
 	rest := strings.TrimPrefix(r.URL.Path, "/v2/")
 	var t target
-	for _, kind := range []string{"blobs", "manifests", "tags"} {
+	for _, kind := range []string{"blobs", "manifests", "tags", "referrers"} {
 		if repository, name, found := strings.Cut(rest, "/"+kind+"/"); found {
 			t = target{repository: repository, kind: kind, name: name}
 		}
@@ -229,19 +292,17 @@ func targetOf(r *http.Request) target {
 	return t
 }
 
-// absolute makes Locations absolute and gives them a query, as Harbor's are: a client must keep both.
+// absolute makes Locations absolute, as Harbor's are.
 type absolute struct {
 	http.ResponseWriter
-	base string
+	base   string
+	status int
 }
 
 func (a *absolute) WriteHeader(status int) {
+	a.status = status
 	if location := a.Header().Get("Location"); strings.HasPrefix(location, "/") {
-		location = a.base + location
-		if strings.Contains(location, "/blobs/uploads/") {
-			location += "?_state=abc%3D%3D"
-		}
-		a.Header().Set("Location", location)
+		a.Header().Set("Location", a.base+location)
 	}
 	a.ResponseWriter.WriteHeader(status)
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -24,6 +23,9 @@ type Build struct {
 	Options    dockerfile.Options
 	Step       func(dockerfile.Step) // told of each instruction; may be nil
 
+	Layers      image.Options
+	Annotations map[string]string // of the manifest
+
 	References []imageref.Ref // pushed to when Push is set, else names in the outputs
 	Push       bool
 	Outputs    []Output
@@ -32,9 +34,7 @@ type Build struct {
 // Run builds the image and takes it where it goes. Its layers are made while they are pushed. With nowhere to go it is
 // made, checked and dropped.
 func (b Build) Run(ctx context.Context, registry Registry) (Result, error) {
-	start := time.Now()
-	receipt, err := b.run(ctx, registry)
-	return Result{Receipt: receipt, Duration: time.Since(start)}, err
+	return timed(func() (image.Receipt, error) { return b.run(ctx, registry) })
 }
 
 func (b Build) run(ctx context.Context, registry Registry) (image.Receipt, error) {
@@ -64,7 +64,10 @@ func (b Build) run(ctx context.Context, registry Registry) (image.Receipt, error
 	if err != nil {
 		return image.Receipt{}, err
 	}
-	return b.deliver(ctx, registry, img)
+	if err := b.Layers.Apply(img); err != nil {
+		return image.Receipt{}, &fault.Error{What: "build", Where: b.Context, Err: err}
+	}
+	return b.deliver(ctx, registry, annotated(img, b.Annotations))
 }
 
 // ignored is the text of the ignore file that counts: the one beside the Dockerfile, which belongs to it alone, else that

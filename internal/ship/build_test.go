@@ -25,6 +25,16 @@ func (u unreachable) Image(context.Context, imageref.Ref, v1.Platform) (v1.Image
 	return nil, errors.New("unreachable")
 }
 
+func (u unreachable) Artifact(context.Context, imageref.Ref) (image.Artifact, error) {
+	u.t.Error("an image was fetched")
+	return nil, errors.New("unreachable")
+}
+
+func (u unreachable) Copy(context.Context, imageref.Ref, imageref.Ref) (image.Receipt, error) {
+	u.t.Error("an image was copied")
+	return image.Receipt{}, errors.New("unreachable")
+}
+
 func (u unreachable) Push(context.Context, image.Artifact, []imageref.Ref) (image.Receipt, error) {
 	u.t.Error("an image was pushed")
 	return image.Receipt{}, errors.New("unreachable")

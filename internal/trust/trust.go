@@ -1,4 +1,4 @@
-// Package trust reads which certificate authorities are trusted: the system's, and those of a file beside them.
+// Package trust reads which certificate authorities are trusted: the system's, and further ones beside them.
 package trust
 
 import (
@@ -18,12 +18,21 @@ func Roots(file string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, fault.Usagef("name a file of PEM certificates", "read certificate authorities: %w", err)
 	}
-	roots, err := x509.SystemCertPool()
+	return With(nil, pem, file)
+}
+
+// With is roots, nil for the system's, and the authorities in pem. An error is of kind fault.Usage and names where pem
+// is from.
+func With(roots *x509.CertPool, pem []byte, where string) (*x509.CertPool, error) {
+	var err error
+	if roots == nil {
+		roots, err = x509.SystemCertPool()
+	}
 	if err != nil {
 		roots = x509.NewCertPool()
 	}
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fault.Usagef("a file of PEM certificates has -----BEGIN CERTIFICATE-----", "%s holds no certificate", file)
+		return nil, fault.Usagef("PEM certificates have -----BEGIN CERTIFICATE-----", "%s holds no certificate", where)
 	}
 	return roots, nil
 }

@@ -130,7 +130,7 @@ func TestWriteAllOrNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := f.Write(t.Context(), map[string][]byte{"a.yaml": []byte("A"), "z.yaml": []byte("Z")})
-	if err == nil || !strings.Contains(err.Error(), "z.yaml is no longer a regular file") {
+	if err == nil || !strings.Contains(err.Error(), "z.yaml: it is no longer a regular file") {
 		t.Errorf("got %v", err)
 	}
 	if diff := cmp.Diff(before, content(t, dir)); diff != "" {

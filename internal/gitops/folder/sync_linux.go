@@ -2,8 +2,8 @@ package folder
 
 import "golang.org/x/sys/unix"
 
-// flush puts all staged files on the disk with one call for their file system.
-func (f *Folder) flush(map[string]string) error {
+// flush puts all temporary files on the disk with one call for their file system.
+func (f *Folder) flush(batch) error {
 	dir, err := f.root.Open(".")
 	if err != nil {
 		return err

@@ -2,18 +2,16 @@
 
 package folder
 
-// flush puts each staged file on the disk.
-func (f *Folder) flush(staged map[string]string) error {
-	for _, temporary := range staged {
-		file, err := f.root.Open(temporary)
+import "os"
+
+// flush puts each temporary file on the disk.
+func (f *Folder) flush(b batch) error {
+	return f.each(b, func(in *os.Root, r replacement) error {
+		file, err := in.Open(r.temporary)
 		if err != nil {
 			return err
 		}
-		err = file.Sync()
-		file.Close()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		defer file.Close()
+		return file.Sync()
+	})
 }

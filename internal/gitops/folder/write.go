@@ -3,12 +3,11 @@ package folder
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
-	"runtime"
-	"slices"
 	"syscall"
 
 	"github.com/ksera524/imgbump/internal/fault"
@@ -18,65 +17,88 @@ import (
 // Write replaces the content of each file, keyed by its path. Every new content is on the disk before the first file
 // is renamed into place, so that an interruption leaves each file whole: the old or the new one. Mode is kept, and the
 // owner where the system permits it. When ctx ends before the renames, nothing is changed.
-func (f *Folder) Write(ctx context.Context, files map[string][]byte) (err error) {
-	paths := make([]string, 0, len(files))
-	for p := range files {
-		paths = append(paths, p)
+func (f *Folder) Write(ctx context.Context, files map[string][]byte) error {
+	b := batch{}
+	for p, data := range files {
+		dir, name := path.Dir(p), path.Base(p)
+		temporary := "." + name + ".imgbump-" + rand.Text() // no manifest, should it be left behind
+		b[dir] = append(b[dir], replacement{name, temporary, data})
 	}
-	slices.Sort(paths)
-	staged := make(map[string]string, len(files))
-	defer func() {
-		for _, temporary := range staged {
-			_ = f.root.Remove(temporary) // renamed ones are gone already
+	err := f.each(b, func(in *os.Root, r replacement) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		if err != nil {
-			err = &fault.Error{Kind: fault.Failed, What: "write below", Where: f.dir, Err: err}
-		}
-	}()
-	var staging errgroup.Group
-	staging.SetLimit(runtime.GOMAXPROCS(0))
-	for _, p := range paths {
-		temporary := path.Join(path.Dir(p), "."+path.Base(p)+".imgbump-"+rand.Text()) // no manifest, should it be left behind
-		staged[p] = temporary
-		staging.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return f.stage(p, temporary, files[p])
-		})
+		return r.stage(in)
+	})
+	if err == nil {
+		err = f.flush(b)
 	}
-	if err := staging.Wait(); err != nil {
-		return err
+	if err == nil {
+		err = ctx.Err()
 	}
-	if err := f.flush(staged); err != nil {
-		return err
+	if err == nil {
+		err = f.each(b, func(in *os.Root, r replacement) error { return in.Rename(r.temporary, r.name) })
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	if err == nil {
+		return nil
 	}
-	for _, p := range paths {
-		if err := f.root.Rename(staged[p], p); err != nil {
-			return err
-		}
-	}
-	return nil
+	_ = f.each(b, func(in *os.Root, r replacement) error {
+		_ = in.Remove(r.temporary) // some were never made, or are renamed already
+		return nil
+	})
+	return &fault.Error{Kind: fault.Failed, What: "write below", Where: f.dir, Err: err}
 }
 
-// stage writes the new content of p beside it.
-func (f *Folder) stage(p, temporary string, data []byte) error {
-	info, err := f.root.Lstat(p)
+// batch is what is written at once, by folder.
+type batch map[string][]replacement
+
+// replacement is the new content of a file, in a temporary one beside it until that is renamed into its place.
+type replacement struct {
+	name, temporary string
+	data            []byte
+}
+
+// atOnce is how many folders are written to at once. What a file system has to note takes more waiting than computing.
+const atOnce = 8
+
+// each opens every folder of the batch once and does something for each file in it. The error is the first, with the file's
+// path.
+func (f *Folder) each(b batch, do func(in *os.Root, r replacement) error) error {
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for dir, replacements := range b {
+		group.Go(func() error {
+			in, err := f.root.OpenRoot(dir)
+			if err != nil {
+				return fmt.Errorf("%s: %w", dir, fault.Cause(err))
+			}
+			defer in.Close()
+			for _, r := range replacements {
+				if err := do(in, r); err != nil {
+					return fmt.Errorf("%s: %w", path.Join(dir, r.name), fault.Cause(err))
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// stage writes the new content beside the file.
+func (r replacement) stage(in *os.Root) error {
+	info, err := in.Lstat(r.name)
 	if err != nil {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no longer a regular file", p)
+		return errors.New("it is no longer a regular file")
 	}
-	file, err := f.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := in.OpenFile(r.temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	if _, err := file.Write(data); err != nil {
+	if _, err := file.Write(r.data); err != nil {
 		return err
 	}
 	keepOwner(file, info)

@@ -31,8 +31,8 @@ type Options struct {
 	CAFile    string // PEM certificates to trust besides the system's
 	UserAgent string // empty is the library's own
 
-	// Wait is told of each wait for a rate limit, before it; nil is nobody.
-	Wait func(time.Duration, string)
+	// Wait is told of each wait for a rate limit, before it, and why; nil is nobody.
+	Wait func(d time.Duration, why string)
 }
 
 // Client speaks to the API of one GitHub server. It is safe for use by several goroutines.

@@ -32,7 +32,7 @@ func (s Series) moderate() bool {
 }
 
 // commitOnBranch publishes a moderate series by one request. An error that is unknown to the server is returned as it is.
-func (c *Client) commitOnBranch(ctx context.Context, s Series) (string, error) {
+func (c *Client) commitOnBranch(ctx context.Context, s Series) ([]string, error) {
 	headline, body, _ := strings.Cut(s.Commits[0].Message, "\n")
 	additions := []map[string]string{}
 	for _, file := range s.Commits[0].Files {
@@ -49,31 +49,31 @@ func (c *Client) commitOnBranch(ctx context.Context, s Series) (string, error) {
 	}
 	err := c.query(ctx, createCommitOnBranch, map[string]any{"input": input}, &made)
 	if err == nil || unknown(err) {
-		return made.CreateCommitOnBranch.Commit.OID, err
+		return []string{made.CreateCommitOnBranch.Commit.OID}, err
 	}
 	return c.judge(ctx, s, err)
 }
 
 // judge looks where the branch is after createCommitOnBranch failed: our commit may be there, its answer lost.
-func (c *Client) judge(ctx context.Context, s Series, failure error) (string, error) {
+func (c *Client) judge(ctx context.Context, s Series, failure error) ([]string, error) {
 	at, look := c.tip(ctx, s)
 	if look != nil {
-		return "", c.explain(ctx, s.doing(), failure)
+		return nil, c.explain(ctx, s.doing(), failure)
 	}
 	refusals, answered := errors.AsType[queryErrors](failure)
 	switch {
 	case at == "":
-		return "", c.conflict(s, at)
+		return nil, c.conflict(s, at)
 	case at != s.Parent:
 		ours, err := c.alike(ctx, s, at, func() ([]string, error) { return c.trees(ctx, s) })
 		if err != nil || ours == nil {
-			return "", c.conflict(s, at)
+			return nil, c.conflict(s, at)
 		}
-		return ours[0], nil
+		return ours, nil
 	case refusals.is("STALE_DATA"): // the branch went away and came back, or what we see of it lags
-		return "", &fault.Error{Kind: fault.Conflict, What: s.doing().what, Where: s.doing().where, Err: errors.New("somebody was first")}
+		return nil, &fault.Error{Kind: fault.Conflict, What: s.doing().what, Where: s.doing().where, Err: errors.New("somebody was first")}
 	case answered && !refusals.is("FORBIDDEN", "INSUFFICIENT_SCOPES", "NOT_FOUND"):
-		return "", c.protected(s, failure)
+		return nil, c.protected(s, failure)
 	}
-	return "", c.explain(ctx, s.doing(), failure)
+	return nil, c.explain(ctx, s.doing(), failure)
 }

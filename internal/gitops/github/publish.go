@@ -31,7 +31,7 @@ type Commit struct {
 	Files   []File // those that change
 }
 
-// Series are commits for a branch, one upon the other and the first upon Parent.
+// Series are commits for a branch, at least one, one upon the other and the first upon Parent.
 type Series struct {
 	Owner, Repository string
 	Branch, Parent    string
@@ -49,9 +49,9 @@ func (s Series) doing() deed {
 // that changes nothing is none: its parent stands in its place.
 func (c *Client) Publish(ctx context.Context, s Series) (commits []string, err error) {
 	if s.moderate() {
-		commit, err := c.commitOnBranch(ctx, s)
+		commits, err = c.commitOnBranch(ctx, s)
 		if err == nil || !unknown(err) {
-			return []string{commit}, err
+			return commits, err
 		}
 	}
 	trees, err := c.trees(ctx, s)

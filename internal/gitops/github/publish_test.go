@@ -55,6 +55,9 @@ func (s *server) landed(t *testing.T, w github.Series, commits []string) {
 	if diff := cmp.Diff(commits, log); diff != "" {
 		t.Errorf("commits on %s (-returned +there):\n%s", w.Branch, diff)
 	}
+	if base := s.gitOut(t, "merge-base", w.Parent, w.Branch); base != w.Parent {
+		t.Errorf("%s is not upon %s", w.Branch, w.Parent)
+	}
 }
 
 // methods are the requests without their bodies and the repository's address.
@@ -327,6 +330,10 @@ func TestPropose(t *testing.T) {
 		}
 	}
 
+	w.Commits[0].Message = "other words\n"
+	if said, err := c.Propose(t.Context(), w); err != nil || said[0] == first[0] {
+		t.Fatalf("other words: %q, %v", said, err)
+	}
 	w.Commits[0].Files[0].Content = []byte("image: registry.example.com/api:1.6.0\n")
 	w.Commits = append(w.Commits, github.Commit{Message: "web", Files: []github.File{{Path: "web.yaml", Content: []byte("image: web:2\n")}}})
 	for range 2 {

@@ -121,8 +121,13 @@ func (f *finder) sequence(node *yaml.Node, key string, at *trail) {
 		if m, ok := f.marker(element); ok && m.part == "" {
 			f.whole(mapping{f.src, node}, element, at.element(i, element))
 		}
-		if element.Kind != yaml.ScalarNode || element.Style&yaml.LiteralStyle != 0 {
+		switch {
+		case element.Kind != yaml.ScalarNode || element.Style&yaml.LiteralStyle != 0:
 			f.visit(element, key, at.element(i, element))
+		case key == "images" && !f.marked:
+			if ref, ok := scalarRef(element); ok && ref.Versioned() {
+				f.whole(mapping{f.src, node}, element, at.element(i, element))
+			}
 		}
 	}
 }
@@ -142,6 +147,7 @@ func (f *finder) mapping(m mapping, key string, at *trail) {
 	}
 	if !f.marked {
 		f.imageMap(m, key, at)
+		f.told(m, at)
 	}
 	kustomizes, helms := f.kustomizes(m, key, at), key == "helm" && isArgo(f.src.path, f.scope.object)
 	m.entries(func(k, v *yaml.Node) {
@@ -150,8 +156,10 @@ func (f *finder) mapping(m mapping, key string, at *trail) {
 			f.images(v, at.key(k))
 		case helms && k.Value == "parameters" && v.Kind == yaml.SequenceNode:
 			f.named(v, "name", ".", at.key(k))
-		case v.Kind == yaml.ScalarNode && namesImage(k.Value) && !f.marked:
+		case v.Kind == yaml.ScalarNode && mayNameImage(k.Value) && !f.marked:
 			f.reference(m, k, v, at)
+		case v.Kind == yaml.ScalarNode && strings.HasSuffix(k.Value, "Repository") && !f.marked:
+			f.prefixed(m, k.Value, at)
 		case v.Kind != yaml.ScalarNode || v.Style&yaml.LiteralStyle != 0:
 			f.visit(v, k.Value, at.key(k))
 		}

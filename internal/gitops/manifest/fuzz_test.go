@@ -27,17 +27,7 @@ var (
 // changes, no value but the edited ones, the sites stay the same, the site says what was asked, and a second run
 // changes nothing.
 func FuzzSet(f *testing.F) {
-	paths, _ := filepath.Glob("testdata/set/*.txtar")
-	for _, path := range paths {
-		archive, err := txtar.ParseFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, file := range archive.Files {
-			f.Add(file.Data, byte(0))
-			f.Add(bytes.ReplaceAll(file.Data, []byte("\n"), []byte("\r\n")), byte(1))
-		}
-	}
+	addForms(f)
 	f.Add([]byte("services:\n  a: {image: app:1}\n  b: &b {image: \"app:1\"}\n  c: *b\n"), byte(3))
 	f.Add([]byte("jobs:\n  a:\n    container: é\n    steps:\n    - uses: docker://app:1\n    - uses: 'docker://app'\n"), byte(4))
 	f.Add([]byte("kustomize:\n  images: [a=b:1, c:2]\nhelm:\n  parameters: [{name: image.name, value: a}, {name: image.tag, value: b}]\n"), byte(2))
@@ -60,6 +50,21 @@ func FuzzSet(f *testing.F) {
 			}
 		}
 	})
+}
+
+// addForms adds all forms that tests have.
+func addForms(f *testing.F) {
+	paths, _ := filepath.Glob("testdata/set/*.txtar")
+	for _, path := range paths {
+		archive, err := txtar.ParseFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range archive.Files {
+			f.Add(file.Data, byte(0))
+			f.Add(bytes.ReplaceAll(file.Data, []byte("\n"), []byte("\r\n")), byte(1))
+		}
+	}
 }
 
 func setOne(t *testing.T, name string, data []byte, sites []manifest.Site, i int, want imageref.Ref) {

@@ -14,6 +14,13 @@ func namesImage(key string) bool {
 	return key == "image" || strings.HasSuffix(key, "Image") || strings.HasSuffix(key, "_image")
 }
 
+// mayNameImage reports whether what stands under key is an image if it says a version: so do people and operators name
+// variables, parameters and the keys of a ConfigMap.
+func mayNameImage(key string) bool {
+	return namesImage(key) || key == "imageName" || strings.HasSuffix(key, "-image") ||
+		key == "IMAGE" || strings.HasSuffix(key, "_IMAGE") || strings.HasPrefix(key, "RELATED_IMAGE_")
+}
+
 // isImageKey reports whether what stands under key is an image, or a list of them.
 func isImageKey(key string) bool {
 	key = strings.ToLower(key)
@@ -23,7 +30,7 @@ func isImageKey(key string) bool {
 // reference is the site of a value under a key that names an image: a whole reference, or one whose tag stands in a key
 // beside it, or whose version does in a way of its own, so that it has no place for a tag.
 func (f *finder) reference(m mapping, key, value *yaml.Node, at *trail) {
-	ref, ok := parse(value)
+	ref, ok := scalarRef(value)
 	if !ok {
 		return // a template's expression, or no reference at all
 	}
@@ -32,27 +39,63 @@ func (f *finder) reference(m mapping, key, value *yaml.Node, at *trail) {
 		f.split(m, keys{registry: "registry", name: key.Value, tag: tag, digest: "digest"}, at)
 		return
 	}
-	f.whole(m, value, at.key(key))
+	if ref.Versioned() || namesImage(key.Value) {
+		f.whole(m, value, at.key(key))
+	}
+}
+
+// told is the site of a value of which a key beside it says that it is an image, if it says a version: that of a variable or
+// a parameter by its name, and that of a reference to an object by its kind (OpenShift, ObjectReference).
+func (f *finder) told(m mapping, at *trail) {
+	under := ""
+	if _, name := m.find("name"); name != nil && mayNameImage(name.Value) {
+		under = "value"
+	}
+	if _, kind := m.find("kind"); kind != nil && kind.Value == "DockerImage" {
+		under = "name"
+	}
+	if key, value := m.find(under); value != nil && value.Kind == yaml.ScalarNode {
+		if ref, ok := scalarRef(value); ok && ref.Versioned() {
+			f.whole(m, value, at.key(key))
+		}
+	}
+}
+
+// prefixed is the site of a repository under a key such as sidecarImageRepository, if the tag stands beside it under
+// sidecarImageTag.
+func (f *finder) prefixed(m mapping, key string, at *trail) {
+	prefix := strings.TrimSuffix(key, "Repository")
+	if isImageKey(prefix) && !m.lacks(prefix+"Tag") {
+		f.split(m, keys{registry: prefix + "Registry", name: key, tag: prefix + "Tag", digest: prefix + "Digest"}, at)
+	}
 }
 
 // dockerScheme stands before the image of a step in a GitHub workflow.
 const dockerScheme = "docker://"
 
-// parse is the reference that a scalar is.
-func parse(value *yaml.Node) (imageref.Ref, bool) {
-	if value.Tag == "!!null" {
+// scalarRef is the reference that a scalar is.
+func scalarRef(value *yaml.Node) (imageref.Ref, bool) {
+	if value.Tag == "!!null" || value.Value == "true" || value.Value == "false" { // allowCustomImage: true
 		return imageref.Ref{}, false
 	}
-	ref, err := imageref.Parse(strings.TrimPrefix(strings.TrimSpace(value.Value), dockerScheme))
+	return parse(value.Value)
+}
+
+// parse is the reference that a value is.
+func parse(value string) (imageref.Ref, bool) {
+	ref, err := imageref.Parse(strings.TrimPrefix(strings.TrimSpace(value), dockerScheme))
 	return ref, err == nil
 }
 
 // tagBeside is the key of m that holds the tag of the image under key where charts split the two: image and tag,
-// image and imageTag, sidecarImage and sidecarImageTag; "" when there is none.
+// image and imageTag, sidecarImage and sidecarImageTag, imageName and imageTag; "" when there is none.
 func tagBeside(m mapping, key string) string {
 	names := []string{key + "Tag"}
-	if key == "image" {
+	switch key {
+	case "image":
 		names = append(names, "tag")
+	case "imageName":
+		names = append(names, "imageTag")
 	}
 	for _, name := range names {
 		if k, v := m.find(name); k != nil && v.Kind == yaml.ScalarNode {
@@ -64,7 +107,7 @@ func tagBeside(m mapping, key string) string {
 
 // whole is the site of a value of m that is a whole reference.
 func (f *finder) whole(m mapping, value *yaml.Node, at *trail) {
-	ref, ok := parse(value)
+	ref, ok := scalarRef(value)
 	if !ok {
 		return
 	}
@@ -151,7 +194,7 @@ func (f *finder) versioned(m mapping, name string, under bool, at *trail) bool {
 	if !under || value == nil || value.Kind != yaml.ScalarNode {
 		return false
 	}
-	ref, ok := parse(value)
+	ref, ok := scalarRef(value)
 	if ok && ref.Versioned() && m.text("registry") == "" {
 		f.whole(m, value, at.key(key))
 		return true

@@ -21,11 +21,17 @@ func holdsYAML(key string) bool {
 	return slices.Contains(yamlKeys, key) || strings.HasSuffix(key, "values.yaml") || strings.HasSuffix(key, "values.yml")
 }
 
-// block finds the sites in a block scalar. Under a key that does not promise YAML only marked values count. What is no
-// YAML, a template for example, has no sites.
+// block finds the sites in a block scalar. Under a key that does not promise YAML only marked values count.
 func (f *finder) block(node *yaml.Node, key string, at *trail) {
-	marked := !holdsYAML(key)
-	if f.nesting == maxNesting || node.Style&yaml.LiteralStyle == 0 || marked && !strings.Contains(node.Value, markerKey) {
+	if marked := !holdsYAML(key); !marked || strings.Contains(node.Value, markerKey) {
+		f.within(node, key, marked, at)
+	}
+}
+
+// within finds the sites in a block scalar, the marked values only or all. What is no YAML, a template for example, has
+// none.
+func (f *finder) within(node *yaml.Node, key string, marked bool, at *trail) {
+	if f.nesting == maxNesting || node.Style&yaml.LiteralStyle == 0 {
 		return
 	}
 	inner := f.src.block(node)

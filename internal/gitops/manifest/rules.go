@@ -24,7 +24,7 @@ type Rules struct {
 // "*/values.yaml" matches at any depth below a folder. Path is the dotted path of the field, below the object or the
 // document. A key with dots is quoted (["a.b"]) or escaped (a\.b), "*" stands for any key or element, [2] for one element;
 // a list whose element is not named means each. Image is the repository of a value that is only a tag or a digest, ""
-// when the value is a whole reference, or a map of repository and tag.
+// when the value is a whole reference, a map of repository and tag, or a literal block of YAML or JSON with its own sites.
 type FieldRule struct {
 	Kind  string
 	File  string
@@ -231,6 +231,8 @@ func (w ruleWalk) arrive(value *yaml.Node, m mapping, at *trail) bool {
 		w.imageMap(mapping{w.src, value}, "image", at)
 	case value.Kind != yaml.ScalarNode:
 		return false
+	case w.rule.Image == "" && strings.Contains(strings.TrimSpace(value.Value), "\n"):
+		w.within(value, "", false, at)
 	case w.rule.Image == "":
 		w.whole(m, value, at)
 	default:

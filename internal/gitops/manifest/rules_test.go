@@ -51,6 +51,8 @@ func TestFieldRules(t *testing.T) {
 		"file below a folder":  {"values.yaml", "v: 1", manifest.FieldRule{File: "*/values.yaml", Path: "v", Image: "app"}, nil},
 		"file of other tools":  {"docker-compose.yml", "x: {image: app:1}", manifest.FieldRule{File: "docker-*", Path: "x.image"}, []string{"x.image string app:1"}},
 		"found already":        {"r.yaml", "apiVersion: v1\nkind: Pod\nspec: {image: app:1}\n", manifest.FieldRule{Kind: "Pod", Path: "spec.image"}, []string{"spec.image string app:1"}},
+		"a block of JSON":      {"c.yaml", "kind: ConfigMap\napiVersion: v1\ndata:\n  agent: |\n    {\n        \"image\" : \"app:1\"\n    }\n  other: |\n    image: app:1\n    a: b\n", manifest.FieldRule{Kind: "ConfigMap", Path: "data.agent"}, []string{"data.agent.image string app:1"}},
+		"a block of one line":  {"c.yaml", "a: |\n  app:1\n", manifest.FieldRule{File: "c.yaml", Path: "a"}, []string{"a string app:1"}},
 		"a list inside itself": {"r.yaml", "l: &l [*l, {ref: app:1}]\n", manifest.FieldRule{File: "r.yaml", Path: "l.ref"}, []string{"l[0][1].ref string app:1"}},
 	} {
 		t.Run(name, func(t *testing.T) {

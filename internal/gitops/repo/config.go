@@ -1,11 +1,15 @@
 package repo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -34,9 +38,9 @@ func (s settings) values(section, subsection, key string) []string {
 	return values
 }
 
-// readConfig reads what git would read here: the system's file, the user's, the repository's, the worktree's.
-// go-git follows neither include nor includeIf, with which actions/checkout v6 points at its credentials.
-// A file whose path is not absolute is passed over: it would be one that somebody committed.
+// readConfig reads what git would read here: the system's file, the user's, the repository's, the worktree's, and the
+// environment. go-git follows neither include nor includeIf, with which actions/checkout v6 points at its credentials. A
+// file whose path is not absolute is passed over: it would be one that somebody committed.
 func (r *Repo) readConfig() (settings, error) {
 	getenv := r.options.Getenv
 	reader := configReader{home: getenv("HOME"), gitDir: r.gitDir}
@@ -56,7 +60,20 @@ func (r *Repo) readConfig() (settings, error) {
 			return nil, err
 		}
 	}
-	return reader.lines, nil
+	return append(reader.lines, environmentConfig(getenv)...), nil
+}
+
+// environmentConfig are the settings in GIT_CONFIG_COUNT, GIT_CONFIG_KEY_N and GIT_CONFIG_VALUE_N.
+func environmentConfig(getenv func(string) string) settings {
+	var lines settings
+	count, _ := strconv.Atoi(getenv("GIT_CONFIG_COUNT"))
+	for n := range min(max(count, 0), 1000) {
+		number := strconv.Itoa(n)
+		section, rest, _ := strings.Cut(getenv("GIT_CONFIG_KEY_"+number), ".")
+		last := strings.LastIndexByte(rest, '.')
+		lines = append(lines, setting{strings.ToLower(section), rest[:max(last, 0)], strings.ToLower(rest[last+1:]), getenv("GIT_CONFIG_VALUE_" + number)})
+	}
+	return lines
 }
 
 type configReader struct {
@@ -127,4 +144,85 @@ func (c *configReader) absolute(path, dir string) string {
 		return filepath.Join(dir, path)
 	}
 	return filepath.Clean(path)
+}
+
+// urlValues are the values of a key that apply to a remote: those of the URL that matches the longest part of it, else
+// the general ones. An empty value clears what came before it (git-config, "http.<url>.*").
+func (s settings) urlValues(section, key string, remote *url.URL) []string {
+	best, found := "", false
+	for _, line := range s {
+		if line.section == section && line.key == key && urlMatches(line.subsection, remote) && len(line.subsection) >= len(best) {
+			best, found = line.subsection, true
+		}
+	}
+	if !found {
+		return nil
+	}
+	return append([]string{}, withoutCleared(s.values(section, best, key))...)
+}
+
+// urlValue is the last of urlValues, or "".
+func (s settings) urlValue(section, key string, remote *url.URL) string {
+	values := s.urlValues(section, key, remote)
+	if len(values) == 0 {
+		return ""
+	}
+	return values[len(values)-1]
+}
+
+// withoutCleared are the values after the last empty one.
+func withoutCleared(values []string) []string {
+	for i := len(values) - 1; i >= 0; i-- {
+		if values[i] == "" {
+			return values[i+1:]
+		}
+	}
+	return values
+}
+
+// urlMatches reports whether a configuration for pattern holds for a remote: same scheme, port and user if it has one, a
+// host in which "*" stands for one label, and a path that is the pattern's or below it.
+func urlMatches(pattern string, remote *url.URL) bool {
+	if pattern == "" {
+		return true
+	}
+	p, err := url.Parse(pattern)
+	if err != nil || p.Scheme != remote.Scheme || port(p) != port(remote) || !hostMatches(p.Hostname(), remote.Hostname()) {
+		return false
+	}
+	if p.User != nil && p.User.Username() != remote.User.Username() {
+		return false
+	}
+	folder := strings.TrimSuffix(p.Path, "/")
+	return remote.Path == folder || strings.HasPrefix(remote.Path, folder+"/")
+}
+
+func hostMatches(pattern, host string) bool {
+	patterns, labels := strings.Split(strings.ToLower(pattern), "."), strings.Split(strings.ToLower(host), ".")
+	return slices.EqualFunc(patterns, labels, func(p, label string) bool { return p == "*" || p == label })
+}
+
+func port(u *url.URL) string {
+	return cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+}
+
+// isTrue reads git's booleans.
+func isTrue(value string) bool {
+	switch strings.ToLower(value) {
+	case "true", "yes", "on":
+		return true
+	}
+	number, err := strconv.Atoi(value)
+	return err == nil && number != 0
+}
+
+// path expands ~/ in a path of git's configuration. One that is not absolute is none.
+func (r *Repo) path(value string) string {
+	if rest, ok := strings.CutPrefix(value, "~/"); ok {
+		value = filepath.Join(r.options.Getenv("HOME"), rest)
+	}
+	if !filepath.IsAbs(value) {
+		return ""
+	}
+	return value
 }

@@ -157,6 +157,12 @@ func TestCertificateAuthority(t *testing.T) {
 	if !strings.Contains(message(err), "certificate signed by unknown authority") || !strings.Contains(fault.HintOf(err), "CA") {
 		t.Errorf("err %v, hint %q", err, fault.HintOf(err))
 	}
+	w.git(dir, "config", "http.sslVerify", "false")
+	b, _ = w.openRemote(dir, repo.Options{})
+	_, err = b.Tip(t.Context())
+	if !strings.Contains(message(err), "unknown authority") || !strings.HasPrefix(fault.HintOf(err), "http.sslVerify=false is not followed; ") {
+		t.Errorf("unverified: err %v, hint %q", err, fault.HintOf(err))
+	}
 	b, _ = w.openRemote(dir, repo.Options{CAFile: file})
 	_, err = b.Tip(t.Context())
 	w.check(err)

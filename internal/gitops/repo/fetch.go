@@ -7,9 +7,9 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
@@ -65,8 +65,10 @@ func (r *Remote) known() basis {
 			b.haves = append(b.haves, commit)
 		}
 	}
-	onDisk, _ := r.repo.disk[0].Shallow()
-	b.shallows = append(onDisk, r.cut...)
+	for _, disk := range r.repo.disk[:min(1, len(r.repo.disk))] { // what it borrows from others is theirs
+		b.shallows, _ = disk.Shallow()
+	}
+	b.shallows = append(b.shallows, r.cut...)
 	if len(b.haves) == 0 || len(b.shallows) > 0 {
 		b.depth = 1
 	}
@@ -76,51 +78,206 @@ func (r *Remote) known() basis {
 	return b
 }
 
-// refill fetches the whole tip, without history.
-func (r *Remote) refill(ctx context.Context, tip plumbing.Hash) error {
+// link is a server that has named its refs and takes a request. Over HTTP it takes more than one.
+type link struct {
+	session transport.UploadPackSession
+	refs    *packp.AdvRefs
+	used    bool
+}
+
+// fetching is how a Remote gets what is not here.
+type fetching struct {
+	link      *link           // the conversation that is open
+	roundTrip time.Duration   // of the last answer
+	expected  []string        // the paths that will be read, as far as that is known
+	cut       []plumbing.Hash // the commits that were fetched without their history
+	sparse    bool            // something was fetched without all that belongs to it
+	gathered  plumbing.Hash   // the tree whose expected files are here
+	whole     bool            // the tip was fetched again, with all that belongs to it
+}
+
+// connect asks the server for its refs.
+func (r *Remote) connect(ctx context.Context) error {
+	start := time.Now()
 	session, refs, err := advertised(ctx, r.server, r.server.client.NewUploadPackSession)
 	if err != nil {
 		return err
 	}
-	defer session.Close()
-	if refs.References[r.branch] != tip {
-		return r.conflict(refs.References[r.branch])
-	}
-	if err := r.fetch(ctx, session, refs, tip, basis{depth: 1}); err != nil {
-		return r.server.explain(ctx, err)
-	}
+	r.roundTrip = time.Since(start)
+	r.hangUp()
+	r.link = &link{session: session, refs: refs}
 	return nil
 }
 
-// fetch reads what a commit needs, and the basis lacks, into memory.
-func (r *Remote) fetch(ctx context.Context, session transport.UploadPackSession, refs *packp.AdvRefs, want plumbing.Hash, onto basis) error {
-	request := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
-	request.Wants, request.Haves, request.Shallows, request.Depth = []plumbing.Hash{want}, onto.haves, onto.shallows, packp.DepthCommits(onto.depth)
+// rest lets go of the server when it would have to wait for us. Over HTTP it does not, and can be asked again.
+func (r *Remote) rest() {
+	if r.link != nil && !r.overHTTP() {
+		r.hangUp()
+	}
+}
+
+func (r *Remote) overHTTP() bool { return strings.HasPrefix(r.server.endpoint.Protocol, "http") }
+
+// hangUp ends the conversation with the server.
+func (r *Remote) hangUp() error {
+	if r.link == nil {
+		return nil
+	}
+	session := r.link.session
+	r.link = nil
+	return session.Close()
+}
+
+// RoundTrip is how long the server took to name its refs, the last time.
+func (r *Remote) RoundTrip() time.Duration { return r.roundTrip }
+
+// order is what is asked of a server.
+type order struct {
+	wants  []plumbing.Hash
+	onto   basis
+	filter packp.Filter // what to leave out
+}
+
+// small leaves out what no manifest is; one that is larger is fetched when it is read.
+const small packp.Filter = "blob:limit=1m"
+
+// givesParts reports whether a server leaves out what a filter says, and then gives any object by its name: one that lets
+// clients ask for any object advertises both of the weaker promises.
+func givesParts(offered *capability.List) bool {
+	return offered.Supports(capability.Filter) && offered.Supports(capability.AllowTipSHA1InWant) && offered.Supports(capability.AllowReachableSHA1InWant)
+}
+
+// fetchTip fetches the branch's commit: with what changed, when there is something that it is built upon; else with the
+// folders alone that lead to the expected paths, or all folders. What the server does not offer, or refuses, is
+// fetched as a whole.
+func (r *Remote) fetchTip(ctx context.Context, tip plumbing.Hash) error {
+	onto := r.known()
+	if len(onto.haves) > 0 {
+		return r.fetchFirst(ctx, tip, onto, small, "")
+	}
+	r.sparse = true
+	depth := 0
+	for _, p := range r.expected {
+		depth = max(depth, 1+strings.Count(p, "/"))
+	}
+	if depth == 0 || within("", r.expected) || r.isGitHub() {
+		return r.fetchFirst(ctx, tip, onto, packp.FilterBlobNone(), "")
+	}
+	return r.fetchFirst(ctx, tip, onto, packp.FilterCombine(packp.FilterTreeDepth(uint64(depth)), small), packp.FilterBlobNone(), "")
+}
+
+// fetchFirst fetches a commit with the first of the filters that the server takes.
+func (r *Remote) fetchFirst(ctx context.Context, commit plumbing.Hash, onto basis, filters ...packp.Filter) error {
+	var err error
+	for _, filter := range filters {
+		if filter != "" && !givesParts(r.link.refs.Capabilities) {
+			continue
+		}
+		if err = r.fetch(ctx, order{[]plumbing.Hash{commit}, onto, filter}); err == nil || r.final(ctx, err) {
+			break
+		}
+	}
+	return err
+}
+
+// isGitHub reports whether the server takes no depth of trees but 0, the only one that is quick to answer with bitmaps
+// (Taylor Blau on uploadpackfilter.tree.maxDepth, git mailing list, March 2020).
+func (r *Remote) isGitHub() bool {
+	return slices.ContainsFunc(r.link.refs.Capabilities.Get(capability.Agent), func(agent string) bool {
+		return strings.HasPrefix(agent, "git/github-")
+	})
+}
+
+// final reports whether asking for something else would not help.
+func (r *Remote) final(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, errTooMuch) || fault.KindOf(r.server.explain(ctx, err)) == fault.Denied
+}
+
+// fetchObject fetches one object that is missing, a folder with those below it; or the whole tip, without history, where
+// the server gives no parts.
+func (r *Remote) fetchObject(ctx context.Context, kind plumbing.ObjectType, hash plumbing.Hash) error {
+	o := order{wants: []plumbing.Hash{hash}}
+	if kind == plumbing.TreeObject {
+		o.filter = packp.FilterBlobNone()
+		r.sparse = true
+	}
+	return r.fetchParts(ctx, o)
+}
+
+// fetchParts fetches objects by their names, or else the whole tip, once.
+func (r *Remote) fetchParts(ctx context.Context, o order) error {
+	var err error
+	if r.link == nil {
+		err = r.connect(ctx)
+	}
+	if err == nil && !r.whole && givesParts(r.link.refs.Capabilities) {
+		if err = r.fetch(ctx, o); err == nil || r.final(ctx, err) {
+			return r.explained(ctx, err)
+		}
+	}
+	if r.whole || r.tip.IsZero() || r.link == nil {
+		return r.explained(ctx, err)
+	}
+	r.whole = true
+	if now := r.link.refs.References[r.branch]; now != r.tip {
+		return r.conflict(now)
+	}
+	return r.explained(ctx, r.fetch(ctx, order{wants: []plumbing.Hash{r.tip}, onto: basis{depth: 1}}))
+}
+
+func (r *Remote) explained(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	return r.server.explain(ctx, err)
+}
+
+// fetch reads what is ordered into the spool. The link is used up, unless it goes over HTTP.
+func (r *Remote) fetch(ctx context.Context, o order) error {
+	if r.link == nil || r.link.used {
+		if err := r.connect(ctx); err != nil {
+			return err
+		}
+	}
+	request := packp.NewUploadPackRequestFromCapabilities(r.link.refs.Capabilities)
+	request.Wants, request.Haves, request.Shallows = o.wants, o.onto.haves, o.onto.shallows
+	request.Depth, request.Filter = packp.DepthCommits(o.onto.depth), o.filter
 	wanted := []capability.Capability{capability.NoProgress}
-	if onto.depth > 0 {
+	if o.onto.depth > 0 {
 		wanted = append(wanted, capability.Shallow)
-		r.cut = append(r.cut, want)
+	}
+	if o.filter != "" {
+		wanted = append(wanted, capability.Filter)
 	}
 	for _, c := range wanted {
-		if refs.Capabilities.Supports(c) {
+		if r.link.refs.Capabilities.Supports(c) {
 			if err := request.Capabilities.Set(c); err != nil {
 				return err
 			}
 		}
 	}
-	answer, err := session.UploadPack(ctx, request)
+	r.link.used = !r.overHTTP()
+	answer, err := r.link.session.UploadPack(ctx, request)
 	if err != nil {
-		return fmt.Errorf("fetch %s: %w", short(want.String()), cause(err))
+		return fmt.Errorf("fetch %s: %w", short(o.wants[0].String()), cause(err))
 	}
 	defer answer.Close()
-	var pack io.Reader = answer
-	if request.Capabilities.Supports(capability.Sideband64k) {
-		pack = sideband.NewDemuxer(sideband.Sideband64k, answer)
-	} else if request.Capabilities.Supports(capability.Sideband) {
-		pack = sideband.NewDemuxer(sideband.Sideband, answer)
+	if err := r.objects.fetched.unpack(ctx, demultiplexed(answer, request.Capabilities)); err != nil {
+		return fmt.Errorf("fetch %s: %w", short(o.wants[0].String()), err)
 	}
-	if err := packfile.UpdateObjectStorage(r.objects.memory, pack); err != nil {
-		return fmt.Errorf("fetch %s: %w", short(want.String()), err)
+	if o.onto.depth > 0 {
+		r.cut = append(r.cut, answer.Shallows...)
 	}
 	return nil
+}
+
+// demultiplexed is the pack in an answer that may carry messages too.
+func demultiplexed(answer io.Reader, agreed *capability.List) io.Reader {
+	switch {
+	case agreed.Supports(capability.Sideband64k):
+		return sideband.NewDemuxer(sideband.Sideband64k, answer)
+	case agreed.Supports(capability.Sideband):
+		return sideband.NewDemuxer(sideband.Sideband, answer)
+	}
+	return answer
 }

@@ -110,7 +110,7 @@ func TestProposalLeavesHistoryOut(t *testing.T) {
 	dir := w.clone("--single-branch")
 	fetches := w.watch(dir)
 	b, _ := w.openRemote(dir, repo.Options{})
-	p, err := b.Propose("other")
+	p, err := b.Propose("other", "")
 	w.check(err)
 	commit, err := bump(t.Context(), p, "app:1", "app:2")
 	w.check(err)

@@ -18,17 +18,22 @@ import (
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
+	"github.com/ksera524/imgbump/internal/gitops/trailer"
 )
 
 // history reads commits and makes new ones. Local and Remote are histories with a branch.
 type history struct {
 	repo    *Repo
 	objects *objects
-	made    map[plumbing.Hash]*draft // the commits not yet published
+	// gather makes sure that those files of a tree are here that will be read; nil when they are
+	gather func(ctx context.Context, root plumbing.Hash, under []string) error
+	made   map[plumbing.Hash]*draft // the commits not yet published
 }
 
 func (r *Repo) newHistory() history {
-	return history{repo: r, objects: &objects{disk: r.disk, memory: memory.NewStorage()}, made: map[plumbing.Hash]*draft{}}
+	o := &objects{disk: r.disk, memory: memory.NewStorage()}
+	r.closers = append(r.closers, o.fetched.close)
+	return history{repo: r, objects: o, made: map[plumbing.Hash]*draft{}}
 }
 
 // draft is a commit that exists in memory only, or a series of them as one.
@@ -41,8 +46,43 @@ type draft struct {
 
 // edit is one replaced file of a draft.
 type edit struct {
-	path     string
-	old, new plumbing.Hash // the blobs
+	path       string
+	old, new   plumbing.Hash // the blobs
+	executable bool
+}
+
+// Draft is a commit that is made but not published, for those that publish it in another way.
+type Draft struct {
+	Message string
+	Files   []DraftFile // that differ from its parent, in the order of their paths
+}
+
+// DraftFile is a file as a draft has it.
+type DraftFile struct {
+	Path       string
+	Content    []byte
+	Executable bool
+}
+
+// Draft is a commit that Commit made.
+func (h *history) Draft(ctx context.Context, commit string) (Draft, error) {
+	d := h.made[plumbing.NewHash(commit)]
+	if d == nil {
+		return Draft{}, fmt.Errorf("%s was not made by Commit", short(commit))
+	}
+	made, err := h.objects.commit(ctx, d.commit)
+	if err != nil {
+		return Draft{}, err
+	}
+	draft := Draft{Message: made.Message}
+	for _, e := range d.edits {
+		content, err := h.objects.blob(ctx, e.new)
+		if err != nil {
+			return Draft{}, err
+		}
+		draft.Files = append(draft.Files, DraftFile{Path: e.path, Content: content, Executable: e.executable})
+	}
+	return draft, nil
 }
 
 // Files are the files of a commit in the order of their paths, below the slash-separated paths in under (all, when
@@ -51,6 +91,9 @@ type edit struct {
 func (h *history) Files(ctx context.Context, commit string, under []string) iter.Seq2[manifest.File, error] {
 	return func(yield func(manifest.File, error) bool) {
 		c, err := h.objects.commit(ctx, plumbing.NewHash(commit))
+		if err == nil && h.gather != nil {
+			err = h.gather(ctx, c.TreeHash, under)
+		}
 		if err == nil {
 			_, err = h.walk(ctx, c.TreeHash, "", under, yield)
 		}
@@ -82,36 +125,31 @@ func (h *history) walk(ctx context.Context, hash plumbing.Hash, dir string, unde
 		if !within(p, under) {
 			continue
 		}
-		file, err := h.file(ctx, p, entry)
-		if err != nil {
-			return false, err
-		}
-		if !visit(file, nil) {
+		if !visit(h.file(ctx, p, entry), nil) {
 			return false, nil
 		}
 	}
 	return true, nil
 }
 
-func (h *history) file(ctx context.Context, p string, entry object.TreeEntry) (manifest.File, error) {
-	file := manifest.File{Path: p, Read: func([]byte) ([]byte, error) { return h.objects.blob(ctx, entry.Hash) }}
+// file is one file of a tree. The size of one that is not here shows when it is read.
+func (h *history) file(ctx context.Context, p string, entry object.TreeEntry) manifest.File {
+	file := manifest.File{Path: p, Read: func(buf []byte) ([]byte, error) { return h.objects.blobInto(ctx, entry.Hash, buf) }}
 	switch entry.Mode {
 	case filemode.Symlink:
 		file.Skip = "symbolic link"
 	case filemode.Submodule:
 		file.Skip = "submodule"
 	default:
-		size, err := h.objects.size(ctx, entry.Hash)
+		size, here := h.objects.size(entry.Hash)
 		switch {
-		case errors.Is(err, plumbing.ErrObjectNotFound):
+		case !here && h.objects.missing == nil:
 			file.Skip = "not in this partial clone"
-		case err != nil:
-			return file, err
 		case size > manifest.MaxSize:
 			file.Skip = manifest.ErrTooLarge.Error()
 		}
 	}
-	return file, nil
+	return file
 }
 
 // within reports whether p is one of the paths, or lies below one.
@@ -150,17 +188,19 @@ func (h *history) write(ctx context.Context, parent plumbing.Hash, files map[str
 	if err != nil || tree == on.TreeHash {
 		return d, err
 	}
-	h.repo.warnOfSigning()
 	author := h.repo.author()
 	who := object.Signature{Name: author.Name, Email: author.Email, When: h.repo.options.Now()}
 	if h.repo.options.SignOff {
-		message = signedOff(message, author)
+		message = trailer.Add(message, "Signed-off-by: "+author.Name+" <"+author.Email+">")
 	}
 	subject, _, _ := strings.Cut(message, "\n")
 	d.reason = "commit: " + subject
 	made := &object.Commit{
 		Author: who, Committer: who, Message: strings.TrimRight(message, "\n") + "\n",
 		TreeHash: tree, ParentHashes: []plumbing.Hash{parent},
+	}
+	if err := h.repo.sign(made); err != nil {
+		return nil, err
 	}
 	d.commit, err = h.add(d, made.Encode)
 	return d, err
@@ -193,7 +233,7 @@ func (h *history) rewrite(ctx context.Context, d *draft, hash plumbing.Hash, dir
 		case entry.Mode == filemode.Dir && !isFile:
 			entry.Hash, err = h.rewrite(ctx, d, old, path.Join(dir, name), below[name])
 		case entry.Mode.IsFile() && entry.Mode != filemode.Symlink && isFile:
-			entry.Hash, err = h.replace(d, path.Join(dir, name), old, data)
+			entry.Hash, err = h.replace(d, path.Join(dir, name), entry, data)
 		default:
 			err = fmt.Errorf("%s is a %s", path.Join(dir, name), entry.Mode)
 		}
@@ -209,9 +249,9 @@ func (h *history) rewrite(ctx context.Context, d *draft, hash plumbing.Hash, dir
 }
 
 // replace makes the blob that takes the place of old.
-func (h *history) replace(d *draft, p string, old plumbing.Hash, data []byte) (plumbing.Hash, error) {
-	if plumbing.ComputeHash(plumbing.BlobObject, data) == old {
-		return old, nil
+func (h *history) replace(d *draft, p string, old *object.TreeEntry, data []byte) (plumbing.Hash, error) {
+	if plumbing.ComputeHash(plumbing.BlobObject, data) == old.Hash {
+		return old.Hash, nil
 	}
 	hash, err := h.add(d, func(o plumbing.EncodedObject) error {
 		o.SetType(plumbing.BlobObject)
@@ -222,7 +262,7 @@ func (h *history) replace(d *draft, p string, old plumbing.Hash, data []byte) (p
 		_, err = w.Write(data)
 		return cmp.Or(err, w.Close())
 	})
-	d.edits = append(d.edits, edit{p, old, hash})
+	d.edits = append(d.edits, edit{p, old.Hash, hash, old.Mode == filemode.Executable})
 	return hash, err
 }
 

@@ -112,7 +112,7 @@ func TestBranchNames(t *testing.T) {
 		}
 		b, err := r.Remote("origin", "main")
 		w.check(err)
-		if _, err = b.Propose(name); fault.KindOf(err) != fault.Usage {
+		if _, err = b.Propose(name, ""); fault.KindOf(err) != fault.Usage {
 			t.Errorf("--pr-branch %q: %v", name, err)
 		}
 	}

@@ -11,7 +11,13 @@ import (
 type Local struct{ history }
 
 // Local is the branch that HEAD points to; a detached HEAD is moved itself, as git commit does.
-func (r *Repo) Local() *Local { return &Local{r.newHistory()} }
+func (r *Repo) Local() *Local {
+	l := &Local{r.newHistory()}
+	if promisor := r.promisor(); promisor != "" {
+		l.fillFrom(promisor)
+	}
+	return l
+}
 
 // Name is the name of the branch, "" when HEAD is detached.
 func (l *Local) Name() string {

@@ -193,28 +193,49 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// What a partial clone does not have cannot be read without a remote; the rest can.
+// What a partial clone does not have comes from the remote that has it. Without that it is skipped, and the rest is done.
 func TestLocalPartialClone(t *testing.T) {
-	w := newWorld(t, gittest.Options{})
-	dir := w.clone("--filter=blob:none", "--sparse")
-	w.git(dir, "sparse-checkout", "set", "--cone", "apps/b")
-	r, _ := w.open(dir, repo.Options{})
-	b := r.Local()
-	tip, err := b.Tip(t.Context())
-	w.check(err)
-	skipped := map[string]string{}
-	for file, err := range b.Files(t.Context(), tip, []string{"apps/a", "apps/b"}) {
-		w.check(err)
-		skipped[file.Path] = file.Skip
+	for _, tt := range []struct {
+		name, origin, skip, warning string
+	}{
+		{"fetched", "", "", ""},
+		{"no server", "/gone.git", "not in this partial clone", "this partial clone stays without 1 files that may name images: reach "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, gittest.Options{})
+			dir := w.clone("--filter=blob:none", "--sparse")
+			w.git(dir, "sparse-checkout", "set", "--cone", "apps/b")
+			if tt.origin != "" {
+				w.git(dir, "remote", "set-url", "origin", w.server.URL+tt.origin)
+			}
+			r, told := w.open(dir, repo.Options{})
+			b := r.Local()
+			tip, err := b.Tip(t.Context())
+			w.check(err)
+			skipped := map[string]string{}
+			for file, err := range b.Files(t.Context(), tip, []string{"apps/a", "apps/b"}) {
+				w.check(err)
+				skipped[file.Path] = file.Skip
+			}
+			w.equal("skipped", skipped, map[string]string{
+				"apps/a/dep.yaml": tt.skip, "apps/a/link.yaml": "symbolic link", "apps/b/dep.yaml": "",
+			})
+			if got := strings.Join(told.warnings, "\n"); !strings.HasPrefix(got, tt.warning) || (got == "") != (tt.warning == "") {
+				t.Errorf("warnings %q", got)
+			}
+			commit, err := bump(t.Context(), b, "app:1", "app:2", "apps")
+			w.check(err)
+			w.equal("HEAD", w.git(dir, "rev-parse", "HEAD"), commit)
+			files := " apps/a/dep.yaml | 2 +-\n apps/b/dep.yaml | 2 +-\n 2 files changed, 2 insertions(+), 2 deletions(-)"
+			if tt.skip != "" {
+				w.git(dir, "remote", "set-url", "origin", w.remote.URL) // git needs it to tell what changed
+				files = " apps/b/dep.yaml | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)"
+			}
+			w.equal("files", w.git(dir, "show", "--stat", "--format="), files)
+			w.clean(dir)
+			w.git(dir, "fsck")
+		})
 	}
-	w.equal("skipped", skipped, map[string]string{
-		"apps/a/dep.yaml": "not in this partial clone", "apps/a/link.yaml": "symbolic link", "apps/b/dep.yaml": "",
-	})
-	commit, err := bump(t.Context(), b, "app:1", "app:2")
-	w.check(err)
-	w.equal("HEAD", w.git(dir, "rev-parse", "HEAD"), commit)
-	w.clean(dir)
-	w.git(dir, "fsck")
 }
 
 func TestCommitRefuses(t *testing.T) {

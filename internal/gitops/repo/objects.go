@@ -11,26 +11,28 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/memory"
+
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
 
-// objects reads commits, trees and blobs from the repository, and keeps what was fetched or made in memory, so that
-// the repository stays as it was until a push has succeeded. go-git's storage is not safe for concurrent use; this is.
+// objects reads commits, trees and blobs from the repository and from what was fetched, and keeps what was made in
+// memory, so that the repository stays as it was until a push has succeeded. go-git's storage is not safe for concurrent
+// use; this is.
 type objects struct {
-	mu     sync.Mutex
-	disk   []*filesystem.Storage
-	memory *memory.Storage
-	// refill fetches a whole commit when an object of it turns out to be missing: a partial clone, or a server
-	// that took the checkout's history for more complete than it is. Called once, with mu held.
-	refill func(context.Context) error
+	mu      sync.Mutex
+	disk    []*filesystem.Storage
+	fetched spool
+	memory  *memory.Storage
+	// missing fetches an object that is not here, or fails; nil where there is no server to ask. It is called with mu
+	// held.
+	missing func(context.Context, plumbing.ObjectType, plumbing.Hash) error
 }
 
 // object finds an object of one kind.
 func (o *objects) object(ctx context.Context, kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
 	found, err := o.lookUp(kind, hash)
-	if errors.Is(err, plumbing.ErrObjectNotFound) && o.refill != nil {
-		refill := o.refill
-		o.refill = nil
-		if err := refill(ctx); err != nil {
+	if errors.Is(err, plumbing.ErrObjectNotFound) && o.missing != nil {
+		if err := o.missing(ctx, kind, hash); err != nil {
 			return nil, err
 		}
 		found, err = o.lookUp(kind, hash)
@@ -42,6 +44,12 @@ func (o *objects) object(ctx context.Context, kind plumbing.ObjectType, hash plu
 }
 
 func (o *objects) lookUp(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
+	if data, err := o.fetched.read(kind, hash, nil); !errors.Is(err, plumbing.ErrObjectNotFound) {
+		found := &plumbing.MemoryObject{}
+		found.SetType(kind)
+		found.Write(data)
+		return found, err
+	}
 	found, err := o.memory.EncodedObject(kind, hash)
 	for _, disk := range o.disk {
 		if !errors.Is(err, plumbing.ErrObjectNotFound) {
@@ -56,12 +64,22 @@ func (o *objects) lookUp(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing
 func (o *objects) stored(hash plumbing.Hash) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.onDisk(hash)
+}
+
+func (o *objects) onDisk(hash plumbing.Hash) bool {
 	for _, disk := range o.disk {
 		if disk.HasEncodedObject(hash) == nil {
 			return true
 		}
 	}
 	return false
+}
+
+// has reports whether an object is here, without fetching it.
+func (o *objects) has(hash plumbing.Hash) bool {
+	_, fetched := o.fetched.at[hash]
+	return fetched || o.memory.HasEncodedObject(hash) == nil || o.onDisk(hash)
 }
 
 func (o *objects) commit(ctx context.Context, hash plumbing.Hash) (*object.Commit, error) {
@@ -84,31 +102,51 @@ func (o *objects) tree(ctx context.Context, hash plumbing.Hash) (*object.Tree, e
 	return object.DecodeTree(o.memory, found)
 }
 
+// blob is the content of a file.
 func (o *objects) blob(ctx context.Context, hash plumbing.Hash) ([]byte, error) {
+	return o.blobInto(ctx, hash, nil)
+}
+
+// blobInto is the content of a file, in buf when that has room.
+func (o *objects) blobInto(ctx context.Context, hash plumbing.Hash, buf []byte) ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if data, err := o.fetched.read(plumbing.BlobObject, hash, buf); !errors.Is(err, plumbing.ErrObjectNotFound) {
+		return data, err
+	}
 	found, err := o.object(ctx, plumbing.BlobObject, hash)
 	if err != nil {
 		return nil, err
+	}
+	size := found.Size()
+	if size > manifest.MaxSize {
+		return nil, manifest.ErrTooLarge
 	}
 	r, err := found.Reader()
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	data := make([]byte, found.Size())
-	_, err = io.ReadFull(r, data)
-	return data, err
+	if int64(cap(buf)) < size {
+		buf = make([]byte, size)
+	}
+	_, err = io.ReadFull(r, buf[:size])
+	return buf[:size], err
 }
 
-func (o *objects) size(ctx context.Context, hash plumbing.Hash) (int64, error) {
+// size is that of a blob that is here; of one that is not it is unknown.
+func (o *objects) size(hash plumbing.Hash) (size int64, known bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	found, err := o.object(ctx, plumbing.BlobObject, hash)
-	if err != nil {
-		return 0, err
+	if found, ok := o.fetched.at[hash]; ok {
+		return found.size, true
 	}
-	return found.Size(), nil
+	for _, disk := range o.disk {
+		if size, err := disk.EncodedObjectSize(hash); err == nil {
+			return size, true
+		}
+	}
+	return 0, false
 }
 
 // add keeps a new object in memory.

@@ -22,6 +22,7 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/openssh"
 )
 
 // Signature is who made a commit.
@@ -35,11 +36,18 @@ type Credential struct{ Username, Secret, Name string }
 type Options struct {
 	Author  Signature // author and committer; empty: git's user.name and user.email, else the runner's bot
 	SignOff bool      // end the message with Signed-off-by
+	Signer  Signer    // signs commits; nil: as git is configured, if we can
+
+	// Unsigned commits are those that somebody else signs: GitHub those that its API makes.
+	Unsigned bool
 
 	// Credential gives the login meant for the server of an address, and wins over what the checkout has; without a
 	// Secret there is none. An error is that the server must not see it.
 	Credential func(address *url.URL) (Credential, error)
 	CAFile     string // PEM certificates to trust besides the system's
+
+	SSH         openssh.Options // the key and the known hosts that were asked for
+	PushOptions []string        // for the server's hooks; none: git's push.pushOption
 
 	Now    func() time.Time
 	Getenv func(string) string
@@ -66,7 +74,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Repo is a repository with a checkout.
+// Repo is a repository with a checkout, or without one: then the paths are empty.
 type Repo struct {
 	root    string // top of the working tree, symbolic links resolved
 	gitDir  string // HEAD and index; a linked worktree has its own
@@ -74,7 +82,12 @@ type Repo struct {
 	config  settings
 	options Options
 	disk    []*filesystem.Storage // the repository's objects, then those it borrows
-	signing sync.Once             // warns that we do not sign
+	closers []func() error
+
+	signing struct {
+		once sync.Once
+		by   Signer // nil when nobody signs
+	}
 }
 
 // Open finds the repository that dir lies in. GIT_DIR is ignored: dir alone decides.
@@ -94,17 +107,28 @@ func Open(dir string, options Options) (*Repo, error) {
 		}
 	}
 	for _, dir := range r.objectDirs(filepath.Join(r.common, "objects"), 0) {
-		store := osfs.New(filepath.Dir(dir))
-		r.disk = append(r.disk, filesystem.NewStorageWithOptions(store, cache.NewObjectLRU(8<<20), filesystem.Options{KeepDescriptors: true}))
+		store := filesystem.NewStorageWithOptions(osfs.New(filepath.Dir(dir)), cache.NewObjectLRU(8<<20), filesystem.Options{KeepDescriptors: true})
+		r.disk, r.closers = append(r.disk, store), append(r.closers, store.Close)
 	}
 	return r, nil
 }
 
-// Close lets go of the files that reading keeps open.
+// NoCheckout is a repository without a working tree, for remotes that are named by their address. Git's configuration is
+// the system's and the user's.
+func NoCheckout(options Options) (*Repo, error) {
+	r := &Repo{options: options.withDefaults()}
+	var err error
+	if r.config, err = r.readConfig(); err != nil {
+		return nil, &fault.Error{What: "read", Where: "git's configuration", Err: err}
+	}
+	return r, nil
+}
+
+// Close lets go of the files and connections that reading keeps open.
 func (r *Repo) Close() error {
 	var errs []error
-	for _, s := range r.disk {
-		errs = append(errs, s.Close())
+	for _, closer := range r.closers {
+		errs = append(errs, closer())
 	}
 	return errors.Join(errs...)
 }

@@ -1,12 +1,12 @@
 package repo
 
 import (
-	"cmp"
 	"context"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 
 	"github.com/ksera524/imgbump/internal/fault"
 )
@@ -15,71 +15,82 @@ import (
 // pushed to the head, a branch of our own that is replaced. The checkout does not follow.
 type Proposal struct {
 	*Remote
-	head string // full name; "" is the default
+	head string  // full name
+	fork *Remote // where the head is, nil when it is on the remote itself
 }
 
-// Propose is a proposal for the branch that r is. The head is a branch name, by default imgbump/BASE, so that there is
-// one for each base.
-func (r *Remote) Propose(head string) (*Proposal, error) {
+// Propose is a proposal for the branch that r is. The head is a branch of the remote or, with the address of a fork, of that.
+func (r *Remote) Propose(head, fork string) (*Proposal, error) {
 	p := &Proposal{Remote: r}
-	if head == "" {
-		return p, nil
-	}
 	var err error
-	p.head, err = branchRef(head)
+	if p.head, err = branchRef(head); err != nil || fork == "" {
+		return p, err
+	}
+	if p.fork, err = r.repo.Remote(fork, head); err == nil {
+		p.fork.history = r.history
+	}
 	return p, err
 }
 
-// Name is the name of the head; by default it is known after the first Tip.
-func (p *Proposal) Name() string { return strings.TrimPrefix(p.fullHead(), "refs/heads/") }
+// Name is the name of the head.
+func (p *Proposal) Name() string { return strings.TrimPrefix(p.head, "refs/heads/") }
 
-// Base is the name of the branch that the proposal is for.
+// Base is the name of the branch that the proposal is for; the remote's default is known after the first Tip.
 func (p *Proposal) Base() string { return p.Remote.Name() }
 
-func (p *Proposal) fullHead() string { return cmp.Or(p.head, "refs/heads/imgbump/"+p.Base()) }
+// target is the head as a branch of its remote.
+func (p *Proposal) target() *Remote {
+	if p.fork != nil {
+		return p.fork
+	}
+	target := *p.Remote
+	target.branch = p.head
+	return &target
+}
 
 // Publish replaces the head by the commits, if it still is where it was when Publish looked; else it fails with a
 // Conflict. When the head already has the same content with the same messages upon parent, it stays, and the commits are
 // those that it has.
 func (p *Proposal) Publish(ctx context.Context, parent string, commits []string) ([]string, error) {
-	if p.fullHead() == p.branch {
+	if p.fork == nil && p.head == p.branch {
 		return nil, fault.Usagef("name a branch for the pull request alone, since it is replaced", "%s cannot be merged into itself", p.Base())
 	}
 	d, err := p.series(parent, commits)
 	if err != nil || d.commit == d.parent {
 		return commits, err
 	}
-	at, proposed, err := p.proposed(ctx, parent, commits)
+	target := p.target()
+	at, proposed, err := p.proposed(ctx, target, parent, commits)
 	if err != nil || proposed != nil {
 		return proposed, err
 	}
-	head := *p.Remote
-	head.branch = p.fullHead()
-	return commits, head.send(ctx, &draft{parent: at, commit: d.commit, objects: d.objects})
+	return commits, target.send(ctx, &draft{parent: at, commit: d.commit, objects: d.objects})
 }
 
 // proposed looks where the head is, zero without one, and which commits it has in place of ours: nil when they differ.
-func (p *Proposal) proposed(ctx context.Context, parent string, ours []string) (at plumbing.Hash, theirs []string, err error) {
-	session, refs, err := advertised(ctx, p.server, p.server.client.NewUploadPackSession)
-	if err != nil {
+func (p *Proposal) proposed(ctx context.Context, target *Remote, parent string, ours []string) (at plumbing.Hash, theirs []string, err error) {
+	p.objects.mu.Lock()
+	at, err = target.lookAt(ctx, len(ours))
+	p.objects.mu.Unlock()
+	if err != nil || at.IsZero() {
 		return at, nil, err
 	}
-	defer session.Close()
-	if at = refs.References[p.fullHead()]; at.IsZero() {
-		return at, nil, nil
-	}
-	o := p.objects
-	o.mu.Lock()
-	if _, missing := o.lookUp(plumbing.CommitObject, at); missing != nil {
-		onto := p.known()
-		onto.depth = len(ours)
-		err = p.fetch(ctx, session, refs, at, onto)
-	}
-	o.mu.Unlock()
-	if err != nil {
-		return at, nil, p.server.explain(ctx, err)
-	}
 	return at, p.same(ctx, at, parent, ours), nil
+}
+
+// lookAt asks the server where the branch is, and fetches its last commits, without their files where the server can.
+func (r *Remote) lookAt(ctx context.Context, commits int) (plumbing.Hash, error) {
+	if err := r.connect(ctx); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	defer r.rest()
+	at := r.link.refs.References[r.branch]
+	if _, missing := r.objects.lookUp(plumbing.CommitObject, at); missing == nil || at.IsZero() {
+		return at, nil
+	}
+	onto := r.known()
+	onto.depth = commits
+	return at, r.explained(ctx, r.fetchFirst(ctx, at, onto, packp.FilterTreeDepth(0), packp.FilterBlobNone(), ""))
 }
 
 // same are the commits that end at tip, when they propose what ours do: upon parent, one for one the same trees and
@@ -92,7 +103,8 @@ func (p *Proposal) same(ctx context.Context, tip plumbing.Hash, parent string, o
 			return false
 		}
 		made, err := object.GetCommit(p.objects.memory, plumbing.NewHash(ours[at-1]))
-		if err != nil || made.TreeHash != c.TreeHash || made.Message != c.Message || len(c.ParentHashes) != 1 {
+		if err != nil || made.TreeHash != c.TreeHash || made.Message != c.Message || len(c.ParentHashes) != 1 ||
+			(made.PGPSignature == "") != (c.PGPSignature == "") {
 			return false
 		}
 		at--

@@ -21,7 +21,10 @@ const (
 	lockPause    = 10 * time.Millisecond
 )
 
-var errUnborn = errors.New("it has no commit yet")
+var (
+	errUnborn     = errors.New("it has no commit yet")
+	errNoCheckout = errors.New("there is no checkout")
+)
 
 // branchRef is the full name of a branch. A name may be a server's, and becomes part of a path: git's rules for it
 // (git-check-ref-format) keep it below refs/heads.
@@ -35,6 +38,9 @@ func branchRef(name string) (string, error) {
 
 // head is the commit that is checked out and the full name of its branch, "" when HEAD is detached.
 func (r *Repo) head() (branch string, commit plumbing.Hash, err error) {
+	if r.gitDir == "" {
+		return "", commit, errNoCheckout
+	}
 	data, err := os.ReadFile(filepath.Join(r.gitDir, "HEAD"))
 	if err != nil {
 		return "", commit, err
@@ -50,6 +56,9 @@ func (r *Repo) head() (branch string, commit plumbing.Hash, err error) {
 
 // ref reads a ref that all worktrees share.
 func (r *Repo) ref(name string) (plumbing.Hash, error) {
+	if r.common == "" {
+		return plumbing.ZeroHash, errNoCheckout
+	}
 	if err := plumbing.ReferenceName(name).Validate(); err != nil {
 		return plumbing.ZeroHash, fmt.Errorf("%q: %w", name, err)
 	}

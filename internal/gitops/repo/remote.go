@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -25,18 +26,25 @@ type Remote struct {
 	remote string // its name in the checkout
 	branch string // full name; "" until the first Tip when it is the remote's default
 	tip    plumbing.Hash
-	cut    []plumbing.Hash // the commits that were fetched without their history
-	warned bool            // of commits that stay local
+	warned bool // of commits that stay local
+	fetching
 }
 
 // Remote is a branch of a remote, which is a name ("origin") or a URL. Without a branch it is the one checked out;
 // on a detached HEAD the one a GitHub workflow runs for, else the remote's default.
 func (r *Repo) Remote(remote, branch string) (*Remote, error) {
+	if r.root == "" && !strings.Contains(remote, ":") { // a path, since there is nothing that names remotes
+		absolute, err := filepath.Abs(remote)
+		if err != nil {
+			return nil, err
+		}
+		remote = absolute
+	}
 	address, err := r.address(remote)
 	if err != nil {
 		return nil, err
 	}
-	s, err := r.dial(address)
+	s, err := r.dial(remote, address)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +58,11 @@ func (r *Repo) Remote(remote, branch string) (*Remote, error) {
 			return nil, err
 		}
 	}
-	return &Remote{history: r.newHistory(), server: s, remote: remote, branch: branch}, nil
+	b := &Remote{history: r.newHistory(), server: s, remote: remote, branch: branch}
+	b.sparse = r.promisor() != ""
+	b.objects.missing, b.gather = b.fetchObject, b.fetchFiles
+	r.closers = append(r.closers, b.hangUp)
+	return b, nil
 }
 
 // defaultBranch is the checked-out branch, or on a detached HEAD that of the workflow run, or "". The run's branch
@@ -77,6 +89,9 @@ func (r *Repo) defaultBranch(s *server) (string, error) {
 	return "", nil
 }
 
+// Address is the URL of a remote, as git would push to it; a URL is its own. It may hold a login: it is not for messages.
+func (r *Repo) Address(remote string) (string, error) { return r.address(remote) }
+
 // Name is the name of the branch; the remote's default is known after the first Tip.
 func (r *Remote) Name() string { return strings.TrimPrefix(r.branch, "refs/heads/") }
 
@@ -85,31 +100,35 @@ func (r *Remote) URL() string { return r.server.url }
 
 // Tip is the newest commit of the branch on the remote. What the repository lacks of it is fetched into memory.
 func (r *Remote) Tip(ctx context.Context) (string, error) {
-	session, refs, err := advertised(ctx, r.server, r.server.client.NewUploadPackSession)
-	if err != nil {
-		return "", err
-	}
-	defer session.Close()
-	tip, err := r.find(refs)
-	if err != nil {
-		return "", err
-	}
 	o := r.objects
 	o.mu.Lock()
-	o.refill = func(ctx context.Context) error { return r.refill(ctx, tip) }
-	if _, missing := o.lookUp(plumbing.CommitObject, tip); missing != nil {
-		err = r.fetch(ctx, session, refs, tip, r.known())
-	}
+	tip, err := r.look(ctx)
 	o.mu.Unlock()
 	if err != nil {
-		return "", r.server.explain(ctx, err)
+		return "", err
 	}
 	if _, err := o.commit(ctx, tip); err != nil {
 		return "", wrap("read the tip of", r.server.url, err)
 	}
-	r.tip = tip
 	r.warnOfLocal(ctx, tip)
 	return tip.String(), nil
+}
+
+// look asks the server where the branch is, and fetches that commit unless it is here.
+func (r *Remote) look(ctx context.Context) (plumbing.Hash, error) {
+	if err := r.connect(ctx); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	defer r.rest()
+	tip, err := r.find(r.link.refs)
+	if err != nil {
+		return tip, err
+	}
+	if _, missing := r.objects.lookUp(plumbing.CommitObject, tip); missing != nil {
+		err = r.explained(ctx, r.fetchTip(ctx, tip))
+	}
+	r.tip, r.whole = tip, false
+	return tip, err
 }
 
 // tracking is the ref that remembers the remote's branch in the checkout.
@@ -151,6 +170,9 @@ func (r *Remote) send(ctx context.Context, d *draft) error {
 
 // judge looks where the branch is after a push failed. Neither landed nor an error: try again.
 func (r *Remote) judge(ctx context.Context, d *draft, failure error, last bool) (landed bool, err error) {
+	if elsewhere, ok := errors.AsType[moved](failure); ok {
+		return false, r.conflict(elsewhere.to)
+	}
 	session, refs, look := advertised(ctx, r.server, r.server.client.NewUploadPackSession)
 	if look != nil {
 		return false, failure
@@ -164,15 +186,23 @@ func (r *Remote) judge(ctx context.Context, d *draft, failure error, last bool) 
 		return false, r.conflict(tip)
 	case !errors.As(failure, &no):
 		return false, failure
-	case !last:
+	case !last && !Protected(no):
 		return false, nil
 	}
-	f := &fault.Error{Kind: fault.Denied, What: "push to", Where: r.Name() + " of " + r.server.url, Err: no,
-		Hint: "the branch is protected, or a hook refused: allow this credential to push, or commit to another branch with --branch"}
-	if no.unpacking {
+	return false, r.refused(no)
+}
+
+func (r *Remote) refused(no *refusal) error {
+	f := &fault.Error{Kind: fault.Denied, What: "push to", Where: r.Name() + " of " + r.server.url, Err: no}
+	switch {
+	case no.unpacking:
 		f.Kind, f.Hint = fault.Failed, "the server could not store the commit: see whether its disk is full, or the size of a push limited"
+	case Protected(no):
+		f.Hint = "the branch is protected: allow this credential to push to it, or propose the change with --on-protected pr"
+	default:
+		f.Hint = "a hook of the server refused: do what it says, or commit to another branch with --branch"
 	}
-	return false, f
+	return f
 }
 
 func (r *Remote) conflict(tip plumbing.Hash) error {

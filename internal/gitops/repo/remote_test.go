@@ -266,8 +266,8 @@ func TestEmptyRemoteAndMissingBranch(t *testing.T) {
 
 	_, err = r.Remote("upstream", "")
 	w.equal("no such remote", fault.KindOf(err), fault.Usage)
-	_, err = r.Remote("ssh://git:s3cret@example.com/app.git", "")
-	w.equal("ssh", message(err), "push to ssh://example.com/app.git: SSH remotes are not supported yet")
+	_, err = r.Remote("ftp://git:s3cret@example.com/app.git", "")
+	w.equal("ftp", message(err), "the remote's address ftp://example.com/app.git is not of a kind that is supported")
 }
 
 func TestServerDown(t *testing.T) {

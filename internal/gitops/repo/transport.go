@@ -1,31 +1,19 @@
 package repo
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"time"
 	"unicode"
 
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
-	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/transport"
-	"github.com/go-git/go-git/v5/plumbing/transport/file"
-	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
-	"github.com/go-git/go-git/v5/storage/memory"
 
 	"github.com/ksera524/imgbump/internal/fault"
-	"github.com/ksera524/imgbump/internal/trust"
+	"github.com/ksera524/imgbump/internal/openssh"
 )
 
 const (
@@ -37,82 +25,104 @@ const (
 // maxAnswer is what a server may send at once, in bytes; memory holds it. Manifests are far below. Tests lower it.
 var maxAnswer int64 = 512 << 20
 
+var errTooMuch = errors.New("it sends more than this can hold in memory")
+
 // server is a remote repository: its address and how to speak to it.
 type server struct {
-	url      string // without a login: fit for messages
-	login    login
-	endpoint *transport.Endpoint
-	client   transport.Transport
+	url         string // without a login: fit for messages
+	login       login
+	helpers     *helpers        // have a login when the server wants another; nil for none
+	ssh         *openssh.Client // nil unless it is reached so
+	endpoint    *transport.Endpoint
+	client      transport.Transport
+	pushOptions []string
+	unverified  bool // git is configured to take any certificate, which is not followed
 }
 
-// dial prepares a server; nothing is sent yet.
-func (r *Repo) dial(address string) (*server, error) {
-	remote, err := url.Parse(address)
-	switch {
-	case err == nil && (remote.Scheme == "http" || remote.Scheme == "https"):
-	case err == nil && (remote.Scheme == "file" || remote.Scheme == "" && remote.Host == "" && !strings.Contains(address, ":")):
-		return r.dialFile(remote.Path)
-	default:
-		return nil, &fault.Error{Kind: fault.Usage, What: "push to", Where: redacted(address), Err: errors.New("SSH remotes are not supported yet"),
-			Hint: "use the repository's https:// address"}
-	}
-	roots, err := trust.Roots(r.certificates(remote))
+// dial prepares a server; nothing is sent yet. The name of the remote has settings of its own.
+func (r *Repo) dial(name, address string) (*server, error) {
+	where, err := parseAddress(address)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{}
-	if s.login, err = r.login(remote); err != nil {
+	options := r.options.PushOptions
+	if len(options) == 0 {
+		options = withoutCleared(r.config.values("push", "", "pushoption"))
+	}
+	if err := checkPushOptions(options); err != nil {
 		return nil, err
 	}
-	bare := *remote
-	bare.User = nil
-	s.url = bare.String()
-	if s.endpoint, err = transport.NewEndpoint(s.url); err != nil {
-		return nil, &fault.Error{Kind: fault.Usage, What: "push to", Where: s.url, Err: err}
+	var s *server
+	switch where.Scheme {
+	case "http", "https":
+		s, err = r.dialWeb(name, where)
+	case "ssh":
+		s, err = r.dialSSH(where)
+	default:
+		s, err = r.dialFile(where.Path)
 	}
-	web := http.DefaultTransport.(*http.Transport).Clone()
-	web.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
-	web.TLSClientConfig = &tls.Config{RootCAs: roots}
-	s.client = githttp.NewClient(&http.Client{Transport: bounded{web, maxAnswer}})
+	if err != nil {
+		return nil, err
+	}
+	s.pushOptions = options
 	return s, nil
 }
 
-// bounded is a transport whose answers fail where they reach a limit in bytes.
-type bounded struct {
-	http.RoundTripper
-	limit int64
-}
-
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := b.RoundTripper.RoundTrip(r)
-	if err == nil {
-		answer.Body = &boundedBody{answer.Body, b.limit}
+// parseAddress reads a remote's address as git does (git-fetch, "GIT URLS"): a URL, [USER@]HOST:PATH, or a local path.
+// The path of an SSH address begins with / or ~, or is relative to the home folder.
+func parseAddress(address string) (*url.URL, error) {
+	refused := func(why string) error {
+		return fault.Usagef("for example: https://github.com/OWNER/NAME.git, or git@github.com:OWNER/NAME.git", "the remote's address %s %s", redacted(address), why)
 	}
-	return answer, err
-}
-
-type boundedBody struct {
-	io.ReadCloser
-	left int64
-}
-
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errTooMuch
+	if scheme, _, ok := strings.Cut(address, "://"); ok {
+		where, err := url.Parse(address)
+		if err != nil {
+			return nil, refused("cannot be understood")
+		}
+		switch scheme = strings.TrimSuffix(strings.TrimPrefix(strings.ToLower(scheme), "git+"), "+git"); scheme {
+		case "http", "https":
+		case "file":
+			return where, nil
+		case "ssh":
+			where.Scheme = scheme
+			if home, ok := strings.CutPrefix(where.Path, "/~"); ok {
+				where.Path = "~" + home
+			}
+		default:
+			return nil, refused("is not of a kind that is supported")
+		}
+		if where.Hostname() == "" {
+			return nil, refused("names no server")
+		}
+		return where, checkSSH(where, refused)
 	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
+	login, path, scp := strings.Cut(address, ":")
+	if strings.Contains(login, "[") { // an IPv6 address
+		before, after, closed := strings.Cut(address, "]:")
+		login, path, scp = before+"]", after, closed
+	}
+	if !scp || strings.Contains(login, "/") {
+		return &url.URL{Scheme: "file", Path: address}, nil
+	}
+	where := &url.URL{Scheme: "ssh", Host: login, Path: path}
+	if at := strings.LastIndexByte(login, '@'); at >= 0 {
+		where.User, where.Host = url.User(login[:at]), login[at+1:]
+	}
+	return where, checkSSH(where, refused)
 }
 
-var errTooMuch = errors.New("it sends more than this can hold in memory")
-
-// dialFile is a repository on this machine; git's own programs serve it.
-func (r *Repo) dialFile(path string) (*server, error) {
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(r.root, path)
+// checkSSH refuses what a program on the other side could take for an option.
+func checkSSH(where *url.URL, refused func(string) error) error {
+	host := where.Hostname()
+	switch {
+	case where.Scheme != "ssh":
+		return nil
+	case host == "" || strings.HasPrefix(host, "-") || strings.ContainsFunc(where.Host+where.Path+where.User.Username(), unicode.IsControl):
+		return refused("names no server")
+	case strings.Trim(where.Path, "/") == "" || strings.HasPrefix(where.Path, "-"):
+		return refused("names no repository")
 	}
-	return &server{url: path, endpoint: &transport.Endpoint{Protocol: "file", Path: path}, client: file.DefaultClient}, nil
+	return nil
 }
 
 // redacted is an address without a login.
@@ -124,85 +134,56 @@ func redacted(address string) string {
 	return address[strings.LastIndexByte(address, '@')+1:]
 }
 
-// auth is what go-git's sessions take: nil interfaces for repositories on this machine.
+// auth is what go-git's sessions take: nil interfaces where it is not for them to log in.
 func (s *server) auth() transport.AuthMethod {
-	if s.endpoint.Protocol == "file" {
-		return nil
+	if s.endpoint.Protocol == "http" || s.endpoint.Protocol == "https" {
+		return s.login
 	}
-	return s.login
+	return nil
 }
 
-// advertised opens a session and reads the refs, in bounded time. The caller closes the session.
-func advertised[S transport.Session](ctx context.Context, s *server, open func(*transport.Endpoint, transport.AuthMethod) (S, error)) (S, *packp.AdvRefs, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, refsTimeout, fmt.Errorf("no answer within %s", refsTimeout))
-	defer cancel()
-	endpoint := *s.endpoint // a session changes it when it is redirected
-	session, err := open(&endpoint, s.auth())
-	if err != nil {
-		return session, nil, s.explain(ctx, err)
+// credential is the name of what the server was shown.
+func (s *server) credential() string {
+	if s.ssh != nil {
+		return s.ssh.Credential()
 	}
-	refs, err := session.AdvertisedReferencesContext(ctx)
+	return s.login.origin
+}
+
+// opener makes a session of one of the two services.
+type opener[S transport.Session] func(*transport.Endpoint, transport.AuthMethod) (S, error)
+
+// advertised opens a session and reads the refs, in bounded time. The caller closes the session. When the server wants
+// another login than it was shown, and git's credential helpers have one, that is tried.
+func advertised[S transport.Session](ctx context.Context, s *server, open opener[S]) (S, *packp.AdvRefs, error) {
+	session, refs, err := discover(ctx, s, open)
+	if errors.Is(err, transport.ErrAuthenticationRequired) && s.ask(ctx) {
+		session, refs, err = discover(ctx, s, open)
+		s.helpers.tell(ctx, err)
+	}
 	if err != nil {
-		session.Close()
 		return session, nil, s.explain(ctx, err)
 	}
 	return session, refs, nil
 }
 
-// refusal is a server's no to an update that it had understood.
-type refusal struct {
-	status    string // git's word for it
-	said      string // what its hooks printed
-	unpacking bool   // it could not even take the commit in
-}
-
-func (r *refusal) Error() string {
-	if r.said == "" {
-		return "refused: " + r.status
-	}
-	return "refused: " + r.status + "; the server says: " + r.said
-}
-
-// push moves a branch from a draft's parent to its commit. The server compares and swaps: when the branch is elsewhere
-// it refuses.
-func (s *server) push(ctx context.Context, branch string, d *draft, made *memory.Storage) error {
-	session, refs, err := advertised(ctx, s, s.client.NewReceivePackSession)
+func discover[S transport.Session](ctx context.Context, s *server, open opener[S]) (S, *packp.AdvRefs, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, refsTimeout, fmt.Errorf("no answer within %s", refsTimeout))
+	defer cancel()
+	endpoint := *s.endpoint // a session changes it when it is redirected
+	session, err := open(&endpoint, s.auth())
 	if err != nil {
-		return err
+		return session, nil, err
 	}
-	defer session.Close()
-	var pack bytes.Buffer
-	var said snippet
-	if _, err := packfile.NewEncoder(&pack, made, false).Encode(d.objects, 0); err != nil {
-		return fmt.Errorf("pack the commit: %w", err)
-	}
-	request := packp.NewReferenceUpdateRequestFromCapabilities(refs.Capabilities)
-	request.Commands = []*packp.Command{{Name: plumbing.ReferenceName(branch), Old: d.parent, New: d.commit}}
-	request.Packfile = io.NopCloser(&pack)
-	request.Progress = &said
-	for _, c := range []capability.Capability{capability.Atomic, capability.Sideband64k} {
-		if refs.Capabilities.Supports(c) {
-			if err := request.Capabilities.Set(c); err != nil {
-				return err
-			}
+	refs, err := session.AdvertisedReferencesContext(ctx)
+	if err != nil {
+		session.Close()
+		if context.Cause(ctx) != nil {
+			err = context.Cause(ctx)
 		}
+		return session, nil, err
 	}
-	report, err := session.ReceivePack(ctx, request)
-	switch {
-	case report == nil && err != nil:
-		return s.explain(ctx, err)
-	case report == nil || len(report.CommandStatuses) == 0 && report.UnpackStatus == "ok":
-		return s.explain(ctx, errors.New("the server did not say whether it took the commit"))
-	}
-	if report.UnpackStatus != "ok" {
-		return &refusal{printable("unpack " + report.UnpackStatus), printable(string(said)), true}
-	}
-	for _, command := range report.CommandStatuses {
-		if command.Error() != nil {
-			return &refusal{printable(command.Status), printable(string(said)), false}
-		}
-	}
-	return cause(err)
+	return session, refs, nil
 }
 
 // snippet is the beginning of what is written to it.

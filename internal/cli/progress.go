@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Progress is a block of lines at the end of what stderr shows, which change while the work goes on. Only a terminal has
+// it: elsewhere, and with --quiet, nothing is drawn. It is safe for use by several goroutines.
+type Progress struct {
+	console *Console
+	now     func() time.Time
+	drawn   time.Time
+	lines   map[int]string
+	height  int // lines that stand on the terminal now
+}
+
+// redrawAfter keeps a terminal from being flooded.
+const redrawAfter = 100 * time.Millisecond
+
+// Progress starts a block of lines; End removes it.
+func (c *Console) Progress() *Progress {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := &Progress{console: c, now: time.Now, lines: map[int]string{}}
+	if isTerminal(c.Err) && !c.quiet && !c.Workflow.Active() && c.Getenv("TERM") != "dumb" {
+		c.progress = p
+	}
+	return p
+}
+
+// Show makes text the line with that number.
+func (p *Progress) Show(number int, text string) {
+	p.console.mu.Lock()
+	defer p.console.mu.Unlock()
+	p.lines[number] = oneLine(text)
+	if now := p.now(); p.console.progress == p && now.Sub(p.drawn) >= redrawAfter {
+		p.drawn = now
+		p.draw()
+	}
+}
+
+// Remove takes a line away.
+func (p *Progress) Remove(number int) {
+	p.console.mu.Lock()
+	defer p.console.mu.Unlock()
+	delete(p.lines, number)
+}
+
+// End removes what is left of the block.
+func (p *Progress) End() {
+	p.console.mu.Lock()
+	defer p.console.mu.Unlock()
+	if p.console.progress == p {
+		p.erase()
+		p.console.progress = nil
+	}
+}
+
+// draw replaces the block, in one write so that it does not flicker.
+func (p *Progress) draw() {
+	var b strings.Builder
+	b.WriteString(p.up())
+	for _, number := range slices.Sorted(maps.Keys(p.lines)) {
+		b.WriteString(p.lines[number] + "\n")
+	}
+	p.height = len(p.lines)
+	io.WriteString(p.console.Err, b.String())
+}
+
+func (p *Progress) erase() {
+	io.WriteString(p.console.Err, p.up())
+	p.height = 0
+}
+
+// up goes to the beginning of the block and clears all below.
+func (p *Progress) up() string {
+	if p.height == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\x1b[%dA\x1b[J", p.height)
+}

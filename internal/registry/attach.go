@@ -1,0 +1,290 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/image"
+	"github.com/ksera524/imgbump/internal/imageref"
+)
+
+// attachment is what hangs on an image: a signature, an attestation, a bill of materials.
+type attachment struct {
+	artifact image.Artifact
+	digest   v1.Hash
+	tag      string        // cosign's, or ""
+	subject  v1.Hash       // of a referrer
+	listed   v1.Descriptor // as the subject's list of referrers has it
+}
+
+// mostAttachments bounds what one copy takes along.
+const mostAttachments = 1000
+
+// cosignTags end the tags under which cosign keeps what belongs to a digest.
+var cosignTags = []string{".sig", ".att", ".sbom"}
+
+// Copy gives what from names the name to: all platforms, and whatever is attached to them in from's repository, which are
+// referrers (distribution specification, "Listing Referrers", and its tag for registries without) and what cosign tags.
+// What is attached stands before the tag does.
+func (c *Client) Copy(ctx context.Context, from, to imageref.Ref) (image.Receipt, error) {
+	f, err := c.fetch(ctx, "copy", from)
+	if err != nil {
+		return image.Receipt{}, err
+	}
+	artifact, err := f.artifact(nameOf(from))
+	if err != nil {
+		return image.Receipt{}, err
+	}
+	attached, err := f.attachments(artifact)
+	if err != nil {
+		return image.Receipt{}, err
+	}
+	return c.push(ctx, artifact, attached, []imageref.Ref{to})
+}
+
+// attachments are all that hang on the artifact, on what it names, and on each other.
+func (f *fetch) attachments(artifact image.Artifact) ([]attachment, error) {
+	digest, err := artifact.Digest()
+	if err != nil {
+		return nil, err
+	}
+	open, err := manifestsOf(artifact)
+	if err != nil {
+		return nil, err
+	}
+	open = append(open, digest)
+	var all []attachment
+	for seen := map[v1.Hash]bool{}; len(open) > 0; {
+		found, err := f.attachedTo(open)
+		if err != nil {
+			return nil, err
+		}
+		open = nil
+		for _, a := range found {
+			if seen[a.digest] {
+				continue
+			}
+			seen[a.digest] = true
+			all, open = append(all, a), append(open, a.digest)
+		}
+		if len(all) > mostAttachments {
+			return nil, &fault.Error{What: f.what, Where: f.where, Err: fmt.Errorf("more than %d signatures and other artifacts are attached to it", mostAttachments)}
+		}
+	}
+	return all, nil
+}
+
+// manifestsOf are the digests of the manifests that an index names, at any depth.
+func manifestsOf(artifact image.Artifact) ([]v1.Hash, error) {
+	var all []v1.Hash
+	if _, isIndex := artifact.(v1.ImageIndex); !isIndex {
+		return nil, nil
+	}
+	for _, child := range children(artifact) {
+		a, err := child()
+		if err != nil {
+			return nil, err
+		}
+		digest, err := a.Digest()
+		if err != nil {
+			return nil, err
+		}
+		below, err := manifestsOf(a)
+		if err != nil {
+			return nil, err
+		}
+		all = append(append(all, digest), below...)
+	}
+	return all, nil
+}
+
+// attachedTo are what hangs on any of the subjects, in their order.
+func (f *fetch) attachedTo(subjects []v1.Hash) ([]attachment, error) {
+	found := make([][]attachment, len(subjects)*(1+len(cosignTags)))
+	group := new(errgroup.Group)
+	group.SetLimit(parallel)
+	for i, subject := range subjects {
+		at := i * (1 + len(cosignTags))
+		group.Go(func() (err error) {
+			found[at], err = f.referrers(subject)
+			return err
+		})
+		for n, end := range cosignTags {
+			group.Go(func() (err error) {
+				found[at+1+n], err = f.tagged(tagOf(subject) + end)
+				return err
+			})
+		}
+	}
+	err := group.Wait()
+	return slices.Concat(found...), err
+}
+
+// tagOf is the tag that stands for a digest where a registry cannot list referrers, and the beginning of cosign's tags.
+func tagOf(h v1.Hash) string { return h.Algorithm + "-" + h.Hex }
+
+// tagged is what a tag names, or nothing.
+func (f *fetch) tagged(tag string) ([]attachment, error) {
+	artifact, err := f.artifact(tag)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	digest, err := artifact.Digest()
+	return []attachment{{artifact: artifact, digest: digest, tag: tag}}, err
+}
+
+// referrers are those of a subject, as the registry lists them, else as the subject's tag does.
+func (f *fetch) referrers(subject v1.Hash) ([]attachment, error) {
+	listed, supported, err := f.list(subject)
+	if err != nil {
+		return nil, err
+	}
+	if !supported {
+		raw, mediaType, err := f.manifest(tagOf(subject))
+		if errors.Is(err, ErrNotFound) || err == nil && !mediaType.IsIndex() {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+		if err != nil {
+			return nil, &fault.Error{What: f.what, Where: f.where, Err: fmt.Errorf("tag %s: %w", tagOf(subject), err)}
+		}
+		listed = index.Manifests
+	}
+	var all []attachment
+	for _, d := range listed {
+		artifact, err := f.artifact(d.Digest.String())
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, attachment{artifact: artifact, digest: d.Digest, subject: subject, listed: d})
+	}
+	return all, nil
+}
+
+// list asks the registry for the referrers of a subject, page by page.
+func (f *fetch) list(subject v1.Hash) (all []v1.Descriptor, supported bool, err error) {
+	page := f.url("%s/referrers/%s", f.repository, subject)
+	for page != "" {
+		r := request{method: http.MethodGet, url: page, scopes: f.scopes, header: http.Header{"Accept": {string(types.OCIImageIndex)}}}
+		resp, err := f.expect(f.ctx, f.what, f.where, r, http.StatusOK, http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented)
+		if err != nil {
+			return nil, false, err
+		}
+		raw, err := f.all(resp.Body)
+		if err != nil {
+			return nil, false, err
+		}
+		index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+		if resp.StatusCode != http.StatusOK || err != nil || !index.MediaType.IsIndex() {
+			return nil, false, nil // a web page answers 200 too
+		}
+		all = append(all, index.Manifests...)
+		if page = f.following(resp); len(all) > mostAttachments {
+			page = ""
+		}
+	}
+	return all, true, nil
+}
+
+// following is the next page of a list (RFC 8288), "" when there is none on this registry.
+func (f *fetch) following(resp *http.Response) string {
+	target, parameters, found := strings.Cut(strings.TrimPrefix(resp.Header.Get("Link"), "<"), ">")
+	if !found || !strings.Contains(parameters, `rel="next"`) {
+		return ""
+	}
+	u, err := resp.Request.URL.Parse(target)
+	if err != nil || !sameServer(u, f.home()) || u.String() == resp.Request.URL.String() {
+		return ""
+	}
+	return u.String()
+}
+
+// attach brings what is attached to the artifact, which stands there without a tag by then.
+func (d *destination) attach(ctx context.Context, artifact image.Artifact, attached []attachment) error {
+	if len(attached) == 0 {
+		return nil
+	}
+	if err := d.untagged(ctx, artifact); err != nil {
+		return err
+	}
+	own := &destination{session: d.session, push: &push{layers: map[v1.Hash]int{}, slots: d.push.slots}, repository: d.repository, scopes: d.scopes, blobs: d.blobs}
+	unlisted := map[v1.Hash][]v1.Descriptor{}
+	for _, a := range attached {
+		if err := own.content(ctx, a.artifact); err != nil {
+			return err
+		}
+		name, where := a.digest.String(), d.name()+"@"+a.digest.String()
+		if a.tag != "" {
+			name, where = a.tag, d.name()+":"+a.tag
+		}
+		if err := own.manifest(ctx, a.artifact, name, where); err != nil {
+			return err
+		}
+		if a.subject.Hex != "" {
+			unlisted[a.subject] = append(unlisted[a.subject], a.listed)
+		}
+	}
+	d.push.count(own.push.receipt.BytesPushed)
+	d.push.receipt.Attached = len(attached)
+	for subject, descriptors := range unlisted {
+		if err := d.listReferrers(ctx, subject, descriptors); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listReferrers adds to the list of a subject's referrers where the registry does not keep it (distribution specification,
+// "Pushing Manifests with Subject").
+func (d *destination) listReferrers(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor) error {
+	where := d.name() + ":" + tagOf(subject)
+	f := &fetch{session: d.session, ctx: ctx, repository: d.repository, what: "push", where: where, scopes: d.scopes}
+	if _, supported, err := f.list(subject); err != nil || supported {
+		return err
+	}
+	index := &v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{}}
+	raw, _, err := f.manifest(tagOf(subject))
+	if err == nil {
+		index, err = v1.ParseIndexManifest(bytes.NewReader(raw))
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	for _, r := range referrers {
+		if !slices.ContainsFunc(index.Manifests, func(has v1.Descriptor) bool { return has.Digest == r.Digest }) {
+			index.Manifests = append(index.Manifests, r)
+		}
+	}
+	list, err := json.Marshal(index)
+	if err != nil {
+		return err
+	}
+	return d.manifest(ctx, rawIndex(list), tagOf(subject), where)
+}
+
+// rawIndex is an index as it is stored.
+type rawIndex []byte
+
+func (r rawIndex) RawManifest() ([]byte, error)        { return r, nil }
+func (r rawIndex) MediaType() (types.MediaType, error) { return types.OCIImageIndex, nil }
+func (r rawIndex) Digest() (v1.Hash, error) {
+	digest, _, err := v1.SHA256(bytes.NewReader(r))
+	return digest, err
+}

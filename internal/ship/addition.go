@@ -1,0 +1,150 @@
+package ship
+
+import (
+	"archive/tar"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/image"
+)
+
+// Addition is a file or a folder, and where it goes in an image: a folder's content below To, a file to To, or into To when
+// that ends in a slash. Owner is root unless it is given.
+type Addition struct {
+	From, To string
+	Mode     fs.FileMode // of the files; folders may be searched where they may be read. 0 leaves what there is
+	UID, GID int
+	folder   bool
+}
+
+const additionHint = "for example: --add ./dist:/app or --add ./app:/usr/bin/app:mode=0755,owner=1000:1000"
+
+// ParseAddition reads SRC:DST[:mode=MODE,owner=UID[:GID]].
+func ParseAddition(typed string) (Addition, error) {
+	from, rest, _ := strings.Cut(typed, ":")
+	to, options := rest, ""
+	for _, key := range []string{":mode=", ":owner="} {
+		if i := strings.Index(rest, key); i >= 0 && i < len(to) {
+			to, options = rest[:i], rest[i+1:]
+		}
+	}
+	a := Addition{From: from, To: to}
+	if from == "" || to == "" {
+		return a, fault.Usagef(additionHint, "--add %q is not SRC:DST", typed)
+	}
+	for option := range strings.SplitSeq(options, ",") {
+		var err error
+		switch key, value, _ := strings.Cut(option, "="); key {
+		case "":
+		case "mode":
+			var mode uint64
+			if mode, err = strconv.ParseUint(value, 8, 32); mode > 0o7777 || mode == 0 {
+				err = errors.New("it is octal, up to 7777")
+			}
+			a.Mode = fs.FileMode(mode)
+		case "owner":
+			uid, gid, both := strings.Cut(value, ":")
+			if a.UID, err = number(uid); both && err == nil {
+				a.GID, err = number(gid)
+			} else {
+				a.GID = a.UID
+			}
+		default:
+			err = errors.New("there are mode= and owner=")
+		}
+		if err != nil {
+			return a, fault.Usagef(additionHint, "--add %q: %s: %w", typed, option, err)
+		}
+	}
+	return a, nil
+}
+
+func number(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return 0, errors.New("an owner is a number, or two: UID:GID")
+	}
+	return int(n), nil
+}
+
+// layer is what is added, as it is now: one walk that reads no file. A layer whose files have rested since their last
+// change is known by their times, sizes and inodes.
+func (a Addition) layer(ctx context.Context, epoch time.Time) (v1.Layer, error) {
+	failed := func(err error) error { return &fault.Error{What: "add", Where: a.From, Err: fault.Cause(err)} }
+	from, err := filepath.EvalSymlinks(a.From)
+	if err != nil {
+		return nil, failed(err)
+	}
+	stat, err := os.Stat(from)
+	if err != nil {
+		return nil, failed(err)
+	}
+	dir, name := from, "."
+	if a.folder = stat.IsDir(); !a.folder {
+		dir, name = filepath.Split(from)
+		if strings.HasSuffix(a.To, "/") {
+			a.To = path.Join(a.To, filepath.Base(a.From))
+		}
+	}
+	a.To = path.Clean("/" + a.To)
+	root, err := os.OpenRoot(cmp.Or(dir, "."))
+	if err != nil {
+		return nil, failed(err)
+	}
+	w := &walk{Addition: a, root: root, epoch: epoch, state: sha256.New(), links: map[[2]uint64]string{}, started: time.Now()}
+	if err = fs.WalkDir(root.FS(), name, w.visit); err != nil {
+		root.Close()
+		return nil, failed(err)
+	}
+	if first := w.files; a.folder && len(first) > 1 && a.Mode == 0 && a.UID == 0 && a.GID == 0 && a.To != "/" {
+		w.files = first[1:] // To itself stays as the image has it
+	}
+	source := ""
+	if !w.unrested {
+		source = fmt.Sprintf("%x", w.state.Sum(nil))
+	}
+	context.AfterFunc(ctx, func() { root.Close() })
+	return image.NewLayerOf(source, func(tw *tar.Writer) error {
+		for _, f := range w.files {
+			if err := f.write(ctx, tw, root); err != nil {
+				return &fault.Error{What: "add", Where: filepath.Join(dir, f.path), Err: fault.Cause(err)}
+			}
+		}
+		return nil
+	}), nil
+}
+
+// write adds the file to the tar, and insists on the size that the walk saw.
+func (f found) write(ctx context.Context, tw *tar.Writer, root *os.Root) error {
+	if err := tw.WriteHeader(&f.header); err != nil || f.header.Typeflag != tar.TypeReg {
+		return err
+	}
+	file, err := root.OpenFile(f.path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	n, err := io.Copy(tw, io.LimitReader(image.Within(ctx, file), f.header.Size))
+	if err != nil {
+		return err
+	}
+	if stat, err := file.Stat(); err != nil || n != f.header.Size || stat.Size() != n {
+		return image.ErrChanged
+	}
+	return nil
+}

@@ -1,0 +1,180 @@
+package ship
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/image"
+	"github.com/ksera524/imgbump/internal/imageref"
+)
+
+// Append is an image with files added, and where it goes. What is empty of its settings stays as the base has it.
+type Append struct {
+	Base     *Source     // nil is an image of nothing
+	Platform v1.Platform // of the base; zero is linux on this machine's architecture
+	Adds     []Addition  // a layer each
+
+	Entrypoint, Cmd []string // an entrypoint of its own drops the base's command
+	Env             []string // KEY=VALUE
+	User, WorkDir   string
+	Labels          map[string]string
+	Annotations     map[string]string // of the manifest
+	Created         time.Time
+	Epoch           time.Time // no file is newer; zero leaves the times alone
+
+	Options    image.Options
+	References []imageref.Ref
+}
+
+// Run makes the image and pushes it; its layers are made while they are pushed.
+func (a Append) Run(ctx context.Context, registry Registry) (Result, error) {
+	return timed(func() (image.Receipt, error) { return a.run(ctx, registry) })
+}
+
+func (a Append) run(ctx context.Context, registry Registry) (image.Receipt, error) {
+	if a.Platform.OS == "" {
+		a.Platform = v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	}
+	base, closer, err := a.base(ctx, registry)
+	if err != nil {
+		return image.Receipt{}, err
+	}
+	defer closer.Close()
+	adds, err := a.layers(ctx, base)
+	if err != nil {
+		return image.Receipt{}, err
+	}
+	img, err := a.configured(base)
+	if err == nil {
+		img, err = mutate.Append(img, adds...)
+	}
+	if err == nil {
+		err = a.Options.Apply(img)
+	}
+	if err != nil {
+		return image.Receipt{}, &fault.Error{What: "append to", Where: a.References[0].String(), Err: err}
+	}
+	return registry.Push(ctx, annotated(img, a.Annotations), a.References)
+}
+
+// annotated is img with annotations in its manifest.
+func annotated(img v1.Image, annotations map[string]string) v1.Image {
+	if len(annotations) == 0 {
+		return img
+	}
+	return mutate.Annotations(img, annotations).(v1.Image)
+}
+
+// base is the image for the platform.
+func (a Append) base(ctx context.Context, registry Registry) (v1.Image, io.Closer, error) {
+	if a.Base == nil {
+		return mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), io.NopCloser(nil), nil
+	}
+	if a.Base.Path == "" && a.Base.Stream == nil {
+		img, err := registry.Image(ctx, a.Base.Ref, a.Platform)
+		return img, io.NopCloser(nil), err
+	}
+	artifact, closer, err := a.Base.open(ctx, registry)
+	if err != nil {
+		return nil, nil, err
+	}
+	img, ok := artifact.(v1.Image)
+	if !ok {
+		closer.Close()
+		return nil, nil, fault.Usagef("push it to a registry, and name it there", "%s is for several platforms", a.Base.Path)
+	}
+	return img, closer, nil
+}
+
+// layers are those of the files to add.
+func (a Append) layers(ctx context.Context, base v1.Image) ([]mutate.Addendum, error) {
+	family, err := base.MediaType()
+	if err != nil {
+		return nil, err
+	}
+	var adds []mutate.Addendum
+	for _, add := range a.Adds {
+		l, err := add.layer(ctx, a.Epoch)
+		if err != nil {
+			return nil, err
+		}
+		if family == types.DockerManifestSchema2 {
+			l = image.ForDocker(l)
+		}
+		adds = append(adds, mutate.Addendum{Layer: l, History: v1.History{
+			Created: v1.Time{Time: a.Created}, CreatedBy: "ADD " + add.To, Comment: "harborpush append"}})
+	}
+	return adds, nil
+}
+
+// configured is the base with the settings in its configuration.
+func (a Append) configured(base v1.Image) (v1.Image, error) {
+	config, err := base.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config = config.DeepCopy()
+	config.Created = v1.Time{Time: a.Created}
+	if a.Base == nil {
+		config.OS, config.Architecture, config.Variant = a.Platform.OS, a.Platform.Architecture, a.Platform.Variant
+	}
+	c := &config.Config
+	if a.Entrypoint != nil {
+		c.Entrypoint, c.Cmd = a.Entrypoint, nil
+	}
+	if a.Cmd != nil {
+		c.Cmd = a.Cmd
+	}
+	for _, pair := range a.Env {
+		key, _, _ := strings.Cut(pair, "=")
+		c.Env = append(slices.DeleteFunc(c.Env, func(old string) bool { return strings.HasPrefix(old, key+"=") }), pair)
+	}
+	if a.User != "" {
+		c.User = a.User
+	}
+	if a.WorkDir != "" {
+		c.WorkingDir = a.WorkDir
+	}
+	if c.Labels == nil && len(a.Labels) > 0 {
+		c.Labels = map[string]string{}
+	}
+	maps.Copy(c.Labels, a.Labels)
+	return mutate.ConfigFile(unannotated{base}, config)
+}
+
+// unannotated is a base image without its manifest's annotations: they tell of that image, not of one made from it.
+type unannotated struct{ v1.Image }
+
+func (u unannotated) Manifest() (*v1.Manifest, error) {
+	m, err := u.Image.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	m = m.DeepCopy()
+	m.Annotations = nil
+	return m, nil
+}
+
+// ParseCommand reads an entrypoint or a command: one flag for each word, or all of them as a JSON array.
+func ParseCommand(flag string, typed []string) ([]string, error) {
+	if len(typed) != 1 || !strings.HasPrefix(typed[0], "[") {
+		return typed, nil
+	}
+	var words []string
+	if err := json.Unmarshal([]byte(typed[0]), &words); err != nil {
+		return nil, fault.Usagef(`for example: `+flag+` '["/app","serve"]'`, "%s %s is no JSON array of strings", flag, typed[0])
+	}
+	return words, nil
+}
