@@ -62,6 +62,12 @@ func (f *gitFlags) throughGitHub(c *cli.Console, w *workplace, d *destination, r
 	if !proposes {
 		c.Detailf("%s", h.warning)
 		d.branch = apiBranch{remote, h.Publish, github.Series{Owner: h.owner, Repository: h.name}}
+		d.finish = func(_ context.Context, result *bump.Result) error {
+			if len(result.Commits) > 0 && f.repo == "" {
+				c.Progressf("GitHub made the commit, so this checkout stays as it was: `git pull` brings it up to date")
+			}
+			return nil
+		}
 		return nil
 	}
 	per, err := grouping("--pr-per", f.pr.per)

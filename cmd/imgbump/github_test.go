@@ -1,8 +1,13 @@
 package main
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net/http/httptest"
+	"os"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/githubtest"
@@ -23,7 +28,7 @@ func githubServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("GITHUB_SERVER_URL", s.URL)
 }
 
-// githubKnows fork OWNER | people NAME... | auto-merge | no-queries | protected BRANCH... sets what GitHub has.
+// githubKnows fork OWNER | app ID KEY-FILE | people NAME... | auto-merge | no-queries | protected BRANCH... sets what GitHub has.
 func githubKnows(ts *testscript.TestScript, neg bool, args []string) {
 	s := ts.Value(serverKey{}).(*server)
 	switch args[0] {
@@ -34,6 +39,14 @@ func githubKnows(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		s.hub.Add(args[1]+"/gitops", fork.Dir)
 		ts.Setenv("FORK_DIR_BARE", fork.Dir)
+	case "app":
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		ts.Check(err)
+		file := ts.MkAbs(args[2])
+		ts.Check(os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}), 0o600))
+		s.hub.Install(githubtest.App{
+			ID: args[1], Key: &key.PublicKey, Repositories: []string{"team/gitops"}, Permissions: map[string]string{"contents": "write", "pull_requests": "write"},
+		})
 	case "people":
 		s.project.Collaborators = args[1:]
 	case "auto-merge":
