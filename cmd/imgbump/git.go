@@ -49,16 +49,18 @@ func (f *gitFlags) bind(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.targets, "target", nil, "push to the target `NAME` of imgbump.yaml (repeatable)")
 	flags.BoolVar(&f.allTargets, "all-targets", false, "push to all targets of imgbump.yaml")
 	flags.StringVar(&f.via, "via", viaGit, "`WAY` to publish commits: git, or github-api, which signs them as GitHub's own")
-	flags.StringVar(&f.per, "commit-per", "all", "changes that make a commit of their own: `GROUP` is image, file, application or all")
-	f.words.bind(flags)
-	f.sign.bind(flags)
-	flags.StringVar(&f.author, "author", "", "author and committer as `'NAME <MAIL>'` (default: git's user, on a runner its bot)")
-	flags.BoolVar(&f.signOff, "sign-off", false, "end the message with Signed-off-by")
+	cli.Group(flags, "Commit", func(flags *pflag.FlagSet) {
+		f.words.bind(flags)
+		f.sign.bind(flags)
+		flags.StringVar(&f.author, "author", "", "author and committer as `'NAME <MAIL>'` (default: git's user, on a runner its bot)")
+		flags.BoolVar(&f.signOff, "sign-off", false, "end the message with Signed-off-by")
+		flags.StringVar(&f.per, "commit-per", "all", "changes that make a commit of their own: `GROUP` is image, file, application or all")
+	})
 	flags.IntVar(&f.maxAttempts, "max-attempts", 0, "give up after `N` lost races (0: only --timeout ends them)")
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "`TIME` for all of the git work on a branch")
 	flags.StringArrayVar(&f.pushOptions, "push-option", nil, "`TEXT` for the hooks of the server, as git push has it: ci.skip on GitLab (repeatable)")
-	f.login.bind(flags)
-	f.pr.bind(flags)
+	cli.Group(flags, "Git server", f.login.bind)
+	cli.Group(flags, "Pull request", f.pr.bind)
 }
 
 // commits reports whether the edits become a commit.

@@ -36,7 +36,7 @@ func (f *jobFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.allOrNothing, "all-or-nothing", false, "change nothing when any image cannot be set")
 	flags.BoolVar(&f.ignoreHold, "ignore-hold", false, "change places too that imgbump.yaml or a comment 'imgbump: hold' holds back")
 	bindGitignore(flags, &f.withIgnored)
-	f.git.bind(flags)
+	cli.Group(flags, "Git", f.git.bind)
 }
 
 // bindGitignore binds the flag of verbs that search a folder.

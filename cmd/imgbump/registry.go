@@ -24,7 +24,7 @@ func (f *registryFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.pin, "pin", "", "`PARTS` of the version to write: tag, digest or both (default: those that REF has); a digest that REF lacks is asked for")
 	flags.BoolVar(&f.checkExists, "check-exists", false, "change nothing unless the registry has every REF")
 	flags.BoolVar(&f.ifNewer, "if-newer", false, "leave alone what names a newer image: by date, else by semantic version")
-	f.access.Bind(flags)
+	cli.Group(flags, "Registry", f.access.Bind)
 }
 
 // check refuses what contradicts itself, or the flags for git.

@@ -89,6 +89,7 @@ func prepare(root *cobra.Command, c *Console) {
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	versionFlag(root)
+	groupFlags(root)
 	root.SetIn(c.In)
 	root.SetOut(c.Out)
 	root.SetErr(c.Err)
