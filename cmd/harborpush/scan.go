@@ -207,13 +207,9 @@ func (s *scan) sarif() sarif.Log {
 
 // report prints what was found, and writes it into the step's summary.
 func (s *scan) report(c *cli.Console, failed error) error {
-	var err error
-	if s.done {
-		err = c.Workflow.Summary(s.summary())
+	if !s.done {
+		return c.Print(s.document(failed), "")
 	}
-	text := ""
-	if s.done {
-		text = s.text(c)
-	}
-	return errors.Join(c.Print(s.document(failed), text), err)
+	err := c.Workflow.Summary(s.summary())
+	return errors.Join(c.Print(s.document(failed), s.text(c)), err)
 }

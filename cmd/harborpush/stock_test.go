@@ -54,21 +54,8 @@ func stock(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	for line := range strings.Lines(ts.ReadFile(args[0])) {
-		fields := strings.Fields(line)
-		days, err := strconv.Atoi(fields[2])
-		ts.Check(err)
-		a := registrytest.Artifact{Repository: fields[0], Digest: digestOf(fields[1]), Pushed: time.Now().AddDate(0, 0, -days), Size: 1000}
-		ts.Setenv(fields[1], a.Digest)
-		for _, f := range fields[3:] {
-			switch f[0] {
-			case '+':
-				a.Children = append(a.Children, digestOf(f[1:]))
-			case '^':
-				a.Subject = digestOf(f[1:])
-			default:
-				a.Tags = append(a.Tags, f)
-			}
-		}
+		a, name := stockLine(ts, line)
+		ts.Setenv(name, a.Digest)
 		config.Artifacts = append(config.Artifacts, a)
 	}
 	s, err := registrytest.New(config)
@@ -79,6 +66,25 @@ func stock(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("HARBOR_URL", s.URL)
 	ts.Setenv("HARBOR_USERNAME", robot)
 	ts.Setenv("HARBOR_PASSWORD", password)
+}
+
+// stockLine reads a line of a stock's file.
+func stockLine(ts *testscript.TestScript, line string) (a registrytest.Artifact, name string) {
+	fields := strings.Fields(line)
+	days, err := strconv.Atoi(fields[2])
+	ts.Check(err)
+	a = registrytest.Artifact{Repository: fields[0], Digest: digestOf(fields[1]), Pushed: time.Now().AddDate(0, 0, -days), Size: 1000}
+	for _, f := range fields[3:] {
+		switch f[0] {
+		case '+':
+			a.Children = append(a.Children, digestOf(f[1:]))
+		case '^':
+			a.Subject = digestOf(f[1:])
+		default:
+			a.Tags = append(a.Tags, f)
+		}
+	}
+	return a, fields[1]
 }
 
 func digestOf(name string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(name))) }

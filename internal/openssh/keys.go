@@ -95,7 +95,7 @@ func (k *keys) parse(data []byte) (ssh.AlgorithmSigner, error) {
 	case errors.Is(err, x509.IncorrectPasswordError):
 		return nil, errPassphrase
 	case err != nil:
-		return nil, errors.New("it is not a private key of a kind that can be used")
+		return nil, errors.New("it is not a private key that can be used here: FIDO keys and certificates work through an agent")
 	}
 	return signer.(ssh.AlgorithmSigner), nil // as all of the package's are
 }

@@ -258,12 +258,12 @@ func TestUnusableKey(t *testing.T) {
 	w := newWorld(t)
 	w.keygen("locked", "-N", "right")
 	for name, options := range map[string]openssh.Options{
-		"the key HOME/none: no such file or directory":                                    {KeyFile: w.file("none")},
-		"the key HOME/locked: it is encrypted, and IMGBUMP_SSH_KEY_PASSPHRASE is not set": {KeyFile: w.file("locked")},
-		"the key HOME/locked: IMGBUMP_SSH_KEY_PASSPHRASE is not its passphrase":           {KeyFile: w.file("locked"), Passphrase: canary},
-		"the key in IMGBUMP_SSH_KEY: it is not a private key of a kind that can be used":  {Key: canary, KeyName: "IMGBUMP_SSH_KEY"},
-		"the key HOME/key.pub: it is not a private key of a kind that can be used":        {KeyFile: w.file("key.pub")},
-		"read the known hosts HOME/none: no such file or directory":                       {KeyFile: w.file("key"), KnownHosts: w.file("none")},
+		"the key HOME/none: no such file or directory":                                                                                {KeyFile: w.file("none")},
+		"the key HOME/locked: it is encrypted, and IMGBUMP_SSH_KEY_PASSPHRASE is not set":                                             {KeyFile: w.file("locked")},
+		"the key HOME/locked: IMGBUMP_SSH_KEY_PASSPHRASE is not its passphrase":                                                       {KeyFile: w.file("locked"), Passphrase: canary},
+		"the key in IMGBUMP_SSH_KEY: it is not a private key that can be used here: FIDO keys and certificates work through an agent": {Key: canary, KeyName: "IMGBUMP_SSH_KEY"},
+		"the key HOME/key.pub: it is not a private key that can be used here: FIDO keys and certificates work through an agent":       {KeyFile: w.file("key.pub")},
+		"read the known hosts HOME/none: no such file or directory":                                                                   {KeyFile: w.file("key"), KnownHosts: w.file("none")},
 	} {
 		_, err := w.client(options)
 		if fault.KindOf(err) != fault.Usage || fault.HintOf(err) == "" || strings.ReplaceAll(err.Error(), w.home, "HOME") != name {

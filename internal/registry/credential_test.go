@@ -135,10 +135,19 @@ func TestDockerConfiguration(t *testing.T) {
 	if _, err := c.Push(t.Context(), streaming(t, empty.Image, "a"), r); err != nil {
 		t.Fatal(err)
 	}
+	wrong := strings.Replace(`{"auths":{"HOST":{"username":"`+robot+`","password":"wrong-pass"}}}`, "HOST", s.Host, 1)
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(wrong), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	outdated := registry.New(registry.Options{})
+	_, err := outdated.Push(t.Context(), streaming(t, empty.Image, "a"), r)
+	check(t, err, fault.Denied, "refused the login of "+robot, "HARBOR_PASSWORD")
+	_, err = outdated.Login(t.Context(), s.Host)
+	check(t, err, fault.Denied, "refused the login of "+robot, "HARBOR_PASSWORD")
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"credsStore":"nosuch"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := registry.New(registry.Options{}).Push(t.Context(), streaming(t, empty.Image, "a"), r)
+	_, err = registry.New(registry.Options{}).Push(t.Context(), streaming(t, empty.Image, "a"), r)
 	check(t, err, fault.Denied, "docker-credential-nosuch", "DOCKER_CONFIG")
 }
 

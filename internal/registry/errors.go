@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -90,7 +91,7 @@ func temporaryAs(f error, err error) error {
 // are those that Harbor 2.16 gives; testdata/harbor of internal/registrytest has its answers.
 func (s *session) refused(ctx context.Context, what, where string, r request, resp *http.Response) error {
 	var status *transport.Error
-	if err := transport.CheckError(resp); !errors.As(err, &status) {
+	if err := transport.CheckError(shortened(resp)); !errors.As(err, &status) {
 		return s.failed(ctx, what, where, err)
 	}
 	f := &fault.Error{What: what, Where: where}
@@ -137,7 +138,7 @@ func (s *session) unauthorized(ctx context.Context, what, where string, r reques
 		return &again{error: &fault.Error{Kind: fault.Denied, What: what, Where: where, Err: fmt.Errorf("%s does not accept the token of its token service", s.host),
 			Hint: "their clocks must agree, and the registry must know the key that the service signs with"}}
 	}
-	if !s.harbor() { // whose token service was asked at the greeting
+	if !s.identified {
 		if _, err := s.exchange(ctx, nil); err != nil {
 			return s.failed(ctx, what, where, err)
 		}
@@ -168,6 +169,20 @@ func (s *session) inWords(ctx context.Context, r request, resp *http.Response) *
 	}
 	resp.Body.Close()
 	return spoken
+}
+
+// maxWords is how much of a token or a refusal is read, in bytes: the library takes no more.
+const maxWords = 64<<10 - 1
+
+// shortened is an answer that holds no more than maxWords; nil is nil.
+func shortened(resp *http.Response) *http.Response {
+	if resp != nil {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, maxWords), resp.Body}
+	}
+	return resp
 }
 
 // lacksProject reports whether a 401 means that there is no such project: Harbor says so in the body, and with a
@@ -204,7 +219,6 @@ func (s *session) forbidden(ctx context.Context, what, where string, r request, 
 	f.Hint, f.Err = s.answer(status)
 	switch {
 	case f.Hint != "": // a page, of a proxy or a firewall
-		f.Kind = fault.Failed
 	case !s.harbor() || !has(status, transport.DeniedErrorCode):
 		f.Err = because(ErrRight, f.Err)
 		f.Hint = "the account needs push and pull rights there"
@@ -240,7 +254,7 @@ func (s *session) readOnly(ctx context.Context, r request) bool {
 func (s *session) answer(status *transport.Error) (hint string, cause error) {
 	var said []string
 	for _, d := range status.Errors {
-		said = append(said, strings.TrimSpace(fmt.Sprintf("%s: %s", d.Code, d.Message)))
+		said = append(said, strings.TrimSpace(fmt.Sprintf("%s: %.500s", d.Code, d.Message)))
 	}
 	line := fmt.Sprintf("%s answers %d %s", s.host, status.StatusCode, http.StatusText(status.StatusCode))
 	switch {

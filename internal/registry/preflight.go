@@ -107,7 +107,7 @@ func (c *Client) Login(ctx context.Context, host string) (user string, err error
 		return "", s.failed(ctx, "log in to", host, err)
 	case login.Username == "" && login.IdentityToken == "" && login.RegistryToken == "":
 		return "", s.noLogin("log in to", host)
-	case s.harbor():
+	case s.identified:
 		return login.Username, nil
 	}
 	resp, err := s.expect(ctx, "log in to", host, request{method: http.MethodGet, url: s.url("")}, http.StatusOK)
@@ -173,5 +173,5 @@ func (h *heard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil {
 		h.answer.Store(resp)
 	}
-	return resp, err
+	return shortened(resp), err
 }

@@ -117,5 +117,6 @@ func (o onlyHost) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Host != o.host {
 		return nil, fmt.Errorf("the token service at %s %w %s", o.host, errElsewhere, r.URL.Host)
 	}
-	return o.inner.RoundTrip(r)
+	resp, err := o.inner.RoundTrip(r)
+	return shortened(resp), err
 }

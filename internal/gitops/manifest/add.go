@@ -28,6 +28,9 @@ func AddImage(path string, data []byte, ref imageref.Ref) ([]Edit, error) {
 	if root.node.Kind != yaml.MappingNode {
 		return nil, errors.New("it is no mapping")
 	}
+	if !root.flow() && indentation(src.line(root.node.Line)) != len(root.indent()) {
+		return nil, errors.New("its first key does not begin a line: write it as KEY: VALUE")
+	}
 	edit, err := root.addImage(ref)
 	if err != nil {
 		return nil, fmt.Errorf("images: %w", err)
@@ -53,6 +56,8 @@ func (m mapping) addImage(ref imageref.Ref) (Edit, error) {
 		return m.src.below(m.node, append([]string{m.indent() + "images:"}, m.items(nil, pairs)...))
 	case list.Tag == "!!null" && !m.flow():
 		return m.src.below(key, m.items(nil, pairs))
+	case list.Kind == yaml.AliasNode:
+		return Edit{}, errors.New("it is an alias of a list that stands elsewhere: give it a list of its own")
 	case list.Kind != yaml.SequenceNode:
 		return Edit{}, errors.New("it is no list")
 	}
@@ -76,9 +81,14 @@ func (m mapping) items(list *yaml.Node, pairs []string) []string {
 	})
 	dash, inner := m.indent(), " "
 	if list != nil {
-		dash = strings.Repeat(" ", list.Column-1)
-		if first := list.Content[0]; first.Line == list.Line {
-			inner = strings.Repeat(" ", first.Column-list.Column-1)
+		first := list.Content[0]
+		before := bytes.TrimRight(m.src.data[:max(0, m.src.offset(first))], " \t\r\n")
+		if line := m.src.lineAt(len(before) - 1); bytes.HasSuffix(before, []byte("-")) {
+			column := len(before) - m.src.lines[line-1]
+			dash = strings.Repeat(" ", column-1)
+			if first.Line == line {
+				inner = strings.Repeat(" ", max(1, first.Column-1-column))
+			}
 		}
 	}
 	lines := []string{dash + "-" + inner + pairs[0]}
@@ -91,6 +101,9 @@ func (m mapping) items(list *yaml.Node, pairs []string) []string {
 // indent is what stands before the mapping's keys.
 func (m mapping) indent() string { return strings.Repeat(" ", m.node.Content[0].Column-1) }
 
+// errNoEnd is why nothing is added behind a value.
+var errNoEnd = errors.New("where the last value ends cannot be told: add the entry by hand once, it is kept up to date from then on")
+
 // extend is the edit that puts text last into a flow list or mapping.
 func (s *source) extend(node *yaml.Node, text string) (Edit, error) {
 	at := s.skipProperties(s.offset(node), node) + 1
@@ -99,7 +112,7 @@ func (s *source) extend(node *yaml.Node, text string) (Edit, error) {
 		at, text = s.end(last(node)), ", "+text
 	}
 	if at < 0 || n > 0 && last(node) != node.Content[n-1] {
-		return Edit{}, errUnlocated
+		return Edit{}, errNoEnd
 	}
 	return s.edit(at, at, text), nil
 }
@@ -117,7 +130,7 @@ func last(node *yaml.Node) *yaml.Node {
 func (s *source) below(node *yaml.Node, lines []string) (Edit, error) {
 	end := s.end(node)
 	if end < 0 {
-		return Edit{}, errUnlocated
+		return Edit{}, errNoEnd
 	}
 	at, eol := s.lineEnd(end), s.eol(0)
 	return s.edit(at, at, eol+strings.Join(lines, eol)), nil
@@ -131,14 +144,8 @@ func (s *source) end(node *yaml.Node) int {
 		return -1
 	case node.Kind == yaml.AliasNode:
 		return at + len("*") + len(node.Value)
-	case node.Kind == yaml.ScalarNode && (s.data[at] == '|' || s.data[at] == '>'):
-		return s.blockEnd(at)
 	case node.Kind == yaml.ScalarNode:
-		_, end, err := s.token(node)
-		if err != nil {
-			return -1
-		}
-		return end
+		return s.scalarEnd(at, node.Value)
 	}
 	if len(node.Content) > 0 {
 		at = s.end(last(node))
@@ -147,6 +154,29 @@ func (s *source) end(node *yaml.Node) int {
 		return at
 	}
 	return s.closing(at)
+}
+
+// scalarEnd is the offset behind the scalar at an offset, on however many lines it stands; -1 where that cannot be told.
+func (s *source) scalarEnd(at int, value string) int {
+	switch c := s.data[at]; {
+	case c == '|' || c == '>':
+		return s.blockEnd(at)
+	case c == '"' || c == '\'':
+		if end := closing(s.data, at+1, c); end >= 0 {
+			return end + 1
+		}
+		return -1
+	case value == "":
+		return -1
+	}
+	for word := range strings.FieldsSeq(value) {
+		rest := bytes.TrimLeft(s.data[at:], " \t\r\n")
+		if !bytes.HasPrefix(rest, []byte(word)) {
+			return -1
+		}
+		at = len(s.data) - len(rest) + len(word)
+	}
+	return at
 }
 
 // closing is the offset behind the bracket that ends the flow list or mapping whose last element ends at from.

@@ -24,6 +24,11 @@ func TestAddImage(t *testing.T) {
 		"empty":              {"images: []\n", "images: [{name: team/app, newTag: \"1.10\"}]\n"},
 		"flow":               {"images: [ {name: a} ]\n", "images: [ {name: a}, {name: team/app, newTag: \"1.10\"} ]\n"},
 		"all flow":           {"{a: b}\n", "{a: b, images: [{name: team/app, newTag: \"1.10\"}]}\n"},
+		"anchored":           {"x: 1\nimages: &i # all\n  -  name: a\n     newTag: v1\n", "x: 1\nimages: &i # all\n  -  name: a\n     newTag: v1\n  -  name: team/app\n     newTag: \"1.10\"\n"},
+		"dash on its own":    {"images:\n  -\n    name: a\n", "images:\n  -\n    name: a\n  - name: team/app\n    newTag: \"1.10\"\n"},
+		"after plain lines":  {"a: b\n    c\n  d # e\n", "a: b\n    c\n  d # e\nimages:\n- name: team/app\n  newTag: \"1.10\"\n"},
+		"after quoted lines": {"a: 'b''\n\n  c' # d\n", "a: 'b''\n\n  c' # d\nimages:\n- name: team/app\n  newTag: '1.10'\n"},
+		"after an escape":    {"a: [\"b\\\"\n  c\"]\n", "a: [\"b\\\"\n  c\"]\nimages:\n- name: team/app\n  newTag: \"1.10\"\n"},
 		"JSON":               {"{\"images\":[]}", "{\"images\":[{\"name\": \"team/app\", \"newTag\": \"1.10\"}]}"},
 		"end of document":    {"--- # x\na: b\n...\n", "--- # x\na: b\nimages:\n- name: team/app\n  newTag: \"1.10\"\n...\n"},
 	} {
@@ -44,7 +49,7 @@ func TestAddImage(t *testing.T) {
 			t.Errorf("%s: a second one: %v", name, err)
 		}
 	}
-	for in, part := range map[string]string{"": "empty", "# a\n": "empty", "- a\n": "no mapping", "a: 1\n---\nb: 1\n": "several", "images: x\n": "no list", "a: [": "not valid YAML", "a: b\n  c\n": "exact bytes", "{a: }": "exact bytes"} {
+	for in, part := range map[string]string{"": "empty", "# a\n": "empty", "- a\n": "no mapping", "a: 1\n---\nb: 1\n": "several", "images: x\n": "no list", "a: [": "not valid YAML", "{a: }": "by hand once", "? a\n: b\n": "does not begin a line", "a: &l []\nimages: *l\n": "alias"} {
 		if _, err := manifest.AddImage("kustomization.yaml", []byte(in), parse(t, "app:1")); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%q: %v, want %q", in, err, part)
 		}

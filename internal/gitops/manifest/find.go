@@ -121,13 +121,8 @@ func (f *finder) sequence(node *yaml.Node, key string, at *trail) {
 		if m, ok := f.marker(element); ok && m.part == "" {
 			f.whole(mapping{f.src, node}, element, at.element(i, element))
 		}
-		switch {
-		case element.Kind != yaml.ScalarNode || element.Style&yaml.LiteralStyle != 0:
+		if element.Kind != yaml.ScalarNode || element.Style&yaml.LiteralStyle != 0 {
 			f.visit(element, key, at.element(i, element))
-		case key == "images" && !f.marked:
-			if ref, ok := scalarRef(element); ok && ref.Versioned() {
-				f.whole(mapping{f.src, node}, element, at.element(i, element))
-			}
 		}
 	}
 }
@@ -147,7 +142,7 @@ func (f *finder) mapping(m mapping, key string, at *trail) {
 	}
 	if !f.marked {
 		f.imageMap(m, key, at)
-		f.told(m, at)
+		f.variable(m, at)
 	}
 	kustomizes, helms := f.kustomizes(m, key, at), key == "helm" && isArgo(f.src.path, f.scope.object)
 	m.entries(func(k, v *yaml.Node) {

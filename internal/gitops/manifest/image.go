@@ -44,20 +44,16 @@ func (f *finder) reference(m mapping, key, value *yaml.Node, at *trail) {
 	}
 }
 
-// told is the site of a value of which a key beside it says that it is an image, if it says a version: that of a variable or
-// a parameter by its name, and that of a reference to an object by its kind (OpenShift, ObjectReference).
-func (f *finder) told(m mapping, at *trail) {
-	under := ""
-	if _, name := m.find("name"); name != nil && mayNameImage(name.Value) {
-		under = "value"
+// variable is the site of the value of a variable or a parameter, {name: RELATED_IMAGE_APP, value: app:1.0}, if it says a
+// version.
+func (f *finder) variable(m mapping, at *trail) {
+	_, name := m.find("name")
+	key, value := m.find("value")
+	if name == nil || !mayNameImage(name.Value) || value == nil || value.Kind != yaml.ScalarNode {
+		return
 	}
-	if _, kind := m.find("kind"); kind != nil && kind.Value == "DockerImage" {
-		under = "name"
-	}
-	if key, value := m.find(under); value != nil && value.Kind == yaml.ScalarNode {
-		if ref, ok := scalarRef(value); ok && ref.Versioned() {
-			f.whole(m, value, at.key(key))
-		}
+	if ref, ok := scalarRef(value); ok && ref.Versioned() {
+		f.whole(m, value, at.key(key))
 	}
 }
 

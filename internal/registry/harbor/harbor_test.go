@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -283,10 +284,11 @@ func TestScanGoingOn(t *testing.T) {
 // TestRepeats makes calls again after answers that pass, and no POST that may have been heard.
 func TestRepeats(t *testing.T) {
 	for name, tt := range map[string]struct {
-		status, times int
-		post          bool
-		requests      int
-		fails         bool
+		status   int
+		times    int32
+		post     bool
+		requests int32
+		fails    bool
 	}{
 		"busy":           {status: 429, times: 2, requests: 3},
 		"ill":            {status: 503, times: 1, requests: 2},
@@ -298,12 +300,12 @@ func TestRepeats(t *testing.T) {
 		"POST, broken":   {status: 0, times: 1, post: true, requests: 1, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			asked := 0
+			var asked atomic.Int32
 			s := start(t, registrytest.Config{Instead: func(w http.ResponseWriter, r *http.Request) bool {
 				if !strings.HasPrefix(r.URL.Path, "/api/v2.0/projects") {
 					return false
 				}
-				if asked++; asked > tt.times {
+				if asked.Add(1) > tt.times {
 					return false
 				}
 				if tt.status == 0 {
@@ -320,8 +322,8 @@ func TestRepeats(t *testing.T) {
 			} else {
 				_, err = c.Project(t.Context(), "team")
 			}
-			if (err != nil) != tt.fails || asked != tt.requests {
-				t.Errorf("%d requests, %v", asked, err)
+			if (err != nil) != tt.fails || asked.Load() != tt.requests {
+				t.Errorf("%d requests, %v", asked.Load(), err)
 			}
 		})
 	}
