@@ -36,6 +36,7 @@ func (f *jobFlags) toBranches(ctx context.Context, c *cli.Console, job bump.Job)
 		return nil, err
 	}
 	defer w.Close()
+	w.pages = &pages{client: f.registry.client, silent: map[string]bool{}}
 	targets := []config.Target{{Branch: f.git.branch}}
 	if f.git.toTargets() {
 		if targets, err = f.git.chosen(ctx, w); err != nil {

@@ -74,7 +74,7 @@ func (f *gitFlags) throughGitHub(c *cli.Console, w *workplace, d *destination, r
 	if err != nil {
 		return err
 	}
-	p := &proposals{pullRequestFlags: f.pr, hub: h, remote: remote, per: per, job: job}
+	p := &proposals{pullRequestFlags: f.pr, hub: h, remote: remote, per: per, job: job, pages: w.pages}
 	d.proposals = &bump.Proposals{Per: per, Head: func(group string) (bump.Branch, error) {
 		head, err := p.head(group)
 		if err == nil && f.via == viaAPI {

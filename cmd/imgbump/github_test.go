@@ -60,7 +60,7 @@ func githubKnows(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// pulls prints the pull requests, and the first lines of what was said of them.
+// pulls [body] prints the pull requests and what was said of them, with their text if asked.
 func pulls(ts *testscript.TestScript, neg bool, args []string) {
 	out := ts.Stdout()
 	for _, p := range ts.Value(serverKey{}).(*server).project.Pulls() {
@@ -77,6 +77,9 @@ func pulls(ts *testscript.TestScript, neg bool, args []string) {
 			if len(said) > 1 {
 				fmt.Fprintf(out, "%d %s\n", p.Number, strings.Join(said, " "))
 			}
+		}
+		if len(args) > 0 {
+			fmt.Fprintf(out, "%s\n", p.Body)
 		}
 		if p.Draft {
 			fmt.Fprintf(out, "%d draft\n", p.Number)

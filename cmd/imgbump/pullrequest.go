@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -69,6 +70,7 @@ type proposals struct {
 	remote *repo.Remote // the branch that they are for
 	per    bump.Grouping
 	job    bump.Job
+	pages  *pages
 }
 
 // head is the branch for the pull request of a group.
@@ -136,7 +138,7 @@ func (p *proposals) finish(ctx context.Context, result *bump.Result) error {
 		if n < 0 {
 			n = len(commits)
 		}
-		url, _, err := p.Open(ctx, p.request(commits[:n]))
+		url, _, err := p.Open(ctx, p.request(ctx, commits[:n]))
 		for i := range commits[:n] {
 			commits[i].PullRequest = url
 		}
@@ -173,10 +175,11 @@ func (p *proposals) closeSuperseded(ctx context.Context, made []bump.Commit) err
 }
 
 // request is the pull request for the commits of one head.
-func (p *proposals) request(commits []bump.Commit) github.PullRequest {
+func (p *proposals) request(ctx context.Context, commits []bump.Commit) github.PullRequest {
 	var part bump.Plan
 	for _, x := range commits {
 		part.Changes = append(part.Changes, x.Changes...)
+		part.Rewrites = append(part.Rewrites, x.Rewrites...)
 	}
 	base := p.remote.Name()
 	r := github.PullRequest{
@@ -190,10 +193,29 @@ func (p *proposals) request(commits []bump.Commit) github.PullRequest {
 		}
 	}
 	if r.Body == "" {
-		r.Body = table(part.Changes) + fmt.Sprintf("\n[Compare with %s](%s/compare/%s...%s)\n", code(base), p.web, base, strings.TrimPrefix(p.fork+":"+r.Head, ":"))
+		r.Body = p.describe(ctx, part, r)
 	}
 	if len(r.Body) > maxBody {
 		r.Body = strings.ToValidUTF8(r.Body[:maxBody], "") + "\n\nand more, in the diff\n"
 	}
 	return r
 }
+
+// describe is the text of a pull request: what changes where, with links to the images, the comparison and the diff.
+func (p *proposals) describe(ctx context.Context, part bump.Plan, r github.PullRequest) string {
+	var b strings.Builder
+	b.WriteString(table(part.Changes))
+	for _, ref := range part.Images() {
+		if page := p.pages.of(ctx, ref); page != "" {
+			fmt.Fprintf(&b, "\n[%s](%s)\n", code(ref.String()), page)
+		}
+	}
+	fmt.Fprintf(&b, "\n[Compare with %s](%s/compare/%s...%s)\n", code(r.Base), p.web, compared(r.Base), compared(strings.TrimPrefix(p.fork+":"+r.Head, ":")))
+	if diff := fenced(part.Diff()); b.Len()+len(diff) <= maxBody {
+		b.WriteString(diff)
+	}
+	return b.String()
+}
+
+// compared is a branch in the address of a comparison.
+func compared(branch string) string { return strings.ReplaceAll(url.PathEscape(branch), "%2F", "/") }

@@ -18,6 +18,7 @@ type registryFlags struct {
 	checkExists bool
 	ifNewer     bool
 	access      access.Flags
+	client      *registry.Client // nil until the registry is asked
 }
 
 func (f *registryFlags) bind(flags *pflag.FlagSet) {
@@ -49,10 +50,10 @@ func (f *registryFlags) prepare(ctx context.Context, c *cli.Console, job *bump.J
 	if err != nil {
 		return bump.Result{}, err
 	}
-	client := registry.New(options)
+	f.client = registry.New(options)
 	if f.ifNewer {
-		job.Ages = bump.NewAges(client)
+		job.Ages = bump.NewAges(f.client)
 	}
-	failures, err := job.Resolve(ctx, client, bump.Pin(f.pin), f.checkExists)
+	failures, err := job.Resolve(ctx, f.client, bump.Pin(f.pin), f.checkExists)
 	return bump.Result{Plan: bump.Plan{Failures: failures}}, err
 }

@@ -251,10 +251,7 @@ func (o outcome) summary(server string, dryRun bool) string {
 	if o.err != nil && len(o.Failures) == 0 && fault.KindOf(o.err) != fault.Pending {
 		fmt.Fprintf(&b, "\n> **Failed:** %s\n", code(o.err.Error()))
 	}
-	if diff := o.Diff(); diff != "" {
-		fence := strings.Repeat("`", 4)
-		fmt.Fprintf(&b, "\n<details><summary>Diff</summary>\n\n%sdiff\n%s%s\n\n</details>\n\n", fence, diff, fence)
-	}
+	b.WriteString(fenced(o.Diff()))
 	return b.String()
 }
 
@@ -266,6 +263,18 @@ func table(changes []bump.Change) string {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", code(fmt.Sprintf("%s:%d", x.Site.File, x.Line)), code(x.From.String()), code(x.To.String()))
 	}
 	return b.String()
+}
+
+// fenced is a diff as Markdown that unfolds, "" when there is none.
+func fenced(diff string) string {
+	if diff == "" {
+		return ""
+	}
+	fence := "````"
+	for strings.Contains(diff, fence) {
+		fence += "`"
+	}
+	return fmt.Sprintf("\n<details><summary>Diff</summary>\n\n%sdiff\n%s%s\n\n</details>\n\n", fence, diff, fence)
 }
 
 func optional(s string) *string {

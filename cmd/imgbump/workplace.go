@@ -24,6 +24,7 @@ type workplace struct {
 	root    string // --root as typed
 	prefix  string // the folder of the repository that paths are relative to
 	message bump.Message
+	pages   *pages
 }
 
 // open finds the repository that root lies in, or that --repo names.

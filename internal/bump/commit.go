@@ -183,7 +183,7 @@ func (c Committing) series(ctx context.Context, branch Branch, tip string, plan 
 		if at, err = branch.Commit(ctx, at, files, message); err != nil {
 			return nil, err
 		}
-		made[i], commits[i] = at, Commit{Message: message, Changes: g.Changes}
+		made[i], commits[i] = at, Commit{Message: message, Changes: g.Changes, Rewrites: g.Rewrites}
 	}
 	published, err := branch.Publish(ctx, tip, made)
 	if err != nil {

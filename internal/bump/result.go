@@ -80,6 +80,7 @@ type Commit struct {
 	SHA        string
 	Message    string
 	Changes    []Change
+	Rewrites   []Rewrite
 	Attempts   int
 	Pushed     bool
 	// PullRequest is the URL of the one that proposes the commit, "" without one.
