@@ -1,23 +1,33 @@
 #!/bin/sh
-# Runs one half of the action, image or bump: turns the inputs, which arrive as INPUT_* variables, into flags.
+# Runs one part of the action, image, scan or bump: turns the inputs, which arrive as INPUT_* variables, into flags.
 # An input becomes --flag=value, so that no value is taken for a flag; an empty one is left out; a list has one value a
 # line. A secret is never here: the binaries read it from their environment.
 set -efu
 IFS='
 '
 
-# How a registry is reached is said in the same way to both halves.
+# How a registry is reached is said in the same way to all of them.
 set -- "$1" \
 	${INPUT_USERNAME:+"--username=$INPUT_USERNAME"} \
+	${INPUT_K8S_SECRET:+"--k8s-secret=$INPUT_K8S_SECRET"} \
+	${INPUT_K8S_CA:+"--k8s-ca=$INPUT_K8S_CA"} \
 	${INPUT_CA_FILE:+"--ca-file=$INPUT_CA_FILE"} \
 	${INPUT_PLAIN_HTTP:+"--plain-http=$INPUT_PLAIN_HTTP"}
 for value in $INPUT_RESOLVE; do set -- "$@" "--resolve=$value"; done
 
 image() {
-	set -- "$@" ${INPUT_PROJECT:+"--project=$INPUT_PROJECT"}
+	set -- "$@" \
+		${INPUT_PROJECT:+"--project=$INPUT_PROJECT"} \
+		${INPUT_COMPRESSION:+"--compression=$INPUT_COMPRESSION"} \
+		${INPUT_COMPRESSION_LEVEL:+"--compression-level=$INPUT_COMPRESSION_LEVEL"} \
+		${INPUT_CREATE_PROJECT:+"--create-project=$INPUT_CREATE_PROJECT"} \
+		${INPUT_PUBLIC:+"--public=$INPUT_PUBLIC"} \
+		${INPUT_ON_IMMUTABLE:+"--on-immutable=$INPUT_ON_IMMUTABLE"}
 	for value in $INPUT_TAGS; do set -- "$@" "--tag=$value"; done
 	if [ -n "$INPUT_ARCHIVE" ]; then
-		exec "$BIN/harborpush" push "$@" -- "$INPUT_ARCHIVE"
+		set -- "$@" --
+		for value in $INPUT_ARCHIVE; do set -- "$@" "$value"; done
+		exec "$BIN/harborpush" push "$@"
 	fi
 	platforms=
 	for value in $INPUT_PLATFORMS; do platforms=$platforms${platforms:+,}$value; done
@@ -29,7 +39,18 @@ image() {
 	for value in $INPUT_OUTPUTS; do set -- "$@" "--output=$value"; done
 	for value in $INPUT_BUILD_ARGS; do set -- "$@" "--build-arg=$value"; done
 	for value in $INPUT_LABELS; do set -- "$@" "--label=$value"; done
+	for value in $INPUT_ANNOTATIONS; do set -- "$@" "--annotation=$value"; done
 	exec "$BIN/harborpush" build "$@" -- "$INPUT_CONTEXT"
+}
+
+scan() {
+	set -- "$@" \
+		${INPUT_FAIL_ON:+"--fail-on=$INPUT_FAIL_ON"} \
+		${INPUT_SCAN_TIMEOUT:+"--timeout=$INPUT_SCAN_TIMEOUT"} \
+		${INPUT_SARIF:+"--sarif=$INPUT_SARIF"} \
+		${INPUT_PROJECT:+"--project=$INPUT_PROJECT"}
+	for value in $INPUT_IGNORE_CVES; do set -- "$@" "--ignore=$value"; done
+	exec "$BIN/harborpush" scan "$@" -- "$PUSHED_IMAGE"
 }
 
 # The manifests get the first of the tags just pushed together with the digest, and whatever images names besides.
@@ -46,28 +67,52 @@ bump() {
 		${INPUT_ROOT:+"--root=$INPUT_ROOT"} \
 		${INPUT_DRY_RUN:+"--dry-run=$INPUT_DRY_RUN"} \
 		${INPUT_COMMIT:+"--push=$INPUT_COMMIT"} \
+		${INPUT_REPO:+"--repo=$INPUT_REPO"} \
+		${INPUT_ALL_TARGETS:+"--all-targets=$INPUT_ALL_TARGETS"} \
 		${INPUT_BRANCH:+"--branch=$INPUT_BRANCH"} \
 		${INPUT_REMOTE:+"--remote=$INPUT_REMOTE"} \
+		${INPUT_VIA:+"--via=$INPUT_VIA"} \
+		${INPUT_COMMIT_PER:+"--commit-per=$INPUT_COMMIT_PER"} \
 		${INPUT_MESSAGE:+"--message=$INPUT_MESSAGE"} \
+		${INPUT_MESSAGE_FILE:+"--message-file=$INPUT_MESSAGE_FILE"} \
 		${INPUT_AUTHOR:+"--author=$INPUT_AUTHOR"} \
 		${INPUT_SIGN_OFF:+"--sign-off=$INPUT_SIGN_OFF"} \
+		${INPUT_SIGN_FORMAT:+"--sign-format=$INPUT_SIGN_FORMAT"} \
+		${INPUT_APP_ID:+"--app-id=$INPUT_APP_ID"} \
+		${INPUT_KNOWN_HOSTS:+"--known-hosts=$INPUT_KNOWN_HOSTS"} \
 		${INPUT_GIT_USERNAME:+"--git-username=$INPUT_GIT_USERNAME"} \
 		${INPUT_GIT_CA_FILE:+"--git-ca-file=$INPUT_GIT_CA_FILE"} \
 		${INPUT_MAX_ATTEMPTS:+"--max-attempts=$INPUT_MAX_ATTEMPTS"} \
 		${INPUT_TIMEOUT:+"--timeout=$INPUT_TIMEOUT"} \
 		${INPUT_ALL_OR_NOTHING:+"--all-or-nothing=$INPUT_ALL_OR_NOTHING"} \
 		${INPUT_PR:+"--pr=$INPUT_PR"} \
+		${INPUT_ON_PROTECTED:+"--on-protected=$INPUT_ON_PROTECTED"} \
+		${INPUT_PR_PER:+"--pr-per=$INPUT_PR_PER"} \
+		${INPUT_PR_FORK:+"--pr-fork=$INPUT_PR_FORK"} \
+		${INPUT_PR_DRAFT:+"--pr-draft=$INPUT_PR_DRAFT"} \
+		${INPUT_PR_AUTO_MERGE:+"--pr-auto-merge=$INPUT_PR_AUTO_MERGE"} \
 		${INPUT_PR_BRANCH:+"--pr-branch=$INPUT_PR_BRANCH"} \
 		${INPUT_PR_TITLE:+"--pr-title=$INPUT_PR_TITLE"} \
 		${INPUT_PR_BODY:+"--pr-body=$INPUT_PR_BODY"}
 	for value in $INPUT_PATHS; do set -- "$@" "--path=$value"; done
+	for value in $INPUT_TARGETS; do set -- "$@" "--target=$value"; done
+	for value in $INPUT_TRAILERS; do set -- "$@" "--trailer=$value"; done
+	for value in $INPUT_PUSH_OPTIONS; do set -- "$@" "--push-option=$value"; done
 	for value in $INPUT_PR_LABELS; do set -- "$@" "--pr-label=$value"; done
+	for value in $INPUT_PR_REVIEWERS; do set -- "$@" "--pr-reviewer=$value"; done
+	for value in $INPUT_PR_ASSIGNEES; do set -- "$@" "--pr-assignee=$value"; done
 	set -- "$@" --
+	images=
 	for value in $PUSHED_TAGS; do
-		set -- "$@" "$value@$PUSHED_DIGEST"
+		[ -n "$PUSHED_DIGEST" ] || break # the tag is immutable and was left as it is
+		images=$value@$PUSHED_DIGEST
 		break
 	done
-	for value in $INPUT_IMAGES; do set -- "$@" "$value"; done
+	for value in $images $INPUT_IMAGES; do set -- "$@" "$value"; done
+	if [ -z "$images$INPUT_IMAGES" ]; then
+		echo "::notice::Nothing was pushed, so the manifests stay as they are."
+		return
+	fi
 	exec "$BIN/imgbump" set "$@"
 }
 

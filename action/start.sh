@@ -44,6 +44,7 @@ check() { # INPUT VALUE
 	esac
 }
 check push "$INPUT_PUSH"
+check scan "$INPUT_SCAN"
 check bump "$INPUT_BUMP"
 check commit "$INPUT_COMMIT"
 check build-from-source "$INPUT_BUILD_FROM_SOURCE"

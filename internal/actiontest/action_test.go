@@ -57,28 +57,48 @@ var (
 	flagOf = map[string]map[string]string{
 		"harborpush build": {
 			"tags": "tag", "file": "file", "target": "target", "build-args": "build-arg", "labels": "label",
-			"platforms": "platform", "outputs": "output", "push": "push", "username": "username", "project": "project", "ca-file": "ca-file",
-			"plain-http": "plain-http", "resolve": "resolve",
+			"annotations": "annotation", "platforms": "platform", "outputs": "output", "push": "push",
+			"compression": "compression", "compression-level": "compression-level",
+			"create-project": "create-project", "public": "public", "on-immutable": "on-immutable",
+			"username": "username", "project": "project", "ca-file": "ca-file", "plain-http": "plain-http", "resolve": "resolve",
+			"k8s-secret": "k8s-secret", "k8s-ca": "k8s-ca",
 		},
 		"harborpush push": {
-			"tags": "tag", "username": "username", "project": "project", "ca-file": "ca-file", "plain-http": "plain-http",
-			"resolve": "resolve",
+			"tags": "tag", "compression": "compression", "compression-level": "compression-level",
+			"create-project": "create-project", "public": "public", "on-immutable": "on-immutable",
+			"username": "username", "project": "project", "ca-file": "ca-file", "plain-http": "plain-http", "resolve": "resolve",
+			"k8s-secret": "k8s-secret", "k8s-ca": "k8s-ca",
+		},
+		"harborpush scan": {
+			"fail-on": "fail-on", "ignore-cves": "ignore", "sarif": "sarif", "scan-timeout": "timeout",
+			"username": "username", "project": "project", "ca-file": "ca-file", "plain-http": "plain-http", "resolve": "resolve",
+			"k8s-secret": "k8s-secret", "k8s-ca": "k8s-ca",
 		},
 		"imgbump set": {
 			"pin": "pin", "check-exists": "check-exists", "if-newer": "if-newer",
 			"ignore-hold": "ignore-hold", "no-gitignore": "no-gitignore", "include": "include",
 			"version-label": "version-label", "kustomize-add": "kustomize-add",
 			"username": "username", "ca-file": "ca-file", "plain-http": "plain-http", "resolve": "resolve",
-			"root": "root", "paths": "path", "commit": "push", "dry-run": "dry-run", "branch": "branch", "remote": "remote",
+			"k8s-secret": "k8s-secret", "k8s-ca": "k8s-ca",
+			"repo": "repo", "targets": "target", "all-targets": "all-targets", "via": "via", "commit-per": "commit-per",
+			"message-file": "message-file", "trailers": "trailer", "sign-format": "sign-format", "app-id": "app-id",
+			"known-hosts": "known-hosts", "push-options": "push-option", "on-protected": "on-protected", "pr-per": "pr-per",
+			"pr-fork": "pr-fork", "pr-reviewers": "pr-reviewer", "pr-assignees": "pr-assignee", "pr-draft": "pr-draft",
+			"pr-auto-merge": "pr-auto-merge",
+			"root":          "root", "paths": "path", "commit": "push", "dry-run": "dry-run", "branch": "branch", "remote": "remote",
 			"message": "message", "author": "author", "sign-off": "sign-off", "git-username": "git-username",
 			"git-ca-file": "git-ca-file", "max-attempts": "max-attempts", "timeout": "timeout",
 			"all-or-nothing": "all-or-nothing", "pr": "pr", "pr-branch": "pr-branch", "pr-title": "pr-title",
 			"pr-body": "pr-body", "pr-labels": "pr-label",
 		},
 	}
-	argumentOf  = map[string]string{"context": "harborpush build", "archive": "harborpush push", "images": "imgbump set"}
-	secrets     = map[string]string{"password": "HARBOR_PASSWORD", "git-token": "IMGBUMP_TOKEN"}
-	ofTheAction = []string{"bump", "binary-path", "download-url", "build-from-source"}
+	argumentOf = map[string]string{"context": "harborpush build", "archive": "harborpush push", "images": "imgbump set"}
+	secrets    = map[string]string{
+		"password": "HARBOR_PASSWORD", "git-token": "IMGBUMP_TOKEN", "app-key": "IMGBUMP_APP_KEY",
+		"sign-key": "IMGBUMP_SIGN_KEY", "sign-key-passphrase": "IMGBUMP_SIGN_KEY_PASSPHRASE",
+		"ssh-key": "IMGBUMP_SSH_KEY", "ssh-key-passphrase": "IMGBUMP_SSH_KEY_PASSPHRASE",
+	}
+	ofTheAction = []string{"bump", "scan", "binary-path", "download-url", "build-from-source"}
 )
 
 // notInputs are the flags without an input, and why.
@@ -89,6 +109,9 @@ var notInputs = map[string]string{
 	"verbose":        "for people",
 	"password-stdin": "the password is an environment variable",
 	"git-token-file": "the token is an environment variable",
+	"app-key-file":   "the key is an environment variable",
+	"sign-key":       "the key is an environment variable",
+	"ssh-key":        "the key is an environment variable",
 	"metadata-file":  "the metadata is an output",
 	"commit":         "the action pushes what it commits",
 	"exit-code":      "the output changed tells it",
@@ -191,7 +214,7 @@ func TestSteps(t *testing.T) {
 				}
 			}
 			for input, variable := range secrets {
-				if strings.Contains(value, "inputs."+input) {
+				if strings.Contains(value, "inputs."+input+" ") {
 					used[input] = true
 					if want := "${{ inputs." + input + " || env." + variable + " }}"; name != variable || value != want {
 						t.Errorf("step %s: secret %s travels as %s: %s, want %s: %s", s.ID, input, name, value, variable, want)

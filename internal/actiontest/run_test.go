@@ -106,10 +106,10 @@ func TestInputsReachFlags(t *testing.T) {
 	const hostile = `$(touch "x") * --help 'y' \n ;`
 	for command, inputs := range flagOf {
 		binary, verb, _ := strings.Cut(command, " ")
-		id := map[string]string{"harborpush": "image", "imgbump": "bump"}[binary]
+		id := map[string]string{"build": "image", "push": "image", "scan": "scan", "set": "bump"}[verb]
 		for input, flag := range inputs {
 			t.Run(command+"/"+input, func(t *testing.T) {
-				given := map[string]string{input: hostile}
+				given := map[string]string{"images": "c:3", input: hostile}
 				if verb == "push" {
 					given["archive"] = "image.tar"
 				}
@@ -124,11 +124,15 @@ func TestInputsReachFlags(t *testing.T) {
 
 func TestListsHaveOneValueALine(t *testing.T) {
 	for id, lists := range map[string]map[string]string{
-		"image": {"tags": "tag", "build-args": "build-arg", "labels": "label", "outputs": "output", "resolve": "resolve"},
-		"bump":  {"paths": "path", "pr-labels": "pr-label", "resolve": "resolve"},
+		"image": {"tags": "tag", "build-args": "build-arg", "labels": "label", "outputs": "output", "annotations": "annotation", "resolve": "resolve"},
+		"scan":  {"ignore-cves": "ignore", "resolve": "resolve"},
+		"bump": {
+			"paths": "path", "targets": "target", "trailers": "trailer", "push-options": "push-option", "resolve": "resolve",
+			"pr-labels": "pr-label", "pr-reviewers": "pr-reviewer", "pr-assignees": "pr-assignee",
+		},
 	} {
 		for input, want := range lists {
-			got := call(t, id, map[string]string{input: "\none two\n\n*\n"}, nil)
+			got := call(t, id, map[string]string{"images": "c:3", input: "\none two\n\n*\n"}, nil)
 			if !strings.Contains(got, fmt.Sprintf("\n[--%s=one two]\n[--%[1]s=*]\n", want)) {
 				t.Errorf("%s of %s: got\n%s", input, id, got)
 			}
@@ -167,6 +171,14 @@ func TestCalls(t *testing.T) {
 			"imgbump\n[set]\n[--if-newer=true]\n[--push=true]\n[--pr=true]\n[--]\n[c:3]\n, , ghs\n"},
 		{"the job's own token is for pull requests", "bump", map[string]string{"images": "c:3"}, map[string]string{"github.token": "ghs"},
 			"imgbump\n[set]\n[--if-newer=true]\n[--push=true]\n[--]\n[c:3]\n, , \n"},
+		{"the job's own token is for GitHub's API", "bump", map[string]string{"images": "c:3", "via": "github-api"}, map[string]string{"github.token": "ghs"},
+			"imgbump\n[set]\n[--if-newer=true]\n[--push=true]\n[--via=github-api]\n[--]\n[c:3]\n, , ghs\n"},
+		{"an immutable tag that was left alone", "bump", map[string]string{"tags": "a/b:1", "images": "c:3"}, map[string]string{"steps.image.outputs.tags": "a/b:1"},
+			"imgbump\n[set]\n[--if-newer=true]\n[--push=true]\n[--]\n[c:3]\n, , \n"},
+		{"several archives", "image", map[string]string{"tags": "a/b:1", "archive": "amd64.tar\narm64.tar"}, nil,
+			"harborpush\n[push]\n[--tag=a/b:1]\n[--]\n[amd64.tar]\n[arm64.tar]\n, , \n"},
+		{"scan", "scan", map[string]string{"fail-on": "high", "password": "s3cret"}, map[string]string{"steps.image.outputs.image": "h/a/b@" + digest},
+			"harborpush\n[scan]\n[--fail-on=high]\n[--]\n[h/a/b@" + digest + "]\ns3cret, , \n"},
 		{"what was not pushed is not bumped", "bump", map[string]string{"tags": "a/b:1", "push": "false", "images": "c:3"}, pushed,
 			"imgbump\n[set]\n[--if-newer=true]\n[--push=true]\n[--]\n[c:3]\n, , \n"},
 	} {
