@@ -28,6 +28,8 @@ var imports = map[string][]string{
 	"internal/cli":    {"fault"},
 	"internal/access": {"cli", "fault", "imageref", "kube", "registry", "trust"},
 
+	"internal/gitaccess": {"cli", "fault", "gitops/github", "gitops/repo", "openssh"},
+
 	"internal/githubactions": {"fault"},
 
 	"internal/fault":           {},
@@ -40,8 +42,9 @@ var imports = map[string][]string{
 	"internal/gitops/manifest": {"fault", "imageref"},
 	"internal/gitops/ignore":   {},
 	"internal/gitops/trailer":  {},
+	"internal/gitops/argocd":   {"gitops/ignore", "gitops/manifest"},
 	"internal/config":          {"fault", "imageref", "gitops/ignore", "gitops/manifest"},
-	"internal/bump":            {"fault", "imageref", "config", "gitops/manifest", "gitops/trailer"},
+	"internal/bump":            {"fault", "imageref", "config", "gitops/manifest", "gitops/argocd", "gitops/trailer"},
 	"internal/ship":            {"fault", "imageref", "image", "dockerfile"},
 	"internal/gitops/folder":   {"fault", "gitops/ignore", "gitops/manifest"},
 	"internal/gitops/repo":     {"fault", "gitops/manifest", "openssh", "trust", "gitops/trailer"},
@@ -74,8 +77,8 @@ var quarantine = map[string][]string{
 	"github.com/ProtonMail/go-crypto":                      {"gitops/repo"},
 	"github.com/google/go-github":                          {"gitops/github"},
 	"github.com/sethvargo/go-githubactions":                {"githubactions"},
-	"github.com/spf13/cobra":                               {"cli", "access", "cmd/imgbump", "cmd/harborpush"},
-	"github.com/spf13/pflag":                               {"cli", "access", "cmd/imgbump", "cmd/harborpush"},
+	"github.com/spf13/cobra":                               {"cli", "access", "gitaccess", "cmd/imgbump", "cmd/harborpush"},
+	"github.com/spf13/pflag":                               {"cli", "access", "gitaccess", "cmd/imgbump", "cmd/harborpush"},
 }
 
 type listed struct {

@@ -13,10 +13,10 @@ import (
 // TestDocumented holds docs/json.md against the documents that we print: each example has all keys, and no others.
 func TestDocumented(t *testing.T) {
 	for heading, d := range map[string]any{
-		"build, harborpush push": &document{},
-		"check":                  &checkDocument{},
-		"scan":                   &scanDocument{},
-		"prune":                  &pruneDocument{},
+		"build, harborpush push, harborpush append, harborpush copy": &document{},
+		"check": &checkDocument{},
+		"scan":  &scanDocument{},
+		"prune": &pruneDocument{},
 	} {
 		page, err := os.ReadFile(filepath.Join("..", "..", "docs", "json.md"))
 		if err != nil {

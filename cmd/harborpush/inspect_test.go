@@ -10,8 +10,11 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -110,4 +113,18 @@ func describeLayer(out io.Writer, l v1.Layer, want v1.Hash) error {
 		fmt.Fprintf(out, "%c %04o %d:%d %d %s %s%s\n", h.Typeflag, h.Mode, h.Uid, h.Gid, h.Size, h.ModTime.UTC().Format("2006-01-02"), h.Name,
 			map[bool]string{true: " -> " + h.Linkname}[h.Linkname != ""])
 	}
+}
+
+// attach REF hangs a signature on an image as cosign tags it, and something else that refers to it.
+func attach(ts *testscript.TestScript, neg bool, args []string) {
+	ref, err := name.ParseReference(args[0], name.Insecure)
+	ts.Check(err)
+	desc, err := remote.Get(ref)
+	ts.Check(err)
+	signature := mutate.Annotations(mutate.MediaType(empty.Image, types.OCIManifestSchema1), map[string]string{"signed": "yes"}).(v1.Image)
+	ts.Check(remote.Write(ref.Context().Tag("sha256-"+desc.Digest.Hex+".sig"), signature))
+	referrer := mutate.Subject(signature, desc.Descriptor).(v1.Image)
+	digest, err := referrer.Digest()
+	ts.Check(err)
+	ts.Check(remote.Write(ref.Context().Digest(digest.String()), referrer))
 }

@@ -59,20 +59,19 @@ func (t *transfers) progress(p image.Progress) {
 
 const barWidth = 24
 
-// transferred is one line on a layer under way.
+// transferred is one line on a layer under way. How large it gets is not known while it is made.
 func transferred(p image.Progress, since time.Duration) string {
-	bar, of := strings.Repeat(" ", barWidth), ""
+	bar := size(p.Sent)
 	if p.Size > 0 {
 		done := int(min(p.Sent, p.Size) * barWidth / p.Size)
-		bar = strings.Repeat("=", done) + strings.Repeat(" ", barWidth-done)
-		of = " of " + size(p.Size)
+		bar = fmt.Sprintf("[%-*s] %s of %s", barWidth, strings.Repeat("=", done), size(p.Sent), size(p.Size))
 	}
-	return fmt.Sprintf("layer %2d [%s] %s%s  %s", p.Layer, bar, size(p.Sent), of, speed(p.Sent, since))
+	return fmt.Sprintf("layer %2d  %s  %s", p.Layer, bar, speed(p.Sent, since))
 }
 
 // speed is how fast bytes went, "" when there were too few to tell.
 func speed(bytes int64, took time.Duration) string {
-	if bytes < 1_000_000 || took <= 0 {
+	if bytes < 1_000_000 || took < 100*time.Millisecond {
 		return ""
 	}
 	return size(int64(float64(bytes)/took.Seconds())) + "/s"

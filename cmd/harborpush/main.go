@@ -24,6 +24,6 @@ already is not sent again. When Harbor refuses, it says why and what to do.`
 func run(args []string, streams cli.Streams) int {
 	root := &cobra.Command{Use: "harborpush", Short: "Build images and push them to Harbor", Long: about}
 	return cli.Run(streams, githubactions.New(streams.Getenv, streams.Err), root, args, func(c *cli.Console) []*cobra.Command {
-		return []*cobra.Command{buildCommand(c), pushCommand(c), appendCommand(c), copyCommand(c), checkCommand(c), scanCommand(c), pruneCommand(c)}
+		return []*cobra.Command{buildCommand(c), pushCommand(c), appendCommand(c), copyCommand(c), checkCommand(c), scanCommand(c), pruneCommand(c), nextCommand(c)}
 	})
 }

@@ -50,10 +50,14 @@ func TestScript(t *testing.T) {
 			"json":       jsonField,
 			"secretless": secretless,
 			"inspect":    inspect,
+			"attach":     attach,
 			"stock":      stock,
 			"left":       left,
 			"cluster":    startCluster,
 			"inherited":  inherited,
+
+			"git-serve":   gitServe,
+			"git-refuses": gitRefuses,
 		},
 	})
 }

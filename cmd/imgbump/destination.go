@@ -78,6 +78,9 @@ func (f *jobFlags) toTarget(ctx context.Context, c *cli.Console, w *workplace, t
 	if err != nil {
 		return bump.Result{}, err
 	}
+	if address, err := w.Address(f.git.remoteOf(target)); err == nil {
+		job.Place.Repository = address
+	}
 	if f.dryRun {
 		_, plan, err := job.DecideOn(ctx, d.branch, w.prefix)
 		return bump.Result{Plan: plan}, f.inTime(ctx, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitaccess"
 	"github.com/ksera524/imgbump/internal/gitops/repo"
 	"github.com/spf13/pflag"
 )
@@ -24,13 +25,13 @@ type gitFlags struct {
 	via          string
 	per          string
 	words        messageFlags
-	sign         signFlags
+	sign         gitaccess.SignFlags
 	author       string
 	signOff      bool
 	pushOptions  []string
 	maxAttempts  int
 	timeout      time.Duration
-	login        loginFlags
+	login        gitaccess.Flags
 	pr           pullRequestFlags
 }
 
@@ -51,7 +52,7 @@ func (f *gitFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.via, "via", viaGit, "`WAY` to publish commits: git, or github-api, which signs them as GitHub's own")
 	cli.Group(flags, "Commit", func(flags *pflag.FlagSet) {
 		f.words.bind(flags)
-		f.sign.bind(flags)
+		f.sign.Bind(flags, "commits")
 		flags.StringVar(&f.author, "author", "", "author and committer as `'NAME <MAIL>'` (default: git's user, on a runner its bot)")
 		flags.BoolVar(&f.signOff, "sign-off", false, "end the message with Signed-off-by")
 		flags.StringVar(&f.per, "commit-per", "all", "changes that make a commit of their own: `GROUP` is image, file, application or all")
@@ -59,7 +60,7 @@ func (f *gitFlags) bind(flags *pflag.FlagSet) {
 	flags.IntVar(&f.maxAttempts, "max-attempts", 0, "give up after `N` lost races (0: only --timeout ends them)")
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "`TIME` for all of the git work on a branch")
 	flags.StringArrayVar(&f.pushOptions, "push-option", nil, "`TEXT` for the hooks of the server, as git push has it: ci.skip on GitLab (repeatable)")
-	cli.Group(flags, "Git server", f.login.bind)
+	cli.Group(flags, "Git server", f.login.Bind)
 	cli.Group(flags, "Pull request", f.pr.bind)
 }
 
@@ -71,6 +72,11 @@ func (f *gitFlags) pushes() bool { return f.push || f.pr.open || f.repo != "" ||
 
 // toTargets reports whether imgbump.yaml says where the commits go.
 func (f *gitFlags) toTargets() bool { return f.allTargets || len(f.targets) > 0 }
+
+// namesApplications reports whether commits or pull requests are told apart, or described, by Argo CD's applications.
+func (f *gitFlags) namesApplications() bool {
+	return slices.Contains([]string{f.per, f.pr.per}, string(bump.PerApplication)) || f.words.message.NamesApplications()
+}
 
 func (f *gitFlags) check() error {
 	switch {
@@ -86,6 +92,10 @@ func (f *gitFlags) check() error {
 		return fault.Usagef("it is "+viaGit+" or "+viaAPI, "--via %s is unknown", f.via)
 	case f.via == viaAPI && !f.pushes():
 		return fault.Usagef("add --push or --pr", "--via %s publishes commits, but --push is missing", viaAPI)
+	case f.sign.Given() && !f.commits():
+		return fault.Usagef("add --commit or --push", "--sign-key signs commits, but none is asked for")
+	case f.sign.Given() && f.via == viaAPI:
+		return fault.Usagef("leave one of them away", "commits through --via %s are signed by GitHub, not with --sign-key", viaAPI)
 	case f.maxAttempts < 0:
 		return fault.Usagef("for example: --max-attempts 5", "--max-attempts %d is negative", f.maxAttempts)
 	case f.timeout <= 0:
@@ -95,9 +105,6 @@ func (f *gitFlags) check() error {
 		return err
 	}
 	if err := f.words.check(); err != nil {
-		return err
-	}
-	if err := f.sign.check(f.commits(), f.via); err != nil {
 		return err
 	}
 	return f.pr.check(f.pr.open || f.pr.onProtected == "pr" || f.toTargets())
@@ -117,12 +124,8 @@ func grouping(flag, value string) (bump.Grouping, error) {
 
 // options are what the flags say about commits and the way to the server.
 func (f *gitFlags) options(c *cli.Console) (repo.Options, error) {
-	o := repo.Options{
-		SignOff: f.signOff, CAFile: f.login.caFile, Getenv: c.Getenv,
-		SSH: f.login.ssh.options(c), PushOptions: f.pushOptions,
-		Warn: func(text string) { c.Warnf("", 0, "%s", text) },
-		Mask: c.Workflow.Mask,
-	}
+	o := f.login.Options(c)
+	o.SignOff, o.PushOptions = f.signOff, f.pushOptions
 	if f.author != "" {
 		var ok bool
 		if o.Author, ok = parseAuthor(f.author); !ok {
@@ -134,7 +137,7 @@ func (f *gitFlags) options(c *cli.Console) (repo.Options, error) {
 		return o, nil
 	}
 	var err error
-	o.Signer, err = f.sign.signer(c)
+	o.Signer, err = f.sign.Signer(c)
 	return o, err
 }
 

@@ -9,12 +9,10 @@ import (
 	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitaccess"
 	"github.com/ksera524/imgbump/internal/gitops/github"
 	"github.com/ksera524/imgbump/internal/gitops/repo"
 )
-
-// githubAPI is where the API of github.com is.
-const githubAPI = "https://api.github.com"
 
 // userAgent is what we call ourselves to servers.
 const userAgent = "imgbump"
@@ -37,16 +35,16 @@ func (f *gitFlags) hubOf(c *cli.Console, w *workplace, remote *repo.Remote) (*hu
 		return nil, fault.Usagef("GITHUB_SERVER_URL names a GitHub Enterprise Server", "pull requests and --via %s need a remote on GitHub, and %s is not", viaAPI, remote.URL())
 	}
 	h.server, h.web = server, server+"/"+h.owner+"/"+h.name
-	api, err := url.Parse(cmp.Or(c.Getenv("GITHUB_API_URL"), githubAPI))
+	api, err := url.Parse(cmp.Or(c.Getenv("GITHUB_API_URL"), gitaccess.GitHubAPI))
 	if err != nil {
-		return nil, fault.Usagef("for example: "+githubAPI, "GITHUB_API_URL is not an address")
+		return nil, fault.Usagef("for example: "+gitaccess.GitHubAPI, "GITHUB_API_URL is not an address")
 	}
-	login, err := w.keys.forAPI(api, h.owner, h.name)
+	login, err := w.keys.ForAPI(api, h.owner, h.name)
 	if err != nil {
 		return nil, err
 	}
 	h.Client, err = github.New(github.Options{
-		APIURL: api.String(), Token: login.Secret, TokenName: login.Name, CAFile: f.login.caFile, UserAgent: userAgent,
+		APIURL: api.String(), Token: login.Secret, TokenName: login.Name, CAFile: f.login.CAFile, UserAgent: userAgent,
 		Wait: func(d time.Duration, why string) { c.Progressf("%s: waiting %v", why, d.Round(time.Second)) },
 	})
 	h.warning = github.Warning(login.Name, login.Secret)

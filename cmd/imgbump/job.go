@@ -54,7 +54,7 @@ func (f jobFlags) run(ctx context.Context, c *cli.Console, verb string, job bump
 	if err := f.check(job.Images); err != nil {
 		return err
 	}
-	job.AllOrNothing, job.IgnoreHold = f.allOrNothing, f.ignoreHold
+	job.AllOrNothing, job.IgnoreHold, job.Owners = f.allOrNothing, f.ignoreHold, f.git.namesApplications()
 	outcomes, err := f.outcomes(ctx, c, job)
 	if err != nil {
 		outcomes = []outcome{{err: err}}
@@ -77,6 +77,7 @@ func (f *jobFlags) outcomes(ctx context.Context, c *cli.Console, job bump.Job) (
 	if f.git.commits() {
 		return f.toBranches(ctx, c, job)
 	}
+	job.Place = placeOf(c, f.root, f.git.remote)
 	result, err := f.inPlace(ctx, job)
 	if err == nil {
 		err = f.verdict(result)

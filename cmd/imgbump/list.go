@@ -20,6 +20,10 @@ A place whose version an entry of a kustomization's images: decides is shown wit
 not judged by --duplicates, --latest, --no-digest and --fail-on: the entry is. Neither is a map of
 Helm values without a tag, whose version the chart decides.
 
+Where the tree declares Applications or ApplicationSets of Argo CD, each place is shown with those that
+deploy it and their sync wave. They are read from Git alone: what a cluster, another repository or a
+template decides is warned of, not guessed. --application shows one application's places.
+
 --fail-on makes it a check for pull requests: exit 7, with each place that does not pass.`
 
 const listExamples = `  # every image below the current folder
@@ -28,6 +32,9 @@ const listExamples = `  # every image below the current folder
   # what runs in more than one version
   imgbump list --duplicates --root manifests
 
+  # what one application runs
+  imgbump list --application slack
+
   # refuse a pull request that names a mutable tag
   imgbump list --fail-on latest`
 
@@ -35,6 +42,7 @@ const listExamples = `  # every image below the current folder
 type listFlags struct {
 	root   string
 	paths  []string
+	apps   []string
 	only   map[bump.Trait]*bool
 	failOn []string
 
@@ -55,6 +63,7 @@ func listCommand(c *cli.Console) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.root, "root", ".", "folder `DIR` that holds the manifests")
 	flags.StringArrayVar(&f.paths, "path", nil, "limit the search to `PATH`, a file or folder below --root (repeatable)")
+	bindApplications(flags, &f.apps)
 	for trait, usage := range map[bump.Trait]string{
 		bump.Duplicates: "only repositories that are named in several versions, one after the other",
 		bump.Latest:     "only what can change: the tag latest, or no version, and no digest",
@@ -83,7 +92,7 @@ func (f listFlags) run(ctx context.Context, c *cli.Console) error {
 	}
 	defer tree.Close()
 	tree.WithIgnored = f.withIgnored
-	all, err := bump.Job{Paths: paths, Include: f.include}.List(ctx, bump.FilesIn(ctx, tree))
+	all, err := bump.Job{Paths: paths, Include: f.include, Applications: f.apps, Place: placeOf(c, f.root, "origin")}.List(ctx, bump.FilesIn(ctx, tree))
 	if fault.KindOf(err) == fault.Usage {
 		return err
 	}

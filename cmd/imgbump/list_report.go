@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/bump"
@@ -26,6 +27,8 @@ type siteDocument struct {
 	Shape       manifest.Shape  `json:"shape"`
 	Object      manifest.Object `json:"object"`
 	Application string          `json:"application"`
+	Wave        *int            `json:"wave"`
+	Revision    string          `json:"revision"`
 	Reference   string          `json:"reference"`
 	Registry    string          `json:"registry"`
 	Repository  string          `json:"repository"`
@@ -61,7 +64,12 @@ func rows(l bump.Listing, grouped bool) [][]cli.Cell {
 	}
 	var table [][]cli.Cell
 	header := []cli.Cell{}
-	for _, title := range []string{"PLACE", "IMAGE", "OBJECT", "SHAPE", "FIELD", "NOTE"} {
+	titles := []string{"PLACE", "IMAGE", "OBJECT", "SHAPE", "FIELD", "NOTE"}
+	deployed := slices.ContainsFunc(l.Sites, func(s bump.Listed) bool { return len(s.Owners) > 0 })
+	if deployed {
+		titles = slices.Insert(titles, 2, "APPLICATION", "WAVE")
+	}
+	for _, title := range titles {
 		header = append(header, cli.Cell{Text: title, Style: cli.Strong})
 	}
 	table = append(table, header)
@@ -76,10 +84,14 @@ func rows(l bump.Listing, grouped bool) [][]cli.Cell {
 		case s.Mutable():
 			image.Style = cli.Alert
 		}
-		table = append(table, []cli.Cell{
+		row := []cli.Cell{
 			{Text: fmt.Sprintf("%s:%d", s.File, s.Line)}, image, {Text: objectName(s.Object)},
 			{Text: string(s.Shape), Style: cli.Faint}, {Text: s.Field}, {Text: note(s), Style: cli.Faint},
-		})
+		}
+		if deployed {
+			row = slices.Insert(row, 2, cli.Cell{Text: few(s.Application())}, cli.Cell{Text: distinct(s.Owners, wave)})
+		}
+		table = append(table, row)
 	}
 	return table
 }
@@ -109,11 +121,15 @@ func listed(l bump.Listing, refused []bump.Violation, failed error) listDocument
 	d := listDocument{Schema: "imgbump/list/v1", Sites: []siteDocument{}, Skipped: []skippedDocument{}, Failures: []failureDocument{}}
 	for _, s := range l.Sites {
 		registry, repository, _ := strings.Cut(s.Ref.Canonical(), "/")
-		d.Sites = append(d.Sites, siteDocument{
-			File: s.File, Line: s.Line, Field: s.Field, Shape: s.Shape, Object: s.Object,
+		site := siteDocument{
+			File: s.File, Line: s.Line, Field: s.Field, Shape: s.Shape, Object: s.Object, Application: s.Application(),
 			Reference: s.Ref.String(), Registry: registry, Repository: repository, Tag: s.Ref.Tag, Digest: s.Ref.Digest,
 			SetBy: s.SetBy, Hold: s.Hold,
-		})
+		}
+		if len(s.Owners) > 0 {
+			site.Wave, site.Revision = &s.Owners[0].Wave, distinct(s.Owners, revision)
+		}
+		d.Sites = append(d.Sites, site)
 	}
 	for _, x := range l.Skipped {
 		d.Skipped = append(d.Skipped, skippedDocument{File: x.File, Line: x.Line, Reason: x.Reason})

@@ -4,6 +4,7 @@ import (
 	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitaccess"
 	"github.com/spf13/cobra"
 )
 
@@ -28,7 +29,7 @@ func promoteCommand(c *cli.Console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "promote FROM TO",
 		Short:   "Make the manifests of one folder name the versions of another's",
-		Long:    promoteAbout + "\n\n" + gitEnvironment + "\n" + cli.Exits(0, 1, 2, 3, 4, 5, 6, 10, 130),
+		Long:    promoteAbout + "\n\n" + gitaccess.Environment + "\n" + cli.Exits(0, 1, 2, 3, 4, 5, 6, 10, 130),
 		Example: promoteExamples,
 		Args:    cli.Args(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {

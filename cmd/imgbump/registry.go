@@ -30,7 +30,7 @@ func (f *registryFlags) bind(flags *pflag.FlagSet) {
 
 // check refuses what contradicts itself, or the flags for git.
 func (f *registryFlags) check(images []bump.Image, git gitFlags) error {
-	if f.access.ReadsStdin() && git.login.tokenFile == "-" {
+	if f.access.ReadsStdin() && git.login.ReadsStdin() {
 		return fault.Usagef("name a file with --git-token-file, or set HARBOR_PASSWORD", "--password-stdin and --git-token-file - both read standard input")
 	}
 	return bump.Pin(f.pin).Check(images)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
+	"github.com/ksera524/imgbump/internal/gitaccess"
 	"github.com/spf13/cobra"
 )
 
@@ -24,7 +25,7 @@ rolling an image back: it compares when the two images were made (org.opencontai
 else the date in their configuration), else their tags as semantic versions; where neither tells, it
 warns and replaces the image.`
 
-const setEnvironment = gitEnvironment + `  HARBOR_URL     the registry that the login is for (default: that of the first REF with a host)
+const setEnvironment = gitaccess.Environment + `  HARBOR_URL     the registry that the login is for (default: that of the first REF with a host)
   HARBOR_USERNAME, HARBOR_PASSWORD
                  its login; other registries get what Docker's configuration (DOCKER_CONFIG) has
 `
@@ -70,6 +71,7 @@ func setCommand(c *cli.Console) *cobra.Command {
 	f.bind(cmd.Flags())
 	f.registry.bind(cmd.Flags())
 	cmd.Flags().StringArrayVar(&paths, "path", nil, "limit the search to `PATH`, a file or folder below --root (repeatable)")
+	bindApplications(cmd.Flags(), &job.Applications)
 	bindInclude(cmd.Flags(), &job.Include)
 	cmd.Flags().BoolVar(&job.VersionLabel, "version-label", false, "let the label app.kubernetes.io/version of the same object follow the tag")
 	cmd.Flags().BoolVar(&job.KustomizeAdd, "kustomize-add", false, "leave resources alone that kustomizations build from, and add an entry to images: there (with --path: of those alone)")

@@ -3,15 +3,14 @@ package main
 import (
 	"context"
 	"iter"
-	"net/url"
 	"path"
 	"path/filepath"
-	"strings"
 
 	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/config"
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitaccess"
 	"github.com/ksera524/imgbump/internal/gitops/folder"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/gitops/repo"
@@ -20,7 +19,7 @@ import (
 // workplace is the repository that a command works with: a checkout, or with --repo just an address.
 type workplace struct {
 	*repo.Repo
-	keys    *keyring
+	keys    *gitaccess.Keyring
 	root    string // --root as typed
 	prefix  string // the folder of the repository that paths are relative to
 	message bump.Message
@@ -34,10 +33,10 @@ func (f *gitFlags) open(ctx context.Context, c *cli.Console, root string) (*work
 		return nil, err
 	}
 	w := &workplace{root: root, message: f.words.message}
-	if w.keys, err = f.login.keyring(ctx, c); err != nil {
+	if w.keys, err = f.login.Keyring(ctx, c); err != nil {
 		return nil, err
 	}
-	options.Credential = w.keys.credential
+	options.Credential = w.keys.Credential
 	if f.repo != "" {
 		return w, f.openWithout(w, options)
 	}
@@ -49,7 +48,7 @@ func (f *gitFlags) open(ctx context.Context, c *cli.Console, root string) (*work
 		return nil, err
 	}
 	if address, err := w.Address(f.remote); err == nil {
-		w.keys.home = serverOf(address)
+		w.keys.Home(address)
 	}
 	return w, nil
 }
@@ -62,7 +61,7 @@ func (f *gitFlags) openWithout(w *workplace, options repo.Options) error {
 	if w.prefix = path.Clean(filepath.ToSlash(w.root)); w.prefix == "." {
 		w.prefix = ""
 	}
-	w.keys.home = serverOf(f.repo)
+	w.keys.Home(f.repo)
 	var err error
 	w.Repo, err = repo.NoCheckout(options)
 	return err
@@ -109,19 +108,4 @@ func (f *gitFlags) readConfig(ctx context.Context, w *workplace) ([]byte, error)
 	return bump.Files(func(under []string) iter.Seq2[manifest.File, error] {
 		return bump.FilesAt(ctx, remote, tip, w.prefix, under)
 	}).Config()
-}
-
-// serverOf is the server that a remote's address is on, as its web address; nil when it is on this machine.
-func serverOf(address string) *url.URL {
-	if u, err := url.Parse(address); err == nil && u.Host != "" {
-		if u.Scheme == "ssh" {
-			return &url.URL{Scheme: "https", Host: u.Hostname()}
-		}
-		return &url.URL{Scheme: u.Scheme, Host: u.Host}
-	}
-	login, _, scp := strings.Cut(address, ":")
-	if !scp || strings.Contains(login, "/") {
-		return nil
-	}
-	return &url.URL{Scheme: "https", Host: login[strings.LastIndexByte(login, '@')+1:]}
 }

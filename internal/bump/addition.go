@@ -36,7 +36,7 @@ func (d *decision) adds(site manifest.Site, image Image) bool {
 	}
 	added := false
 	for _, root := range d.overlays.rootsOf(site.File) {
-		if !d.job.covers(root) || root == site.File || d.overlays.entryIn(root, site) {
+		if !d.covers(manifest.Site{File: root}) || root == site.File || d.overlays.entryIn(root, site) {
 			continue
 		}
 		added = true

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitops/argocd"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
 
@@ -45,6 +46,12 @@ type Job struct {
 	Include      bool
 	VersionLabel bool
 	KustomizeAdd bool
+
+	// Applications limit the sites to those that these Argo CD applications deploy. With Owners, the whole tree is looked
+	// through for applications, even when Paths limit the search. Place is where the job's root lies.
+	Applications []string
+	Owners       bool
+	Place        argocd.Place
 }
 
 // Committing says how a job becomes commits. Prefix is the folder of the repository that the job's paths are relative to,
@@ -69,6 +76,7 @@ func (j Job) DecideOn(ctx context.Context, branch Branch, prefix string) (tip st
 	if tip, err = branch.Tip(ctx); err != nil {
 		return "", Plan{}, err
 	}
+	j.Place.Prefix = prefix
 	plan, err = j.Decide(ctx, func(under []string) iter.Seq2[manifest.File, error] {
 		return FilesAt(ctx, branch, tip, prefix, under)
 	})

@@ -27,7 +27,7 @@ func (j Job) Decide(ctx context.Context, files Files) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	return plan, explain(ctx, src, j.Paths, &plan)
+	return plan, j.explain(ctx, src, &plan)
 }
 
 // decide says what makes every site of the images name them. The images that no site names are the plan's Missing.
@@ -51,11 +51,17 @@ func (j Job) decide(ctx context.Context, src source, images []Image) (Plan, erro
 	if err := d.learn(ctx, tree); err != nil {
 		return Plan{}, err
 	}
+	if err := d.limit(ctx, tree); err != nil {
+		return Plan{}, err
+	}
 	for _, f := range tree.found {
 		d.file(f)
 	}
 	d.rewriteAll()
 	d.addEntries(tree)
+	if err := d.attribute(ctx, tree); err != nil {
+		return Plan{}, err
+	}
 	for i, named := range d.named {
 		if !named {
 			d.plan.Missing = append(d.plan.Missing, images[i])
@@ -74,6 +80,7 @@ type decision struct {
 	named     []bool
 	rules     manifest.Rules
 	overlays  *overlays
+	owners    owners // once they are asked for
 	ages      *Ages
 	doubts    map[compared]bool // that were warned of
 	job       Job
@@ -96,7 +103,7 @@ func (d *decision) file(f found) {
 		}
 		p := f.proposals[i]
 		image := d.images[p.image]
-		added, covered := d.adds(site, image), d.job.covers(f.path)
+		added, covered := d.adds(site, image), d.covers(site)
 		d.named[p.image] = d.named[p.image] || added || covered
 		if added || !covered {
 			continue

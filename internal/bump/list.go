@@ -6,15 +6,20 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ksera524/imgbump/internal/gitops/argocd"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
 
 // Listed is a site with the FILE:LINE of the kustomization's entry whose version counts in its place, "" when its own
-// does.
+// does, and the Argo CD applications that deploy it, by wave and name.
 type Listed struct {
 	manifest.Site
-	SetBy string
+	SetBy  string
+	Owners []argocd.Owner
 }
+
+// Application names the applications that deploy the site, "" when none is known.
+func (s Listed) Application() string { return applications(s.Owners) }
 
 // Listing is every site of a tree, in the order of the files.
 type Listing struct {
@@ -39,19 +44,28 @@ func (j Job) List(ctx context.Context, files Files) (Listing, error) {
 	}
 	l := Listing{Skipped: t.skipped}
 	o := newOverlays(t)
+	j.Owners = true
+	owners, err := j.owners(ctx, t, o)
+	if err != nil {
+		return Listing{}, err
+	}
 	var versioned []manifest.Site
 	for _, f := range t.found {
 		if f.err != nil {
 			l.Failures = append(l.Failures, unreadable(f.path, f.err))
 		}
 		for _, site := range f.sites {
-			l.Sites = append(l.Sites, Listed{site, o.overriddenBy(site)})
+			deployed := owners.of(site)
+			if !j.concerns(deployed) {
+				continue
+			}
+			l.Sites = append(l.Sites, Listed{site, o.overriddenBy(site), deployed})
 			if site.Ref.Versioned() {
 				versioned = append(versioned, site)
 			}
 		}
 	}
-	l.Warnings = o.shared(versioned)
+	l.Warnings = append(o.shared(versioned), owners.warnings()...)
 	return l, nil
 }
 

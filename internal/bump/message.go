@@ -98,6 +98,11 @@ func ParseMessage(text string, trailers ...string) (Message, error) {
 	return m, err
 }
 
+// NamesApplications reports whether the message tells the Argo CD applications.
+func (m Message) NamesApplications() bool {
+	return m.template != nil && strings.Contains(m.template.Root.String(), ".AppName")
+}
+
 // render is the message for the plan, as git commit would clean it up.
 func (m Message) render(p Plan) (string, error) {
 	v := variablesOf(p)

@@ -14,11 +14,17 @@ import (
 const nearestShown = 3
 
 // explain adds the failures of images that no site names, with the repositories that come closest to each.
-func explain(ctx context.Context, src source, under []string, plan *Plan) error {
+func (j Job) explain(ctx context.Context, src source, plan *Plan) error {
+	if len(j.Applications) > 0 {
+		for _, image := range plan.Missing {
+			plan.Failures = append(plan.Failures, j.undeployed(image))
+		}
+		return nil
+	}
 	if len(plan.Missing) == 0 {
 		return nil
 	}
-	all, err := search(ctx, src, under, wanted{})
+	all, err := search(ctx, src, j.Paths, wanted{})
 	if err != nil {
 		return err
 	}

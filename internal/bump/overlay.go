@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 
+	"github.com/ksera524/imgbump/internal/gitops/argocd"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
 
@@ -12,6 +13,7 @@ type overlays struct {
 	tree     *tree
 	entries  map[string][]manifest.Site // of kustomizations, by the repository that they replace
 	named    map[string][]string        // by kustomization: the files and folders that it names
+	read     map[string][]string        // by kustomization: the same, for whatever purpose
 	reached  map[string]map[string]bool // by kustomization: the files and folders that it builds from
 	mentions map[string][]string        // by file or folder: the kustomizations that may name it
 	roots    map[string][]string        // by file: the kustomizations that build from it and that no other one builds from
@@ -20,7 +22,7 @@ type overlays struct {
 func newOverlays(t *tree) *overlays {
 	o := &overlays{
 		tree: t, entries: map[string][]manifest.Site{}, named: map[string][]string{},
-		reached: map[string]map[string]bool{}, roots: map[string][]string{},
+		read: map[string][]string{}, reached: map[string]map[string]bool{}, roots: map[string][]string{},
 	}
 	for _, f := range t.found {
 		for _, site := range f.sites {
@@ -110,4 +112,14 @@ func (o *overlays) resources(file string) []string {
 		o.named[file] = named
 	}
 	return named
+}
+
+// inputs are the files and folders that the kustomization at file reads, those too that its images: do not apply to.
+func (o *overlays) inputs(file string) []string {
+	read, known := o.read[file]
+	if !known {
+		read = argocd.Inputs(file, o.tree.kustomizations[file])
+		o.read[file] = read
+	}
+	return read
 }

@@ -77,19 +77,19 @@ func (o *overlays) rootsOf(file string) []string {
 // mayShare reports whether several kustomizations may build from file, as far as their words tell.
 func (o *overlays) mayShare(file string) bool {
 	met, _ := climb(file, o.mentioning)
-	return met > 1
+	return len(met) > 1
 }
 
-// climb goes from file to the kustomizations that build from it, step by step to the parents of each. It counts them, and
-// sorts out those without parents.
-func climb(file string, parents func(p string) []string) (met int, roots []string) {
+// climb goes from file to the kustomizations that build from it, step by step to the parents of each. The roots are those
+// without parents.
+func climb(file string, parents func(p string) []string) (met, roots []string) {
 	seen := map[string]bool{file: true}
 	var from func(p string)
 	from = func(p string) {
 		above := parents(p)
 		if manifest.IsKustomization(p) {
 			above = slices.Concat(above, parents(path.Dir(p)))
-			if met++; len(above) == 0 {
+			if met = append(met, p); len(above) == 0 {
 				roots = append(roots, p)
 			}
 		}

@@ -9,15 +9,19 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/ksera524/imgbump/internal/gitops/argocd"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
 
-// tree is what a search found out about the files: those that hold one of the names, in their order, the content of the
-// kustomizations by path, and what was passed over.
+// tree is what a search found out about the files below some paths: those that hold one of the names, in their order, the
+// content of the kustomizations by path, the charts, what is declared to Argo CD, and what was passed over.
 type tree struct {
 	source
+	under          []string
 	found          []found
 	kustomizations map[string][]byte
+	charts         manifest.Charts
+	declared       []argocd.Declared
 	skipped        []Skipped
 }
 
@@ -28,13 +32,14 @@ type found struct {
 	data      []byte
 	sites     []manifest.Site
 	proposals []*proposal
+	declared  *argocd.Declared // nil when nothing is
 	err       error
 }
 
 // search reads the files while they are still being listed, on all cores, and parses those that hold one of the names;
 // all of them when there is no name.
 func search(ctx context.Context, src source, under []string, wanted wanted) (*tree, error) {
-	t := &tree{source: src, kustomizations: map[string][]byte{}}
+	t := &tree{source: src, under: under, kustomizations: map[string][]byte{}, charts: manifest.Charts{}}
 	results := map[int]found{}
 	var mu sync.Mutex
 	var readers sync.WaitGroup
@@ -81,15 +86,14 @@ func search(ctx context.Context, src source, under []string, wanted wanted) (*tr
 
 // list hands on the files that may be manifests.
 func (t *tree) list(ctx context.Context, under []string, manifests func(manifest.File)) error {
-	charts := manifest.Charts{}
 	for f, err := range t.below(under) {
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
-		charts.Add(f.Path)
+		t.charts.Add(f.Path)
 		folder := strings.HasSuffix(f.Path, "/")
 		switch {
-		case !folder && !manifest.IsManifest(f.Path, t.config.Rules) || charts.Template(f.Path):
+		case !folder && !manifest.IsManifest(f.Path, t.config.Rules) || t.charts.Template(f.Path):
 		case f.Skip != "":
 			t.skipped = append(t.skipped, Skipped{File: f.Path, Reason: f.Skip})
 		default:
@@ -99,8 +103,8 @@ func (t *tree) list(ctx context.Context, under []string, manifests func(manifest
 	return nil
 }
 
-// read looks for the names in a file; what cannot name one, and is no kustomization, has no path. The buffer goes from file to
-// file.
+// read looks for the names in a file; what cannot name one, is no kustomization and declares nothing has no path. The buffer
+// goes from file to file.
 func (t *tree) read(file manifest.File, buf []byte, wanted wanted) (found, []byte) {
 	data, err := file.Read(buf[:0])
 	if err != nil {
@@ -108,7 +112,8 @@ func (t *tree) read(file manifest.File, buf []byte, wanted wanted) (found, []byt
 	}
 	kustomization := manifest.IsKustomization(file.Path)
 	named := manifest.MayName(data, t.config.Rules) && (wanted.in(data) || t.versions(wanted.names, file.Path, data))
-	if !kustomization && !named {
+	declares := argocd.Declares(data)
+	if !kustomization && !named && !declares {
 		return found{}, data
 	}
 	if bytes.IndexByte(data[:min(len(data), binaryWithin)], 0) >= 0 {
@@ -118,7 +123,11 @@ func (t *tree) read(file manifest.File, buf []byte, wanted wanted) (found, []byt
 	if named {
 		f.sites, f.err = t.sites(file.Path, f.data)
 	}
-	if len(f.sites) == 0 && f.err == nil && !kustomization {
+	if declares {
+		declared := argocd.Parse(file.Path, data)
+		f.declared = &declared
+	}
+	if len(f.sites) == 0 && f.err == nil && !kustomization && !declares {
 		return found{}, data
 	}
 	f.propose(wanted)
@@ -161,6 +170,9 @@ func (t *tree) keep(f found) {
 			t.skipped = append(t.skipped, Skipped{File: f.path, Reason: reason.Error()})
 			return
 		}
+	}
+	if f.declared != nil {
+		t.declared = append(t.declared, *f.declared)
 	}
 	if manifest.IsKustomization(f.path) {
 		t.kustomizations[f.path] = f.data

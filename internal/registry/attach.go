@@ -71,13 +71,13 @@ func (f *fetch) attachments(artifact image.Artifact) ([]attachment, error) {
 			return nil, err
 		}
 		open = nil
-		for _, a := range found {
-			if seen[a.digest] {
-				continue
+		for _, a := range found { // one may hang on several, or have a tag besides
+			if !seen[a.digest] {
+				seen[a.digest] = true
+				open = append(open, a.digest)
 			}
-			seen[a.digest] = true
-			all, open = append(all, a), append(open, a.digest)
 		}
+		all = append(all, found...)
 		if len(all) > mostAttachments {
 			return nil, &fault.Error{What: f.what, Where: f.where, Err: fmt.Errorf("more than %d signatures and other artifacts are attached to it", mostAttachments)}
 		}
@@ -170,6 +170,9 @@ func (f *fetch) referrers(subject v1.Hash) ([]attachment, error) {
 	var all []attachment
 	for _, d := range listed {
 		artifact, err := f.artifact(d.Digest.String())
+		if errors.Is(err, ErrNotFound) {
+			continue // a list that is a tag outlives what it names
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -192,7 +195,7 @@ func (f *fetch) list(subject v1.Hash) (all []v1.Descriptor, supported bool, err 
 			return nil, false, err
 		}
 		index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
-		if resp.StatusCode != http.StatusOK || err != nil || !index.MediaType.IsIndex() {
+		if resp.StatusCode != http.StatusOK || err != nil {
 			return nil, false, nil // a web page answers 200 too
 		}
 		all = append(all, index.Manifests...)

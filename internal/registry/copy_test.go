@@ -59,6 +59,19 @@ func attach(t *testing.T, s *registrytest.Server, repository, name string, manif
 	return v1.Descriptor{MediaType: mediaType, Digest: digest, Size: size}
 }
 
+func remove(t *testing.T, url string) {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodDelete, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil || resp.StatusCode >= 300 {
+		t.Fatalf("%s: %v, %v", url, resp, err)
+	}
+	resp.Body.Close()
+}
+
 var emptyBlob = v1.Descriptor{MediaType: "application/vnd.oci.empty.v1+json", Size: 2,
 	Digest: v1.Hash{Algorithm: "sha256", Hex: "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}}
 
@@ -88,8 +101,11 @@ func TestCopy(t *testing.T) {
 			signature := attach(t, from, "sandbox/app", "sha256-"+digest.Hex+".sig", artifact(nil, "signature"))
 			sbom := attach(t, from, "sandbox/app", "", artifact(&v1.Descriptor{MediaType: child.MediaType, Digest: child.Digest, Size: child.Size}, "sbom"))
 			attestation := attach(t, from, "sandbox/app", "", artifact(&sbom, "attestation"))
+			attach(t, from, "sandbox/app", "sha256-"+sbom.Digest.Hex+".att", artifact(&sbom, "attestation")) // the same, by both ways
 			if tt.fromOld {
-				attach(t, from, "sandbox/app", "sha256-"+child.Digest.Hex, v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{sbom}})
+				gone := attach(t, from, "sandbox/app", "", artifact(nil, "gone"))
+				attach(t, from, "sandbox/app", "sha256-"+child.Digest.Hex, v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{sbom, gone}})
+				remove(t, from.URL+"/v2/sandbox/app/manifests/"+gone.Digest.String()) // the list outlives it
 				attach(t, from, "sandbox/app", "sha256-"+sbom.Digest.Hex, v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{attestation}})
 			}
 			to.Forget()
@@ -97,7 +113,7 @@ func TestCopy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if receipt.Digest != digest || receipt.Attached != 3 || len(receipt.Layers) != 2 {
+			if receipt.Digest != digest || receipt.Attached != 4 || len(receipt.Layers) != 2 {
 				t.Errorf("receipt %+v", receipt)
 			}
 			for _, d := range []v1.Descriptor{signature, sbom, attestation, child} {
@@ -107,6 +123,9 @@ func TestCopy(t *testing.T) {
 			}
 			if _, err := client(to).Digest(t.Context(), ref(t, "%s/sandbox/copy:sha256-%s.sig", to.Host, digest.Hex)); err != nil {
 				t.Errorf("cosign's tag: %v", err)
+			}
+			if _, err := client(to).Digest(t.Context(), ref(t, "%s/sandbox/copy:sha256-%s.att", to.Host, sbom.Digest.Hex)); err != nil {
+				t.Errorf("cosign's second tag: %v", err)
 			}
 			_, err = client(to).Digest(t.Context(), ref(t, "%s/sandbox/copy:sha256-%s", to.Host, child.Digest.Hex))
 			if (err == nil) != tt.toOld {
@@ -118,8 +137,8 @@ func TestCopy(t *testing.T) {
 					puts = append(puts, r.Path[strings.LastIndexByte(r.Path, '/')+1:])
 				}
 			}
-			if slices.Index(puts, "1") != len(puts)-1 {
-				t.Errorf("the tag is not the last: %v", puts)
+			if there := slices.Index(puts, digest.String()); there < 0 || there > slices.Index(puts, "sha256-"+digest.Hex+".sig") || slices.Index(puts, "1") != len(puts)-1 {
+				t.Errorf("first the image, then what is attached to it, the tag last; but: %v", puts)
 			}
 			if r := saw(from); len(r) > 0 {
 				t.Errorf("the source's registry saw %+v", r)

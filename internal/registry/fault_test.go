@@ -65,7 +65,6 @@ func TestFaults(t *testing.T) {
 		"unanswered":     {Unanswered: true},
 		"429":            {Status: http.StatusTooManyRequests, RetryAfter: "2"},
 		"500":            {Status: http.StatusInternalServerError, Times: 2},
-		"502":            {Status: http.StatusBadGateway},
 		"truncated":      {Truncate: true},
 		"slow":           {Slow: true},
 		"lost the state": {Status: http.StatusNotFound},
@@ -77,10 +76,11 @@ func TestFaults(t *testing.T) {
 	for kind, img := range kinds {
 		for what, fault := range faults {
 			for at, step := range steps {
-				if fault.Status == http.StatusNotFound && at != "send" && at != "close" || fault.Truncate && at != "send" {
-					continue // there it is no fault, or one of another kind
+				sends, blob := at == "send", at != "look" && at != "name" && at != "open"
+				if fault.Truncate && !sends || fault.Status == http.StatusNotFound && !sends && at != "close" || !blob && kind != "known" {
+					continue // there it is no fault, or is the same for all kinds
 				}
-				for _, resumable := range []bool{false, true} {
+				for _, resumable := range []bool{false, true}[:map[bool]int{false: 1, true: 2}[sends]] {
 					t.Run(fmt.Sprint(kind, "/", what, "/", at, "/", resumable), func(t *testing.T) {
 						f := registrytest.Fault{Method: step.Method, Path: step.Path, Drop: fault.Drop, Unanswered: fault.Unanswered,
 							Status: fault.Status, RetryAfter: fault.RetryAfter, Truncate: fault.Truncate, Slow: fault.Slow, Times: fault.Times}
@@ -134,7 +134,7 @@ func layoutOf(t *testing.T, img v1.Image) v1.Image {
 // TestResume goes on where the registry says that a broken upload stands, also more often than a request is repeated when
 // it gets ahead.
 func TestResume(t *testing.T) {
-	const size, piece, breaks = 50 << 20, 10 << 20, 4
+	const size, piece, breaks = 30 << 20, 9 << 20, 3
 	for name, l := range map[string]v1.Layer{"made": large(1, size), "known": large(2, size)} {
 		t.Run(name, func(t *testing.T) {
 			s := harbor(t, registrytest.Config{Resumable: true, Faults: []*registrytest.Fault{{Method: "PATCH", Path: "/uploads/", Drop: piece, Times: breaks}}})
@@ -179,7 +179,7 @@ func TestCorruptSource(t *testing.T) {
 	layers, _ := img.Layers()
 	broken := imageOf(t, lying{layers[0]})
 	_, err := client(s).Push(t.Context(), broken, []imageref.Ref{ref(t, "%s/sandbox/app:1", s.Host)})
-	if err == nil || !strings.Contains(err.Error(), "content and digest disagree") || s.Count("PATCH", "") != 1 || s.Count("PUT", "") != 0 {
+	if err == nil || !strings.Contains(err.Error(), "content and digest disagree") || s.Count("PATCH", "") > 1 || s.Count("PUT", "") != 0 {
 		t.Errorf("%v", err)
 	}
 }

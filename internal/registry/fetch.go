@@ -71,7 +71,7 @@ func (f *fetch) artifact(name string) (image.Artifact, error) {
 	if err != nil {
 		return nil, &fault.Error{What: f.what, Where: f.where, Err: err}
 	}
-	return &fetchedIndex{fetch: f, raw: raw, mediaType: mediaType, parsed: manifest}, nil
+	return &fetchedIndex{fetch: f, raw: raw, mediaType: mediaType, parsed: manifest, images: map[v1.Hash]v1.Image{}}, nil
 }
 
 func (f *fetch) image(raw []byte, mediaType types.MediaType) (v1.Image, error) {
@@ -217,6 +217,9 @@ type fetchedIndex struct {
 	raw       []byte
 	mediaType types.MediaType
 	parsed    *v1.IndexManifest
+
+	mu     sync.Mutex
+	images map[v1.Hash]v1.Image // fetched so far
 }
 
 func (i *fetchedIndex) RawManifest() ([]byte, error)              { return i.raw, nil }
@@ -226,11 +229,22 @@ func (i *fetchedIndex) Digest() (v1.Hash, error)                  { return parti
 func (i *fetchedIndex) Size() (int64, error)                      { return partial.Size(i) }
 
 func (i *fetchedIndex) Image(h v1.Hash) (v1.Image, error) {
+	i.mu.Lock()
+	img := i.images[h]
+	i.mu.Unlock()
+	if img != nil {
+		return img, nil
+	}
 	raw, mediaType, err := i.manifest(h.String())
 	if err != nil {
 		return nil, err
 	}
-	return i.image(raw, mediaType)
+	if img, err = i.image(raw, mediaType); err == nil {
+		i.mu.Lock()
+		i.images[h] = img
+		i.mu.Unlock()
+	}
+	return img, err
 }
 
 func (i *fetchedIndex) ImageIndex(h v1.Hash) (v1.ImageIndex, error) {

@@ -204,6 +204,7 @@ func (d *destination) content(ctx context.Context, artifact image.Artifact) erro
 		return d.image(ctx, img)
 	}
 	group, together := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
 	for _, child := range children(artifact) {
 		group.Go(func() error {
 			a, err := child()

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 )
 
 // Fault is what goes wrong with some requests, once or more often. One of its fields says how.
@@ -22,16 +21,18 @@ type Fault struct {
 	Truncate   bool   // half of the body, or of the answer to a GET, is lost on the way
 	Slow       bool   // the body is read in small pieces
 
-	met atomic.Int64
+	met int
 }
 
 // fault is the first of the faults that the request meets, or nil.
 func (s *Server) fault(r *http.Request) *Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, f := range s.config.Faults {
 		if f.Method != "" && f.Method != r.Method || !strings.Contains(r.URL.Path, f.Path) {
 			continue
 		}
-		if n := f.met.Add(1); n > int64(f.After) && n <= int64(f.After+max(1, f.Times)) {
+		if f.met++; f.met > f.After && f.met <= f.After+max(1, f.Times) {
 			return f
 		}
 	}

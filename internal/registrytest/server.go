@@ -21,8 +21,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Robot is an account that has rights on one project: it may pull and read, and do what is set. Admin may do all of
-// Harbor's API, everywhere.
+// Robot is an account that has rights on one project: it may pull and read, and do what is set. Admin may do all,
+// everywhere.
 type Robot struct {
 	Name, Secret              string
 	Project                   string

@@ -16,16 +16,15 @@ import (
 // has a state in it, the state knows how much was received, and what broke in between is refused and dropped. With
 // Config.Resumable the registry tells instead how much it has, as others do.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request, t target) bool {
-	id, isUpload := strings.CutPrefix(t.name, "uploads/")
-	if t.kind != "blobs" || !isUpload {
+	if t.kind != "blobs" || !strings.HasPrefix(t.name, "uploads/") {
 		return false
 	}
 	if r.Method == http.MethodPost {
-		id = rand.Text()
+		path := r.URL.Path + rand.Text()
 		s.mu.Lock()
-		s.uploads[r.URL.Path+id] = nil
+		s.uploads[path] = nil
 		s.mu.Unlock()
-		s.located(w, r.URL.Path+id, 0, base(r))
+		s.located(w, path, 0, base(r))
 		w.WriteHeader(http.StatusAccepted)
 		return true
 	}
@@ -39,6 +38,8 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, t target) bool {
 	case !s.config.Resumable && (err != nil || offset != len(received)):
 		s.forget(r)
 		refuse(w, refusal{status: http.StatusNotFound, code: "BLOB_UPLOAD_INVALID", message: "blob upload invalid"})
+	case r.Method == http.MethodPatch && len(received) > 0 && r.ContentLength >= 0 && !strings.HasPrefix(r.Header.Get("Content-Range"), fmt.Sprintf("%d-", len(received))):
+		refuse(w, refusal{status: http.StatusRequestedRangeNotSatisfiable, code: "RANGE_INVALID", message: "invalid content range"})
 	case r.Method == http.MethodDelete:
 		s.forget(r)
 		w.WriteHeader(http.StatusNoContent)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -83,16 +82,31 @@ func number(s string) (int, error) {
 }
 
 // layer is what is added, as it is now: one walk that reads no file. A layer whose files have rested since their last
-// change is known by their times, sizes and inodes.
-func (a Addition) layer(ctx context.Context, epoch time.Time) (v1.Layer, error) {
-	failed := func(err error) error { return &fault.Error{What: "add", Where: a.From, Err: fault.Cause(err)} }
+// change is known by their times, sizes and inodes. No file is newer than epoch, unless that is zero.
+func (a Addition) layer(ctx context.Context, epoch, now time.Time) (v1.Layer, error) {
+	w, err := a.walk(epoch, now)
+	if err != nil {
+		return nil, &fault.Error{What: "add", Where: a.From, Err: fault.Cause(err)}
+	}
+	context.AfterFunc(ctx, func() { w.root.Close() })
+	return image.NewLayerOf(w.source(), func(tw *tar.Writer) error {
+		for _, f := range w.files {
+			if err := f.write(ctx, tw, w.root); err != nil {
+				return &fault.Error{What: "add", Where: filepath.Join(w.root.Name(), f.path), Err: fault.Cause(err)}
+			}
+		}
+		return nil
+	}), nil
+}
+
+func (a Addition) walk(epoch, now time.Time) (*walk, error) {
 	from, err := filepath.EvalSymlinks(a.From)
 	if err != nil {
-		return nil, failed(err)
+		return nil, err
 	}
 	stat, err := os.Stat(from)
 	if err != nil {
-		return nil, failed(err)
+		return nil, err
 	}
 	dir, name := from, "."
 	if a.folder = stat.IsDir(); !a.folder {
@@ -104,29 +118,17 @@ func (a Addition) layer(ctx context.Context, epoch time.Time) (v1.Layer, error) 
 	a.To = path.Clean("/" + a.To)
 	root, err := os.OpenRoot(cmp.Or(dir, "."))
 	if err != nil {
-		return nil, failed(err)
+		return nil, err
 	}
-	w := &walk{Addition: a, root: root, epoch: epoch, state: sha256.New(), links: map[[2]uint64]string{}, started: time.Now()}
-	if err = fs.WalkDir(root.FS(), name, w.visit); err != nil {
+	w := &walk{Addition: a, root: root, epoch: epoch, started: now, state: sha256.New(), links: map[[2]uint64]string{}}
+	if err := fs.WalkDir(root.FS(), name, w.visit); err != nil {
 		root.Close()
-		return nil, failed(err)
+		return nil, err
 	}
-	if first := w.files; a.folder && len(first) > 1 && a.Mode == 0 && a.UID == 0 && a.GID == 0 && a.To != "/" {
-		w.files = first[1:] // To itself stays as the image has it
+	if a.folder && len(w.files) > 1 && a.Mode == 0 && a.UID == 0 && a.GID == 0 && a.To != "/" {
+		w.files = w.files[1:] // To itself stays as the image has it
 	}
-	source := ""
-	if !w.unrested {
-		source = fmt.Sprintf("%x", w.state.Sum(nil))
-	}
-	context.AfterFunc(ctx, func() { root.Close() })
-	return image.NewLayerOf(source, func(tw *tar.Writer) error {
-		for _, f := range w.files {
-			if err := f.write(ctx, tw, root); err != nil {
-				return &fault.Error{What: "add", Where: filepath.Join(dir, f.path), Err: fault.Cause(err)}
-			}
-		}
-		return nil
-	}), nil
+	return w, nil
 }
 
 // write adds the file to the tar, and insists on the size that the walk saw.

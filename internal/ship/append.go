@@ -106,7 +106,7 @@ func (a Append) layers(ctx context.Context, base v1.Image) ([]mutate.Addendum, e
 	}
 	var adds []mutate.Addendum
 	for _, add := range a.Adds {
-		l, err := add.layer(ctx, a.Epoch)
+		l, err := add.layer(ctx, a.Epoch, time.Now())
 		if err != nil {
 			return nil, err
 		}

@@ -77,6 +77,14 @@ func (w *walk) visit(name string, d fs.DirEntry, err error) error {
 	return nil
 }
 
+// source names the state of the files, "" when it was not at rest.
+func (w *walk) source() string {
+	if w.unrested {
+		return ""
+	}
+	return fmt.Sprintf("%x", w.state.Sum(nil))
+}
+
 // note adds a file to the state: its name in the layer, what the layer says of it, and what tells one state of it from
 // another.
 func (w *walk) note(h *tar.Header, changed time.Time, stat *syscall.Stat_t) {

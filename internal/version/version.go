@@ -5,6 +5,7 @@ package version
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,16 +84,37 @@ type Next struct {
 	Tagged                 bool
 }
 
-// Here is the version that a commit with these tags has been given; found is false when none of them is the scheme's, or
-// none is a pre-release where one is wanted.
+// Release reports whether it is a version to be released: neither a pre-release nor a pull request's.
+func (n Next) Release() bool {
+	v, err := semver.StrictNewVersion(n.Version)
+	return err == nil && v.Prerelease() == ""
+}
+
+// Here is the version that a commit with these tags has been given: the highest pre-release of the kind where one is
+// wanted, else the highest release. It is not found when none of the tags is that.
 func (s Scheme) Here(tags []string, pre string) (next Next, found bool) {
-	for _, r := range s.releases(tags) {
-		kind, _, _ := strings.Cut(r.version.Prerelease(), ".")
-		if kind == pre {
-			return Next{Version: r.version.String(), Tag: r.tag, Previous: r.tag, Why: "the commit is tagged " + r.tag, Tagged: true}, true
+	for _, kind := range slices.Compact([]string{pre, ""}) {
+		for _, r := range s.releases(tags) {
+			if k, _, _ := strings.Cut(r.version.Prerelease(), "."); k == kind {
+				return r.next(), true
+			}
 		}
 	}
 	return Next{}, false
+}
+
+// Of is the version that a tag names; found is false when it is none of the scheme's.
+func (s Scheme) Of(tag string) (next Next, found bool) {
+	r, found := s.read(tag)
+	if !found {
+		return Next{}, false
+	}
+	return r.next(), true
+}
+
+// next is the version of a commit that has the tag.
+func (r release) next() Next {
+	return Next{Version: r.version.String(), Tag: r.tag, Previous: r.tag, Why: "the commit is tagged " + r.tag, Tagged: true}
 }
 
 // After is the version after the highest release among tags. Commits, the messages since then, are what Auto goes by. With
@@ -106,7 +128,7 @@ func (s Scheme) After(tags []string, bump Bump, pre string, commits []string) (N
 		if err != nil || first.Prerelease()+first.Metadata() != "" {
 			return Next{}, fault.Usagef("for example: 0.1.0", "%q is no version to begin with", s.Initial)
 		}
-		version, n.Why = *first, "the first: no tag "+s.Prefix+"v1.2.3 yet"
+		version, n.Why = *first, "the first: no tag "+s.Prefix+s.letter(nil)+"1.2.3 yet"
 	} else {
 		last, _ := s.read(n.Previous)
 		n.Bump, n.Why = decide(bump, last.version, commits)
@@ -121,13 +143,16 @@ func (s Scheme) After(tags []string, bump Bump, pre string, commits []string) (N
 		version = with
 	}
 	n.Version = version.String()
-	n.Tag = s.Prefix + letter(releases) + n.Version
+	n.Tag = s.Prefix + s.letter(releases) + n.Version
 	return n, nil
 }
 
-// letter is the v in front of the versions, unless the tags have none.
-func letter(releases []release) string {
-	if len(releases) > 0 && !strings.HasSuffix(releases[0].tag, "v"+releases[0].version.Original()) {
+// prefixV is a prefix that has the v in front of the versions already.
+var prefixV = regexp.MustCompile(`(^|[^A-Za-z])v$`)
+
+// letter is the v in front of the versions, unless the tags have none there.
+func (s Scheme) letter(releases []release) string {
+	if len(releases) > 0 && !strings.HasPrefix(releases[0].tag, s.Prefix+"v") || len(releases) == 0 && prefixV.MatchString(s.Prefix) {
 		return ""
 	}
 	return "v"

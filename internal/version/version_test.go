@@ -28,6 +28,9 @@ func TestAfter(t *testing.T) {
 		{"a pre-release is no release", Scheme{}, "v1.2.3 v1.3.0-rc.1", Minor, "", nil, "v1.3.0 (v1.2.3): minor after 1.2.3"},
 		{"pre-release", Scheme{}, "v1.2.3", Minor, "rc", nil, "v1.3.0-rc.1 (v1.2.3): minor after 1.2.3"},
 		{"the tenth", Scheme{}, "v1.2.3 v1.3.0-rc.9 v1.3.0-rc.10 v1.3.0-beta.12 v1.4.0-rc.3", Minor, "rc", nil, "v1.3.0-rc.11 (v1.2.3): minor after 1.2.3"},
+		{"the v in the prefix", Scheme{Prefix: "v"}, "v1.2.3", Patch, "", nil, "v1.2.4 (v1.2.3): patch after 1.2.3"},
+		{"the first with it", Scheme{Prefix: "app-v", Initial: "0.1.0"}, "", Patch, "", nil, "app-v0.1.0 (): the first: no tag app-v1.2.3 yet"},
+		{"a prefix that ends in v", Scheme{Prefix: "dev", Initial: "0.1.0"}, "", Patch, "", nil, "devv0.1.0 (): the first: no tag devv1.2.3 yet"},
 		{"feat", Scheme{}, "v1.2.3", Auto, "", []string{"fix: a", "feat(api): b\n\nbody", "fix: c"}, `v1.3.0 (v1.2.3): 3 commits since 1.2.3, the greatest of which is "feat(api): b"`},
 		{"breaking", Scheme{}, "v1.2.3", Auto, "", []string{"feat: a", "refactor(x)!: b"}, `v2.0.0 (v1.2.3): 2 commits since 1.2.3, the greatest of which is "refactor(x)!: b"`},
 		{"footer", Scheme{}, "v1.2.3", Auto, "", []string{"fix: a\n\nBREAKING CHANGE: gone"}, `v2.0.0 (v1.2.3): 1 commit since 1.2.3, the greatest of which is "fix: a"`},
@@ -65,10 +68,34 @@ func TestAfterRefuses(t *testing.T) {
 // A commit that was released keeps its version, so that running a workflow again gives the same.
 func TestHere(t *testing.T) {
 	tags := []string{"v1.3.0-rc.2", "v1.3.0", "stable", "app/v7.0.0"}
-	for pre, want := range map[string]string{"": "1.3.0", "rc": "1.3.0-rc.2", "beta": ""} {
-		n, found := Scheme{}.Here(tags, pre)
-		if n.Version != want || found != (want != "") || n.Tagged != found {
+	for pre, want := range map[string]string{"": "1.3.0", "rc": "1.3.0-rc.2", "beta": "1.3.0"} {
+		if n, found := (Scheme{}).Here(tags, pre); n.Version != want || !found || !n.Tagged {
 			t.Errorf("%q: %+v, %v", pre, n, found)
+		}
+	}
+	for _, tags := range [][]string{nil, {"stable", "app/v7.0.0"}, {"v1.3.0-rc.2"}} {
+		if n, found := (Scheme{}).Here(tags, ""); found {
+			t.Errorf("%q: %+v", tags, n)
+		}
+	}
+}
+
+func TestOf(t *testing.T) {
+	app := Scheme{Prefix: "app/"}
+	if n, found := app.Of("app/v1.2.0-rc.1"); !found || n.Version != "1.2.0-rc.1" || n.Release() {
+		t.Errorf("%+v, %v", n, found)
+	}
+	for _, tag := range []string{"v1.2.0", "app/nightly", "app/v1.2"} {
+		if n, found := app.Of(tag); found {
+			t.Errorf("%s: %+v", tag, n)
+		}
+	}
+}
+
+func TestRelease(t *testing.T) {
+	for version, want := range map[string]bool{"1.2.3": true, "1.2.3-rc.1": false, "pr-7-3f2a1bc": false, "": false} {
+		if got := (Next{Version: version}).Release(); got != want {
+			t.Errorf("%q: %v", version, got)
 		}
 	}
 }

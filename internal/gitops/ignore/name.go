@@ -2,6 +2,9 @@ package ignore
 
 import "strings"
 
+// MatchText reports whether a glob means the text as a whole: "*" is any text, with slashes in it too, "?" any byte.
+func MatchText(glob, text string) bool { return matchName(glob, text) }
+
 // matchName matches one component byte by byte, as git does. On a mismatch the last "*" takes one byte more.
 func matchName(pattern, name string) bool {
 	var again, rest string // the pattern after the last "*", and where that was tried

@@ -109,21 +109,25 @@ func (s *source) extend(node *yaml.Node, text string) (Edit, error) {
 	at := s.skipProperties(s.offset(node), node) + 1
 	n := len(node.Content)
 	if n > 0 {
-		at, text = s.end(last(node)), ", "+text
+		at, text = s.end(s.last(node)), ", "+text
 	}
-	if at < 0 || n > 0 && last(node) != node.Content[n-1] {
+	if at < 0 || n > 0 && s.last(node) != node.Content[n-1] {
 		return Edit{}, errNoEnd
 	}
 	return s.edit(at, at, text), nil
 }
 
 // last is what the text of a list or mapping that is not empty ends in: its last value, or the key of one that is left out.
-func last(node *yaml.Node) *yaml.Node {
+func (s *source) last(node *yaml.Node) *yaml.Node {
 	n := len(node.Content)
-	if v := node.Content[n-1]; node.Kind == yaml.MappingNode && v.Tag == "!!null" && v.Value == "" {
+	v := node.Content[n-1]
+	if at := s.offset(v); at >= 0 && at < len(s.data) && (s.data[at] == '!' || s.data[at] == '&') {
+		return v
+	}
+	if node.Kind == yaml.MappingNode && v.Tag == "!!null" && v.Value == "" {
 		return node.Content[n-2]
 	}
-	return node.Content[n-1]
+	return v
 }
 
 // below is the edit that puts lines below a block.
@@ -148,7 +152,10 @@ func (s *source) end(node *yaml.Node) int {
 		return s.scalarEnd(at, node.Value)
 	}
 	if len(node.Content) > 0 {
-		at = s.end(last(node))
+		if node.Style&yaml.FlowStyle != 0 && s.offset(node.Content[0]) == at {
+			return -1 // a pair without braces
+		}
+		at = s.end(s.last(node))
 	}
 	if at < 0 || node.Style&yaml.FlowStyle == 0 {
 		return at
@@ -160,7 +167,7 @@ func (s *source) end(node *yaml.Node) int {
 func (s *source) scalarEnd(at int, value string) int {
 	switch c := s.data[at]; {
 	case c == '|' || c == '>':
-		return s.blockEnd(at)
+		return s.blockEnd(at, value)
 	case c == '"' || c == '\'':
 		if end := closing(s.data, at+1, c); end >= 0 {
 			return end + 1
@@ -169,6 +176,11 @@ func (s *source) scalarEnd(at int, value string) int {
 	case value == "":
 		return -1
 	}
+	return s.behind(value, at)
+}
+
+// behind is the offset behind the words of a value, which stand from an offset on; -1 when others do.
+func (s *source) behind(value string, at int) int {
 	for word := range strings.FieldsSeq(value) {
 		rest := bytes.TrimLeft(s.data[at:], " \t\r\n")
 		if !bytes.HasPrefix(rest, []byte(word)) {
@@ -193,21 +205,14 @@ func (s *source) closing(from int) int {
 }
 
 // blockEnd is the offset behind the block scalar whose indicator is at; one that keeps its blank lines ends with them.
-func (s *source) blockEnd(at int) int {
-	header := s.lineAt(at)
-	indent, keeps := indentation(s.line(header)), bytes.IndexByte(s.data[at:s.lineEnd(at)], '+') >= 0
-	end := s.lineEnd(at)
-	for n := header + 1; n <= len(s.lines); n++ {
-		switch line := s.line(n); {
-		case len(bytes.TrimSpace(line)) == 0:
-			if keeps {
-				end = s.lineEnd(s.lines[n-1])
-			}
-		case indentation(line) <= indent:
-			return end
-		default:
-			end = s.lineEnd(s.lines[n-1])
-		}
+func (s *source) blockEnd(at int, value string) int {
+	header := s.lineEnd(at)
+	end := s.behind(value, header)
+	if end < 0 || bytes.IndexByte(s.data[at:header], '+') < 0 {
+		return end
+	}
+	for n := s.lineAt(end) + 1; n <= len(s.lines) && len(bytes.TrimSpace(s.line(n))) == 0; n++ {
+		end = s.lineEnd(s.lines[n-1])
 	}
 	return end
 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ksera524/imgbump/internal/imageref"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
@@ -19,7 +18,7 @@ func Find(path string, data []byte, rules Rules) ([]Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &finder{src: src, rules: rules, markers: src.markers(), holds: src.holds(), seen: map[int][]imageref.Ref{}, ruled: map[int]bool{}}
+	f := &finder{src: src, rules: rules, markers: src.markers(), holds: src.holds(), seen: map[int][]int{}, ruled: map[int]bool{}}
 	for n, doc := range docs {
 		f.doc = n
 		for _, root := range doc.Content {
@@ -45,8 +44,8 @@ type finder struct {
 	further bool // a place that is a site already is not another one, whatever it is taken for
 	ruling  bool // what a rule says of a place goes before all else
 	sites   []Site
-	seen    map[int][]imageref.Ref // by start
-	ruled   map[int]bool           // by start
+	seen    map[int][]int // places in sites, by start
+	ruled   map[int]bool  // by start
 	err     error
 }
 
@@ -190,20 +189,26 @@ func isArgo(path string, o Object) bool {
 // isOverride reports whether Argo CD reads p as overrides of an Application: .argocd-source.yaml, .argocd-source-APP.yaml.
 func isOverride(p string) bool { return strings.HasPrefix(path.Base(p), ".argocd-source") }
 
-// add keeps the site, unless it was already met through another alias or as another form.
+// add keeps the site, unless it was already met through another alias or as another form: what holds it there holds it
+// everywhere.
 func (f *finder) add(site Site, lines ...int) {
+	for _, line := range append(lines, site.Line) {
+		site.Hold = cmp.Or(site.Hold, f.holds[line])
+	}
 	if site.End > 0 {
-		if met := f.seen[site.Start]; f.ruled[site.Start] || f.further && len(met) > 0 || slices.Contains(met, site.Ref) {
+		met := f.seen[site.Start]
+		for _, i := range met {
+			f.sites[i].Hold = cmp.Or(f.sites[i].Hold, site.Hold)
+		}
+		same := func(i int) bool { return f.sites[i].Ref == site.Ref }
+		if f.ruled[site.Start] || f.further && len(met) > 0 || slices.ContainsFunc(met, same) {
 			return
 		}
 		if f.ruling {
 			f.ruled[site.Start] = true
 		}
-		f.seen[site.Start] = append(f.seen[site.Start], site.Ref)
+		f.seen[site.Start] = append(met, len(f.sites))
 	}
 	site.File, site.Doc, site.Object, site.root = f.src.path, f.doc, f.scope.object, f.scope.root
-	for _, line := range append(lines, site.Line) {
-		site.Hold = cmp.Or(site.Hold, f.holds[line])
-	}
 	f.sites = append(f.sites, site)
 }

@@ -167,7 +167,7 @@ func values(data []byte) map[string]string {
 func FuzzAddImage(f *testing.F) {
 	for _, seed := range []string{
 		"resources:\n- a.yaml\n", "images:\n  - name: a\n", "images: [{name: a}]\n# x", "{}", "{\"images\": []}", "a: |+\n  b\n\n", "a: [1,\n 2]\r\nb: *x",
-		"0:\n- \n- 0", "a: b\n  c # d\n", "images: &x\n  -\n   name: 'a\n\n  b'\n",
+		"0:\n- \n- 0", "0:\n#\n !", "images: [{0}:]", "0: \n |\n 0", "a: b\n  c # d\n", "images: &x\n  -\n   name: 'a\n\n  b'\n",
 	} {
 		f.Add([]byte(seed))
 	}

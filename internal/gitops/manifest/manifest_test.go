@@ -143,6 +143,7 @@ func TestOthersImages(t *testing.T) {
 		".tekton/pipeline.yaml":    {object, 1},
 		"devcontainer.json":        {`{"image": "app:1"}`, 0},
 		"pod.json":                 {object, 1},
+		"switches.yaml":            {"allowCustomImage: true\nenableImage: \"false\"\n", 0},
 		"git.yaml":                 {"a: {repository: github.com/team/app, tag: v1}\nb: {repository: app, tag: v1}", 0},
 	} {
 		sites, err := manifest.Find(path, []byte(tt.content), manifest.Rules{})

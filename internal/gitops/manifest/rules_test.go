@@ -180,6 +180,8 @@ func TestHold(t *testing.T) {
 		"# imgbump: hold a\n- b: 1\n- name: a\n  image: app:1":                                 "",
 		"# imgbump: hold a\nb:\n- name: a\n  image: app:1":                                     "",
 		"# imgbump: hold a\nb:\n  image: app:1":                                                "a",
+		"image: &x app:1\nb:\n  image: *x # imgbump: hold there":                               "there",
+		"image: &x {repository: app, tag: 1}\nb:\n  # imgbump: hold there\n  image: *x":        "there",
 		"image: # imgbump: hold a\n  app:1":                                                    "a",
 		"image: app:1 # imgbump: holder":                                                       "",
 		"image: app:1 # see imgbump: hold":                                                     "",

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
@@ -87,23 +86,20 @@ type link struct {
 
 // fetching is how a Remote gets what is not here.
 type fetching struct {
-	link      *link           // the conversation that is open
-	roundTrip time.Duration   // of the last answer
-	expected  []string        // the paths that will be read, as far as that is known
-	cut       []plumbing.Hash // the commits that were fetched without their history
-	sparse    bool            // something was fetched without all that belongs to it
-	gathered  plumbing.Hash   // the tree whose expected files are here
-	whole     bool            // the tip was fetched again, with all that belongs to it
+	link     *link           // the conversation that is open
+	expected []string        // the paths that will be read, as far as that is known
+	cut      []plumbing.Hash // the commits that were fetched without their history
+	sparse   bool            // something was fetched without all that belongs to it
+	gathered plumbing.Hash   // the tree whose expected files are here
+	whole    bool            // the tip was fetched again, with all that belongs to it
 }
 
 // connect asks the server for its refs.
 func (r *Remote) connect(ctx context.Context) error {
-	start := time.Now()
 	session, refs, err := advertised(ctx, r.server, r.server.client.NewUploadPackSession)
 	if err != nil {
 		return err
 	}
-	r.roundTrip = time.Since(start)
 	r.hangUp()
 	r.link = &link{session: session, refs: refs}
 	return nil
@@ -127,9 +123,6 @@ func (r *Remote) hangUp() error {
 	r.link = nil
 	return session.Close()
 }
-
-// RoundTrip is how long the server took to name its refs, the last time.
-func (r *Remote) RoundTrip() time.Duration { return r.roundTrip }
 
 // order is what is asked of a server.
 type order struct {
@@ -232,6 +225,13 @@ func (r *Remote) explained(ctx context.Context, err error) error {
 	return r.server.explain(ctx, err)
 }
 
+// go-git refuses packs that build upon objects which are not in them; the spool does not. Unless a server may send such a
+// one it goes by the history when it thinks about what is here, of which there is none after a shallow fetch: each lost
+// race would bring everything again.
+func init() {
+	transport.UnsupportedCapabilities = slices.DeleteFunc(transport.UnsupportedCapabilities, func(c capability.Capability) bool { return c == capability.ThinPack })
+}
+
 // fetch reads what is ordered into the spool. The link is used up, unless it goes over HTTP.
 func (r *Remote) fetch(ctx context.Context, o order) error {
 	if r.link == nil || r.link.used {
@@ -262,7 +262,10 @@ func (r *Remote) fetch(ctx context.Context, o order) error {
 		return fmt.Errorf("fetch %s: %w", short(o.wants[0].String()), cause(err))
 	}
 	defer answer.Close()
-	if err := r.objects.fetched.unpack(ctx, demultiplexed(answer, request.Capabilities)); err != nil {
+	base := func(hash plumbing.Hash) (plumbing.EncodedObject, error) {
+		return r.objects.lookUp(plumbing.AnyObject, hash)
+	}
+	if err := r.objects.fetched.unpack(ctx, demultiplexed(answer, request.Capabilities), base); err != nil {
 		return fmt.Errorf("fetch %s: %w", short(o.wants[0].String()), err)
 	}
 	if o.onto.depth > 0 {

@@ -13,46 +13,42 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 )
 
-// following is a checkout about to follow a commit: index locked, new contents written beside the working files.
-// Nothing that the user sees has changed before apply.
+// following is a checkout about to follow a commit: the new index and the new contents lie in git's folder. Nothing that
+// the user or git sees has changed before apply.
 type following struct {
 	repo  *Repo
 	index *index
-	lock  *os.File
+	was   os.FileInfo // the index as it was read
+	file  *os.File    // the new index, until apply
 	files []followed
 }
 
 // followed is one working file, and its entry in the index.
 type followed struct {
 	edit
-	entry   int
-	target  string // the working file, "" when it is not checked out
-	content []byte // as the working file has it: perhaps with CRLF
-	info    os.FileInfo
-	temp    string // holds content until apply
+	entry         int
+	target        string // the working file, "" when it is not checked out
+	before, after []byte // as the working file has them: perhaps with CRLF
+	info          os.FileInfo
+	temp          string // holds after until apply
 }
 
-// prepare locks the index and writes the new contents to temporary files. It fails when the checkout cannot follow:
-// a file has changes of the user's, for example.
+// prepare writes all that apply needs to temporary files. It fails when the checkout cannot follow: a file has changes of
+// the user's, for example.
 func (r *Repo) prepare(ctx context.Context, o *objects, edits []edit) (*following, error) {
-	file := filepath.Join(r.gitDir, "index")
-	lock, err := os.OpenFile(file+".lock", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, &fault.Error{What: "lock", Where: file, Err: errors.New("another git process is working in this checkout"),
-			Hint: "wait for it; when none is running, remove " + file + ".lock"}
-	} else if err != nil {
-		return nil, &fault.Error{What: "lock", Where: file, Err: err}
-	}
 	f, err := r.plan(ctx, o, edits)
 	if err != nil {
-		return nil, errors.Join(err, lock.Close(), os.Remove(lock.Name()))
+		return nil, err
 	}
-	f.lock = lock
 	for i := range f.files {
-		if err := f.files[i].writeTemp(); err != nil {
+		if err := f.files[i].writeTemp(r.gitDir); err != nil {
 			f.abandon()
 			return nil, &fault.Error{What: "write", Where: f.files[i].path, Err: err}
 		}
+	}
+	if err := f.writeIndex(); err != nil {
+		f.abandon()
+		return nil, &fault.Error{What: "write the index of", Where: r.root, Err: err}
 	}
 	return f, nil
 }
@@ -64,11 +60,15 @@ func (r *Repo) plan(ctx context.Context, o *objects, edits []edit) (*following, 
 			return nil, &fault.Error{Where: r.root, Err: errors.New("a merge or rebase is under way"), Hint: "finish or abort it"}
 		}
 	}
-	index, err := readIndex(filepath.Join(r.gitDir, "index"), edits)
+	file := filepath.Join(r.gitDir, "index")
+	f := &following{repo: r}
+	var err error
+	if f.was, err = os.Stat(file); err == nil {
+		f.index, err = readIndex(file, edits)
+	}
 	if err != nil {
 		return nil, &fault.Error{What: "read the index of", Where: r.root, Err: err}
 	}
-	f := &following{repo: r, index: index}
 	for _, e := range edits {
 		file, reason := f.planFile(ctx, o, e)
 		if reason != nil {
@@ -83,6 +83,8 @@ func (r *Repo) plan(ctx context.Context, o *objects, edits []edit) (*following, 
 func (f *following) planFile(ctx context.Context, o *objects, e edit) (followed, error) {
 	file := followed{edit: e, entry: f.index.at[e.path]}
 	switch {
+	case file.entry == 0 && f.index.folders:
+		return file, errFolders
 	case file.entry == 0:
 		return file, errors.New("it is not in git's index")
 	case f.index.flags(file.entry)&flagStage != 0:
@@ -116,7 +118,7 @@ func (f *following) planFile(ctx context.Context, o *objects, e edit) (followed,
 	default:
 		return file, errors.New("it has uncommitted changes")
 	}
-	file.target, file.info, file.content = target, info, after
+	file.target, file.info, file.before, file.after = target, info, working, after
 	return file, nil
 }
 
@@ -128,73 +130,135 @@ func withCRLF(data []byte) []byte {
 	return bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n"))
 }
 
-// writeTemp writes the new content beside the working file, with the same mode and, where that is permitted, owner.
-func (f *followed) writeTemp() error {
+// writeTemp writes the new content into git's folder, where it is nobody's untracked file if we are killed; beside the
+// working file when that is on another file system. It has the same mode and, where that is permitted, owner.
+func (f *followed) writeTemp(gitDir string) error {
 	if f.target == "" {
 		return nil
 	}
-	temp, err := os.CreateTemp(filepath.Dir(f.target), ".imgbump-*")
+	const device, user, group = 4, 7, 8
+	stat, dir := statFields(f.info), filepath.Dir(f.target)
+	if info, err := os.Stat(gitDir); err == nil && statFields(info)[device] == stat[device] {
+		dir = gitDir
+	}
+	temp, err := os.CreateTemp(dir, ".imgbump-*")
 	if err != nil {
 		return err
 	}
 	f.temp = temp.Name()
-	_, err = temp.Write(f.content)
+	_, err = temp.Write(f.after)
 	err = errors.Join(err, temp.Chmod(f.info.Mode().Perm()), temp.Close())
-	stat := statFields(f.info)
-	os.Chown(f.temp, int(stat[7]), int(stat[8]))
+	os.Chown(f.temp, int(stat[user]), int(stat[group]))
 	return err
 }
 
-// apply puts the new contents in place, and the index that agrees with them.
+// writeIndex writes the new index, but for the stamps of the files: the disk has room for it then.
+func (f *following) writeIndex() error {
+	file, err := os.CreateTemp(f.repo.gitDir, ".imgbump-*")
+	if err != nil {
+		return err
+	}
+	f.file = file
+	for _, followed := range f.files {
+		f.index.set(followed.entry, followed.new, nil)
+	}
+	if _, err := file.Write(f.index.bytes()); err != nil {
+		return err
+	}
+	return file.Chmod(f.was.Mode().Perm())
+}
+
+// apply puts the new contents in place, and the index that agrees with them. When it fails everything is as it was.
 func (f *following) apply() error {
-	if err := f.applyFiles(); err != nil {
-		return &fault.Error{What: "update the checkout", Where: f.repo.root, Hint: "the commit stands; `git checkout HEAD -- FILE` restores a file", Err: err}
+	index := filepath.Join(f.repo.gitDir, "index")
+	unlock, err := lockIndex(index)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if now, err := os.Stat(index); err != nil || changed(f.was, now) {
+		return &fault.Error{What: "update the index of", Where: f.repo.root, Err: errors.New("another git process changed it meanwhile"), Hint: "run this again"}
+	}
+	for i := range f.files {
+		if err = f.files[i].replace(); err != nil {
+			break
+		}
+		f.index.set(f.files[i].entry, f.files[i].new, f.files[i].info)
+	}
+	if err == nil {
+		err = f.replaceIndex(index)
+	}
+	if err != nil {
+		for i := range f.files {
+			err = errors.Join(err, f.files[i].restore())
+		}
+		return &fault.Error{What: "update the checkout", Where: f.repo.root, Err: err}
 	}
 	return nil
 }
 
-func (f *following) applyFiles() error {
-	for i := range f.files {
-		file := &f.files[i]
-		var info os.FileInfo
-		if file.target != "" {
-			if err := os.Rename(file.temp, file.target); err != nil {
-				return err
-			}
-			file.temp = ""
-			var err error
-			if info, err = os.Lstat(file.target); err != nil {
-				return err
-			}
-		}
-		f.index.set(file.entry, file.new, info)
+// lockIndex keeps git away from the index until unlock.
+func lockIndex(index string) (unlock func(), err error) {
+	lock, err := os.OpenFile(index+".lock", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, &fault.Error{What: "lock", Where: index, Err: errors.New("another git process is working in this checkout"),
+			Hint: "wait for it; when none is running, remove " + index + ".lock"}
+	} else if err != nil {
+		return nil, &fault.Error{What: "lock", Where: index, Err: err}
 	}
-	return f.replaceIndex()
+	return func() {
+		lock.Close()
+		os.Remove(lock.Name())
+	}, nil
+}
+
+// changed reports whether a file is not what it was, as far as its stamps tell.
+func changed(was, now os.FileInfo) bool {
+	return !os.SameFile(was, now) || was.Size() != now.Size() || !was.ModTime().Equal(now.ModTime())
+}
+
+// replace puts the new content in place, unless somebody wrote to the file since it was read.
+func (f *followed) replace() error {
+	if f.target == "" {
+		f.info = nil
+		return nil
+	}
+	if now, err := os.Lstat(f.target); err != nil || changed(f.info, now) {
+		return fmt.Errorf("%s has changed meanwhile", f.path)
+	}
+	if err := os.Rename(f.temp, f.target); err != nil {
+		return err
+	}
+	f.temp = ""
+	var err error
+	f.info, err = os.Lstat(f.target)
+	return err
+}
+
+// restore brings the old content back, if it was replaced.
+func (f *followed) restore() error {
+	if f.target == "" || f.temp != "" {
+		return nil
+	}
+	return os.WriteFile(f.target, f.before, 0)
 }
 
 // replaceIndex puts the new index in place of the old one, with its time: git looks into files that are as young as the
 // index, since their stamps are too coarse to tell a change. With a younger index it would stop doing so for the files
 // that it has not looked into yet (Documentation/technical/racy-git).
-func (f *following) replaceIndex() error {
-	file := filepath.Join(f.repo.gitDir, "index")
-	old, err := os.Stat(file)
-	if err != nil {
+func (f *following) replaceIndex(index string) error {
+	if _, err := f.file.WriteAt(f.index.bytes(), 0); err != nil {
 		return err
 	}
-	if _, err := f.lock.Write(f.index.bytes()); err != nil {
+	if err := os.Chtimes(f.file.Name(), time.Time{}, f.was.ModTime()); err != nil {
 		return err
 	}
-	if err := f.lock.Close(); err != nil {
-		return err
-	}
-	if err := os.Chtimes(f.lock.Name(), time.Time{}, old.ModTime()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.lock.Name(), file); err != nil {
+	if err := os.Rename(f.file.Name(), index); err != nil {
 		return fmt.Errorf("replace the index: %w", err)
 	}
-	f.lock = nil
-	return nil
+	err := f.file.Close()
+	f.file = nil
+	return err
 }
 
 // abandon removes what prepare left; after apply there is nothing.
@@ -204,8 +268,8 @@ func (f *following) abandon() {
 			os.Remove(file.temp)
 		}
 	}
-	if f.lock != nil {
-		f.lock.Close()
-		os.Remove(f.lock.Name())
+	if f.file != nil {
+		f.file.Close()
+		os.Remove(f.file.Name())
 	}
 }

@@ -17,6 +17,8 @@ type index struct {
 	data []byte         // without the checksum
 	at   map[string]int // where the wanted entries start
 	end  int            // of the entries; extensions follow
+	// some folders that are not checked out are one entry each (a sparse index)
+	folders bool
 }
 
 // Offsets in an entry, and the flags.
@@ -34,8 +36,9 @@ const (
 )
 
 var (
-	errIndex = errors.New("git's index is damaged")
-	errSplit = errors.New("git's index is split, which `git update-index --no-split-index` undoes")
+	errIndex   = errors.New("git's index is damaged")
+	errSplit   = errors.New("git's index is split, which `git update-index --no-split-index` undoes")
+	errFolders = errors.New("it lies in a folder that git's sparse index has as one, which `git sparse-checkout reapply --no-sparse-index` undoes")
 )
 
 // readIndex reads an index and finds the entries of the wanted paths.
@@ -139,7 +142,10 @@ func (x *index) dropCaches() error {
 		case name == "TREE" || name == "EOIE" || name == "IEOT":
 		case name == "link":
 			return errSplit
-		case name == "sdir" || name[0] >= 'A' && name[0] <= 'Z':
+		case name == "sdir":
+			x.folders = true
+			kept = append(kept, rest[:size]...)
+		case name[0] >= 'A' && name[0] <= 'Z':
 			kept = append(kept, rest[:size]...)
 		default:
 			return fmt.Errorf("git's index has the unknown extension %q", name)

@@ -55,8 +55,5 @@ func (l *Local) moveTo(ctx context.Context, d *draft) error {
 		return &fault.Error{What: "store the commit in", Where: l.repo.root, Err: err}
 	}
 	branch, _, _ := l.repo.head()
-	if err := l.repo.moveRef(ctx, branch, d.parent, d.commit, d.reason); err != nil {
-		return err
-	}
-	return f.apply()
+	return l.repo.moveRefAfter(ctx, branch, d.parent, d.commit, d.reason, f.apply)
 }

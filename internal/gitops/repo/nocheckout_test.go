@@ -54,10 +54,16 @@ func (w *world) wide() {
 	w.push(files)
 }
 
+// traffic is a log of requests, and how many bytes of objects they fetched.
+type traffic struct {
+	strings.Builder
+	fetched int
+}
+
 // requests puts a server before the real one that notes what is asked of it: the service, the filter and the number of
 // wants.
-func (w *world) requests(change func(answer *httptest.ResponseRecorder)) (address string, log *strings.Builder) {
-	log = &strings.Builder{}
+func (w *world) requests(change func(answer *httptest.ResponseRecorder)) (address string, log *traffic) {
+	log = &traffic{}
 	filter := regexp.MustCompile(`filter (\S+)`)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -75,6 +81,7 @@ func (w *world) requests(change func(answer *httptest.ResponseRecorder)) (addres
 				with = string(found[1])
 			}
 			fmt.Fprintf(log, "%d wants %s\n", bytes.Count(body, []byte("want ")), with)
+			log.fetched += answer.Body.Len()
 		default:
 			fmt.Fprintln(log, "push")
 		}
@@ -146,22 +153,53 @@ func TestNoCheckout(t *testing.T) {
 	}
 }
 
-// After a lost race just what changed is fetched, in one request.
-func TestNoCheckoutRace(t *testing.T) {
-	w := newWorld(t, gittest.Options{})
-	w.wide()
-	address, log := w.requests(func(*httptest.ResponseRecorder) {})
-	b, _ := w.noCheckout(address, "main")
-	b.Expect([]string{"apps/b"})
-	_, err := bump(t.Context(), b, "app:1", "app:2", "apps/b")
-	w.check(err)
-	log.Reset()
-	w.push(fstest.MapFS{"apps/b/dep.yaml": {Data: []byte("image: registry.example.com/app:3\n")}, "other/0/0.yaml": {Data: []byte("theirs")}})
-	commit, err := bump(t.Context(), b, "app:3", "app:4", "apps/b")
-	w.check(err)
-	w.equal("requests", log.String(), "refs for git-upload-pack\n1 wants blob:limit=1m\n"+pushed)
-	w.equal("files", w.git(w.remote.Dir, "show", "--stat=80", "--format=", commit), " apps/b/dep.yaml | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)")
-	w.check(w.remote.Fsck())
+// After a lost race just what changed is fetched, in one request, even upon a commit without its history.
+func TestFetchAfterLostRace(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		open func(w *world, address string) *repo.Remote
+	}{
+		{"no checkout", func(w *world, address string) *repo.Remote {
+			b, _ := w.noCheckout(address, "main")
+			b.Expect([]string{"apps/b"})
+			return b
+		}},
+		{"no checkout, everything", func(w *world, address string) *repo.Remote {
+			b, _ := w.noCheckout(address, "main")
+			return b
+		}},
+		{"shallow checkout", func(w *world, address string) *repo.Remote {
+			dir := w.clone("--depth=1")
+			w.git(dir, "remote", "set-url", "origin", address)
+			b, _ := w.openRemote(dir, repo.Options{})
+			return b
+		}},
+		{"checkout", func(w *world, address string) *repo.Remote {
+			dir := w.clone()
+			w.git(dir, "remote", "set-url", "origin", address)
+			b, _ := w.openRemote(dir, repo.Options{})
+			return b
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, gittest.Options{})
+			w.wide()
+			address, log := w.requests(func(*httptest.ResponseRecorder) {})
+			b := tt.open(w, address)
+			_, err := bump(t.Context(), b, "app:1", "app:2", "apps/b")
+			w.check(err)
+			*log = traffic{}
+			w.push(fstest.MapFS{"apps/b/dep.yaml": {Data: []byte("image: registry.example.com/app:3\n")}, "other/0/0.yaml": {Data: []byte("theirs")}})
+			commit, err := bump(t.Context(), b, "app:3", "app:4", "apps/b")
+			w.check(err)
+			w.equal("requests", log.String(), "refs for git-upload-pack\n1 wants blob:limit=1m\n"+pushed)
+			w.equal("files", w.git(w.remote.Dir, "show", "--stat=80", "--format=", commit), " apps/b/dep.yaml | 2 +-\n 1 file changed, 1 insertion(+), 1 deletion(-)")
+			w.check(w.remote.Fsck())
+			if log.fetched > 1500 {
+				t.Errorf("fetched %d bytes", log.fetched)
+			}
+		})
+	}
 }
 
 // A repository on this machine needs no server, but git.

@@ -88,10 +88,15 @@ func (r *Repo) packedRef(name string) (plumbing.Hash, error) {
 	return plumbing.ZeroHash, fmt.Errorf("%s: %w", name, errUnborn)
 }
 
-// moveRef changes a branch from one commit to another, or a detached HEAD when name is "", and fails with a Conflict
-// when it is elsewhere by now. It holds the lock file that git itself would, and writes the reflog where there is one;
+// moveRef changes a ref from one commit to another, or a detached HEAD when name is "", and fails with a Conflict when
+// it is elsewhere by now. From zero it is made. It holds the lock file that git itself would, and writes the reflog where there is one;
 // go-git's own compare-and-swap does neither.
-func (r *Repo) moveRef(ctx context.Context, name string, from, to plumbing.Hash, reason string) (err error) {
+func (r *Repo) moveRef(ctx context.Context, name string, from, to plumbing.Hash, reason string) error {
+	return r.moveRefAfter(ctx, name, from, to, reason, func() error { return nil })
+}
+
+// moveRefAfter does something else before it moves the ref, while that cannot move. When that fails the ref stays.
+func (r *Repo) moveRefAfter(ctx context.Context, name string, from, to plumbing.Hash, reason string, before func() error) (err error) {
 	file, current := filepath.Join(r.common, filepath.FromSlash(name)), func() (plumbing.Hash, error) { return r.ref(name) }
 	if name == "" {
 		file, current = filepath.Join(r.gitDir, "HEAD"), func() (plumbing.Hash, error) {
@@ -113,7 +118,7 @@ func (r *Repo) moveRef(ctx context.Context, name string, from, to plumbing.Hash,
 	}()
 	defer lock.Close()
 	now, err := current()
-	if err != nil {
+	if err != nil && !(from.IsZero() && errors.Is(err, errUnborn)) {
 		return err
 	}
 	if now != from {
@@ -126,10 +131,16 @@ func (r *Repo) moveRef(ctx context.Context, name string, from, to plumbing.Hash,
 	if err := lock.Close(); err != nil {
 		return err
 	}
+	if err := before(); err != nil {
+		return err
+	}
 	if err := os.Rename(lock.Name(), file); err != nil {
 		return err
 	}
-	return r.logMove(name, from, to, reason)
+	if err := r.logMove(name, from, to, reason); err != nil {
+		r.options.Warn(fmt.Sprintf("moved %s, but could not write its log: %v", filepath.Base(file), err))
+	}
+	return nil
 }
 
 func lockRef(ctx context.Context, file string) (*os.File, error) {

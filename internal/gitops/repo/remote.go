@@ -248,10 +248,7 @@ func (r *Remote) checkOut(ctx context.Context, d *draft) error {
 		return err
 	}
 	defer f.abandon()
-	if err := r.repo.moveRef(ctx, r.branch, d.parent, d.commit, d.reason); err != nil {
-		return err
-	}
-	return f.apply()
+	return r.repo.moveRefAfter(ctx, r.branch, d.parent, d.commit, d.reason, f.apply)
 }
 
 // warnOfLocal names commits of the local branch that the remote does not have, once: they are not part of what is

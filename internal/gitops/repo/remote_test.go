@@ -40,7 +40,7 @@ func TestPushFromAnyCheckout(t *testing.T) {
 		{name: "many files", prepare: [][]string{{"config", "feature.manyFiles", "true"}, {"update-index", "--force-write-index"}}},
 		{name: "untracked cache", prepare: [][]string{{"update-index", "--force-untracked-cache"}}},
 		{name: "split index", prepare: [][]string{{"update-index", "--split-index"}}, stays: "git update-index --no-split-index"},
-		{name: "sparse index", prepare: [][]string{{"sparse-checkout", "set", "--cone", "--sparse-index", "apps/b"}}, stays: "apps/a/dep.yaml: it is not in git's index"},
+		{name: "sparse index", prepare: [][]string{{"sparse-checkout", "set", "--cone", "--sparse-index", "apps/b"}}, stays: "apps/a/dep.yaml: it lies in a folder that git's sparse index has as one"},
 		{name: "packed refs", prepare: [][]string{{"pack-refs", "--all"}}},
 		{name: "packed objects", prepare: [][]string{{"repack", "-adq"}}},
 	} {

@@ -8,16 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 )
 
-// What a server may make us unpack. Its bytes on the wire are bounded by maxAnswer; compressed, they could be anything.
-const (
-	maxInflated = 2 << 30 // bytes
-	maxObjects  = 4 << 20
-)
+// maxInflated is how many bytes the objects of all packs may have, and maxObjects how many one pack may have: those on
+// the wire are bounded by maxAnswer, but compressed they could be anything. Tests lower it.
+var maxInflated int64 = 2 << 30
+
+const maxObjects = 4 << 20
 
 // unpacker reads one pack into a spool (gitformat-pack). Each object gets the name that its content has: a server cannot
 // pass one off as another.
@@ -44,8 +46,8 @@ type ready struct {
 	delta
 }
 
-// unpack reads a pack from a stream.
-func (s *spool) unpack(ctx context.Context, pack io.Reader) error {
+// unpack reads a pack from a stream. Base finds an object that the pack builds upon and that is not in the spool.
+func (s *spool) unpack(ctx context.Context, pack io.Reader, base func(plumbing.Hash) (plumbing.EncodedObject, error)) error {
 	u := &unpacker{
 		spool: s, scanner: packfile.NewScanner(&cancelled{ctx, pack}), hasher: plumbing.NewHasher(plumbing.BlobObject, 0),
 		placed: map[int64]plumbing.Hash{}, byName: map[plumbing.Hash][]delta{}, byPlace: map[int64][]delta{},
@@ -70,8 +72,10 @@ func (s *spool) unpack(ctx context.Context, pack io.Reader) error {
 	if _, err := u.scanner.Checksum(); err != nil {
 		return err
 	}
-	_, err = io.Copy(io.Discard, pack)
-	return err
+	if _, err := io.Copy(io.Discard, pack); err != nil {
+		return err
+	}
+	return u.complete(base)
 }
 
 // cancelled is a reader that fails when the context is done.
@@ -204,6 +208,31 @@ func (u *unpacker) name(place int64, made spooled) {
 	}
 	delete(u.byName, name)
 	delete(u.byPlace, place)
+}
+
+// complete unpacks what waits for objects that are not in the pack. Without those it is as good as not sent.
+func (u *unpacker) complete(base func(plumbing.Hash) (plumbing.EncodedObject, error)) error {
+	for _, name := range slices.Collect(maps.Keys(u.byName)) {
+		found, err := base(name)
+		if err != nil || found.Size() > maxObject {
+			continue
+		}
+		r, err := found.Reader()
+		if err != nil {
+			return err
+		}
+		made := spooled{found.Type(), u.end(), found.Size()}
+		u.hasher = plumbing.NewHasher(made.kind, made.size)
+		_, err = io.Copy(io.MultiWriter(u.spool, u.hasher), r)
+		if err := cmp.Or(err, r.Close()); err != nil {
+			return err
+		}
+		u.name(0, made)
+		if err := cmp.Or(u.flush(), u.applyReady()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // applyReady unpacks what waited for a base that has come.

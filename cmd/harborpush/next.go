@@ -1,0 +1,252 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ksera524/imgbump/internal/cli"
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitaccess"
+	"github.com/ksera524/imgbump/internal/gitops/repo"
+	"github.com/ksera524/imgbump/internal/version"
+)
+
+const nextAbout = `Print the next version of what the checkout DIR holds (default: here), from git's tags.
+
+The remote is asked for its tags, and with --bump auto for the commits since the last of them, so
+that a clone of one commit is enough. A commit that has a version keeps it. In a workflow for a pull
+request the version is pr-NUMBER-COMMIT, and there is no tag.
+
+--push makes the annotated tag on the remote without losing a race: when somebody else takes the
+version, the next one is computed.`
+
+const nextExamples = `  # the next patch version, for a build
+  harborpush next
+
+  # release it: the version that the commits ask for, tagged and pushed
+  version=$(harborpush next --bump auto --push)
+
+  # one application of several, tagged app/v1.2.3
+  harborpush next --prefix app/ --bump minor --pre rc`
+
+func nextCommand(c *cli.Console) *cobra.Command {
+	var f nextFlags
+	cmd := &cobra.Command{
+		Use:     "next [DIR]",
+		Short:   "Print the next version from git's tags, and tag it",
+		Long:    nextAbout + "\n\n" + gitaccess.Environment + "\n" + cli.Exits(0, 1, 2, 4, 5, 130),
+		Example: nextExamples,
+		Args:    cli.Args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			n, err := f.find(cmd.Context(), c, append(args, ".")[0])
+			return n.report(c, err)
+		},
+	}
+	f.bind(cmd.Flags())
+	return cmd
+}
+
+// nextFlags say which version is wanted and what becomes of it, as typed.
+type nextFlags struct {
+	scheme    version.Scheme
+	bump      string
+	pre       string
+	createTag bool
+	push      bool
+	remote    string
+	message   string
+	timeout   time.Duration
+	sign      gitaccess.SignFlags
+	login     gitaccess.Flags
+}
+
+func (f *nextFlags) bind(flags *pflag.FlagSet) {
+	flags.StringVar(&f.bump, "bump", string(version.Patch), "`PART` to raise: patch, minor, major, or auto for what the commits ask for (conventionalcommits.org)")
+	flags.StringVar(&f.scheme.Prefix, "prefix", "", "`TEXT` in front of this application's tags: app/ for app/v1.2.3")
+	flags.StringVar(&f.pre, "pre", "", "make it a pre-release of this `KIND`: rc for 1.3.0-rc.1")
+	flags.StringVar(&f.scheme.Initial, "initial", "0.1.0", "the first `VERSION`, when there is no tag yet")
+	flags.StringVar(&f.remote, "remote", "origin", "`REMOTE` that has the tags")
+	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "`TIME` for all of the git work")
+	cli.Group(flags, "Tag", func(flags *pflag.FlagSet) {
+		flags.BoolVar(&f.createTag, "create-tag", false, "make the annotated tag in the checkout")
+		flags.BoolVar(&f.push, "push", false, "make the annotated tag on the remote too")
+		flags.StringVar(&f.message, "message", "", "tag message, a Go `TEMPLATE` over .Tag, .Version, .Previous and .Why (default: the tag)")
+		f.sign.Bind(flags, "the tag")
+	})
+	cli.Group(flags, "Git server", f.login.Bind)
+}
+
+// creates reports whether the version becomes a tag.
+func (f *nextFlags) creates() bool { return f.createTag || f.push }
+
+func (f *nextFlags) check() error {
+	switch {
+	case !slices.Contains(version.Bumps, version.Bump(f.bump)):
+		return fault.Usagef("it is patch, minor, major or auto", "--bump %s is unknown", f.bump)
+	case f.timeout <= 0:
+		return fault.Usagef("for example: --timeout 2m", "--timeout %v leaves no time", f.timeout)
+	case f.message != "" && !f.creates():
+		return fault.Usagef("add --create-tag or --push", "--message is for a tag, but none is asked for")
+	case f.sign.Given() && !f.creates():
+		return fault.Usagef("add --create-tag or --push", "--sign-key signs a tag, but none is asked for")
+	}
+	_, err := f.words(version.Next{})
+	return err
+}
+
+// words are the message of the version's tag.
+func (f *nextFlags) words(n version.Next) (string, error) {
+	var b strings.Builder
+	t, err := template.New("--message").Parse(cmp.Or(f.message, "{{.Tag}}"))
+	if err == nil {
+		err = t.Execute(&b, n)
+	}
+	if err != nil {
+		return "", fault.Usagef("for example: --message 'Release {{.Version}}'", "%w", err)
+	}
+	return b.String(), nil
+}
+
+// next is a version with what became of it.
+type next struct {
+	version.Next
+	commit          string
+	created, pushed bool // by us
+}
+
+// find computes the version and makes its tag, again while others take the same one.
+func (f *nextFlags) find(ctx context.Context, c *cli.Console, dir string) (next, error) {
+	if n, found, err := fromEvent(c.Getenv, f.scheme); found || err != nil {
+		if f.creates() && n.Tag == "" && err == nil {
+			c.Progressf("no tag for a pull request")
+		}
+		return n, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	r, tags, err := f.open(ctx, c, dir)
+	if err != nil {
+		return next{}, err
+	}
+	defer r.Close()
+	commit, err := r.Local().Tip(ctx)
+	if err != nil {
+		return next{}, err
+	}
+	var lost error
+	for attempt := 1; ; attempt++ {
+		n, err := f.once(ctx, tags, commit)
+		if fault.KindOf(err) != fault.Conflict {
+			return n, f.inTime(ctx, lost, err)
+		}
+		lost = err
+		c.Progressf("attempt %d: %v; counting again", attempt, err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(time.Duration(attempt)*lostPause, time.Second)):
+		}
+	}
+}
+
+// lostPause is what a run waits after a lost race, times the number of races: a server that refuses without a cause is
+// not to be asked without end.
+const lostPause = 20 * time.Millisecond
+
+// open finds the checkout, and its tags on the remote.
+func (f *nextFlags) open(ctx context.Context, c *cli.Console, dir string) (*repo.Repo, *repo.Tags, error) {
+	keys, err := f.login.Keyring(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	options := f.login.Options(c)
+	options.Credential = keys.Credential
+	if f.creates() {
+		if options.Signer, err = f.sign.Signer(c); err != nil {
+			return nil, nil, err
+		}
+	}
+	r, err := repo.Open(dir, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	if address, err := r.Address(f.remote); err == nil {
+		keys.Home(address)
+	}
+	tags, err := r.Tags(f.remote)
+	if err != nil {
+		r.Close()
+	}
+	return r, tags, err
+}
+
+// once computes the version from the tags that there are now, and makes its tag.
+func (f *nextFlags) once(ctx context.Context, tags *repo.Tags, commit string) (next, error) {
+	listed, err := tags.List(ctx)
+	if err != nil {
+		return next{}, err
+	}
+	n := next{commit: commit}
+	if n.Next, err = f.decide(ctx, tags, listed, commit); err != nil || !f.creates() {
+		return n, err
+	}
+	message, err := f.words(n.Next)
+	if err != nil {
+		return n, err
+	}
+	pushed := slices.ContainsFunc(listed, func(t repo.Tag) bool { return t.Name == n.Tag && t.Pushed })
+	switch {
+	case f.push && !pushed:
+		err = tags.Push(ctx, n.Tag, commit, message)
+		n.pushed = err == nil
+	case !n.Tagged:
+		err = tags.Create(ctx, n.Tag, commit, message)
+	}
+	n.created = !n.Tagged && err == nil
+	return n, err
+}
+
+// decide is the version that the commit has, or else the one after the last.
+func (f *nextFlags) decide(ctx context.Context, tags *repo.Tags, listed []repo.Tag, commit string) (version.Next, error) {
+	var all, here []string
+	commits := map[string]string{}
+	for _, t := range listed {
+		all = append(all, t.Name)
+		commits[t.Name] = t.Commit
+		if t.Commit == commit {
+			here = append(here, t.Name)
+		}
+	}
+	if n, found := f.scheme.Here(here, f.pre); found {
+		return n, nil
+	}
+	bump := version.Bump(f.bump)
+	var messages []string
+	if last := f.scheme.Latest(all); bump == version.Auto && last != "" {
+		var err error
+		if messages, err = tags.Since(ctx, commits[last], commit); err != nil {
+			return version.Next{}, err
+		}
+	}
+	return f.scheme.After(all, bump, f.pre, messages)
+}
+
+// inTime explains an error that the end of --timeout caused; lost is that of the last lost race.
+func (f *nextFlags) inTime(ctx context.Context, lost, err error) error {
+	if err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
+	}
+	err = cmp.Or(lost, err)
+	return &fault.Error{Kind: fault.KindOf(err), What: fmt.Sprintf("the time was up (--timeout %v)", f.timeout), Hint: "is the host reachable? allow more with --timeout", Err: err}
+}

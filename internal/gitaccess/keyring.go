@@ -1,0 +1,130 @@
+package gitaccess
+
+import (
+	"cmp"
+	"errors"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitops/github"
+	"github.com/ksera524/imgbump/internal/gitops/repo"
+)
+
+// GitHubAPI is where the API of github.com is.
+const GitHubAPI = "https://api.github.com"
+
+// Keyring hands out the logins that flags and environment name, each to the server that it is meant for.
+type Keyring struct {
+	getenv   func(string) string
+	username string
+	token    string   // of --git-token-file
+	home     *url.URL // the server that the command works with: another that a repository's files name is not to get its login
+	app      *appTokens
+}
+
+// appTokens are those of a GitHub App, each for one repository.
+type appTokens struct {
+	id    string
+	mint  func(owner, repository string) (string, error)
+	known map[string]string // by owner/repository
+}
+
+func (a *appTokens) credential(owner, repository string) (repo.Credential, error) {
+	key := owner + "/" + repository
+	if a.known[key] == "" {
+		var err error
+		if a.known[key], err = a.mint(owner, repository); err != nil {
+			return repo.Credential{}, err
+		}
+	}
+	return repo.Credential{Name: "the App " + a.id, Secret: a.known[key]}, nil
+}
+
+// Home says which remote the command works with, by its address: our own login is for its server alone.
+func (k *Keyring) Home(remote string) { k.home = serverOf(remote) }
+
+// Credential is the login for a server, without a secret when there is none for it. A token goes over an encrypted
+// connection or stays on this machine.
+func (k *Keyring) Credential(address *url.URL) (repo.Credential, error) {
+	login, err := k.own(address)
+	if login.Secret == "" && isGitHub(k.getenv, address) {
+		login = repo.Credential{Name: "GITHUB_TOKEN", Secret: k.getenv("GITHUB_TOKEN")}
+	}
+	switch {
+	case err != nil || login.Secret == "":
+		return repo.Credential{}, err
+	case address.Scheme == "http" && !loopback(address.Hostname()):
+		return repo.Credential{}, &fault.Error{Kind: fault.Usage, What: "send " + login.Name + " to", Where: "http://" + address.Host, Err: errors.New("it would be readable on the way"),
+			Hint: "use an https:// address; only what git itself is configured to send (http.extraheader) goes over http://"}
+	}
+	login.Username = k.username
+	return login, nil
+}
+
+// own is the login that was given to us, for the server that the command works with: the most explicit one.
+func (k *Keyring) own(address *url.URL) (repo.Credential, error) {
+	if !k.isHome(address) {
+		return repo.Credential{}, nil
+	}
+	if k.token != "" {
+		return repo.Credential{Name: "--git-token-file", Secret: k.token}, nil
+	}
+	owner, repository, found := github.Repository(address.String(), k.getenv("GITHUB_SERVER_URL"))
+	if k.app != nil && found {
+		return k.app.credential(owner, repository)
+	}
+	return repo.Credential{Name: "IMGBUMP_TOKEN", Secret: k.getenv("IMGBUMP_TOKEN")}, nil
+}
+
+// ForAPI is the login for GitHub's API, to work on one repository.
+func (k *Keyring) ForAPI(api *url.URL, owner, repository string) (repo.Credential, error) {
+	if k.app != nil && k.token == "" && k.isHome(api) {
+		return k.app.credential(owner, repository)
+	}
+	return k.Credential(api)
+}
+
+// isHome reports whether the address is on the server that the command works with; GitHub's API is where GitHub is.
+func (k *Keyring) isHome(address *url.URL) bool {
+	return k.home != nil && (origin(k.home) == origin(address) || isGitHub(k.getenv, k.home) && isGitHub(k.getenv, address))
+}
+
+// serverOf is the server that a remote's address is on, as its web address; nil when it is on this machine.
+func serverOf(address string) *url.URL {
+	if u, err := url.Parse(address); err == nil && u.Host != "" {
+		if u.Scheme == "ssh" {
+			return &url.URL{Scheme: "https", Host: u.Hostname()}
+		}
+		return &url.URL{Scheme: u.Scheme, Host: u.Host}
+	}
+	login, _, scp := strings.Cut(address, ":")
+	if !scp || strings.Contains(login, "/") {
+		return nil
+	}
+	return &url.URL{Scheme: "https", Host: login[strings.LastIndexByte(login, '@')+1:]}
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// isGitHub reports whether the address is on the GitHub server that the workflow runs for, or on its API.
+func isGitHub(getenv func(string) string, address *url.URL) bool {
+	for variable, fallback := range map[string]string{"GITHUB_SERVER_URL": "https://github.com", "GITHUB_API_URL": GitHubAPI} {
+		u, err := url.Parse(cmp.Or(getenv(variable), fallback))
+		if err == nil && origin(u) == origin(address) {
+			return true
+		}
+	}
+	return false
+}
+
+// origin is scheme, host and port of an address (RFC 6454), the port written out.
+func origin(address *url.URL) string {
+	port := cmp.Or(address.Port(), map[string]string{"http": "80", "https": "443"}[address.Scheme])
+	return address.Scheme + "://" + net.JoinHostPort(strings.ToLower(address.Hostname()), port)
+}

@@ -1,0 +1,191 @@
+package argocd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// Set is an ApplicationSet.
+type Set struct {
+	Name string
+	File string
+	Line int
+	spec setSpec
+}
+
+type setSpec struct {
+	GoTemplate    bool `yaml:"goTemplate"`
+	Generators    []generator
+	Template      yaml.Node
+	TemplatePatch string `yaml:"templatePatch"`
+}
+
+// generator is one of the kinds that are rendered here, or names Others.
+type generator struct {
+	List *struct {
+		Elements     []map[string]any
+		ElementsYaml string `yaml:"elementsYaml"`
+		Template     yaml.Node
+	}
+	Git      *gitGenerator
+	Selector *yaml.Node
+	Others   map[string]yaml.Node `yaml:",inline"`
+}
+
+// gitGenerator makes parameters of the folders, or of the files, of a repository.
+type gitGenerator struct {
+	RepoURL         string `yaml:"repoURL"`
+	Directories     []pattern
+	Files           []pattern
+	PathParamPrefix string `yaml:"pathParamPrefix"`
+	Values          map[string]string
+	Template        yaml.Node
+}
+
+type pattern struct {
+	Path    string
+	Exclude bool
+}
+
+// parameters are what a generator gives to the template, once for each application.
+type parameters map[string]any
+
+// generated are the applications that the set makes of the tree. What cannot be told without the cluster, or without an
+// engine for templates, is an error.
+func (s Set) generated(l *lister) ([]Application, error) {
+	if strings.Contains(s.spec.TemplatePatch, "source") || strings.Contains(s.spec.TemplatePatch, waveAnnotation) {
+		return nil, errors.New("its templatePatch is not rendered")
+	}
+	var all []Application
+	for _, g := range s.spec.Generators {
+		given, err := g.parameters(l, s.spec.GoTemplate)
+		if err != nil {
+			return nil, err
+		}
+		if len(all)+len(given) > maxApplications {
+			return nil, errTooMany
+		}
+		for _, p := range given {
+			a, err := s.application(p)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, a)
+		}
+	}
+	return all, nil
+}
+
+// application is the one that the template makes of the parameters.
+func (s Set) application(p parameters) (Application, error) {
+	render := p.fastTemplate()
+	if s.spec.GoTemplate {
+		render = p.goTemplate
+	}
+	var t template
+	if err := s.spec.Template.Decode(&t); err != nil {
+		return Application{}, err
+	}
+	wave := t.Metadata.Annotations[waveAnnotation]
+	for _, text := range append(t.strings(), &wave) {
+		rendered, err := render(*text)
+		if err != nil {
+			return Application{}, err
+		}
+		*text = rendered
+	}
+	t.Metadata.Annotations = map[string]string{waveAnnotation: wave}
+	a := t.application(s.File, s.Line)
+	a.Set = s.Name
+	return a, nil
+}
+
+// parameters are what the generator gives.
+func (g generator) parameters(l *lister, goTemplate bool) ([]parameters, error) {
+	switch {
+	case len(g.Others) > 0:
+		return nil, fmt.Errorf("its generator %s is not rendered", slices.Sorted(maps.Keys(g.Others))[0])
+	case g.Selector != nil:
+		return nil, errors.New("the selector of its generator is not rendered")
+	case g.List != nil && g.List.ElementsYaml != "":
+		return nil, errors.New("elementsYaml of its generator is not rendered")
+	case g.List != nil && !g.List.Template.IsZero() || g.Git != nil && !g.Git.Template.IsZero():
+		return nil, errors.New("the template of its generator is not rendered")
+	case g.List != nil:
+		var all []parameters
+		for _, element := range g.List.Elements {
+			all = append(all, element)
+		}
+		return all, nil
+	case g.Git != nil:
+		return g.Git.parameters(l, goTemplate)
+	}
+	return nil, nil
+}
+
+func (g gitGenerator) parameters(l *lister, goTemplate bool) ([]parameters, error) {
+	if !l.place.isHere(g.RepoURL) {
+		return nil, errors.New("its generator looks into another repository")
+	}
+	var all []parameters
+	add := func(given parameters, dir, file string) error {
+		given.addPath(g.PathParamPrefix, dir, file, goTemplate)
+		all = append(all, given)
+		return given.addValues(g.Values, goTemplate)
+	}
+	if len(g.Directories) > 0 {
+		dirs, err := l.folders(g.Directories)
+		for _, dir := range dirs {
+			err = errors.Join(err, add(parameters{}, dir, ""))
+		}
+		return all, err
+	}
+	files, err := l.files(g.Files)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		data, err := l.byPath[file].Read(nil)
+		if err != nil {
+			return nil, err
+		}
+		objects, err := objectsIn(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s, which its generator reads: %w", file, err)
+		}
+		for _, object := range objects {
+			if err := add(object, path.Dir(file), path.Base(file)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// objectsIn is the mapping, or the list of mappings, that a generator's file holds.
+func objectsIn(data []byte) ([]parameters, error) {
+	var doc yaml.Node
+	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&doc); err != nil {
+		return nil, err
+	}
+	var list []map[string]any
+	if err := doc.Decode(&list); err != nil {
+		list = make([]map[string]any, 1)
+		if err := doc.Decode(&list[0]); err != nil {
+			return nil, err
+		}
+	}
+	all := make([]parameters, len(list))
+	for i, object := range list {
+		all[i] = parameters{}
+		maps.Copy(all[i], object)
+	}
+	return all, nil
+}
