@@ -22,6 +22,7 @@ image() {
 		${INPUT_COMPRESSION_LEVEL:+"--compression-level=$INPUT_COMPRESSION_LEVEL"} \
 		${INPUT_CREATE_PROJECT:+"--create-project=$INPUT_CREATE_PROJECT"} \
 		${INPUT_PUBLIC:+"--public=$INPUT_PUBLIC"} \
+		${INPUT_HARBOR_LABELS:+"--harbor-labels=$INPUT_HARBOR_LABELS"} \
 		${INPUT_ON_IMMUTABLE:+"--on-immutable=$INPUT_ON_IMMUTABLE"}
 	for value in $INPUT_TAGS; do set -- "$@" "--tag=$value"; done
 	if [ -n "$INPUT_ARCHIVE" ]; then

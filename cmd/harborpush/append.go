@@ -90,7 +90,10 @@ func (f *appendFlags) run(ctx context.Context, c *cli.Console, base string) (err
 		return f.report(c, "append", ship.Result{}, err)
 	}
 	a.References = refs
-	return f.destination.run(c, "append", "appending to "+base, func() (ship.Result, error) { return a.Run(ctx, client) })
+	for _, described := range []map[string]string{a.Labels, a.Annotations} {
+		fill(described, c.Getenv, refs, time.Time{})
+	}
+	return f.destination.run(ctx, c, "append", "appending to "+base, func() (ship.Result, error) { return a.Run(ctx, client) })
 }
 
 // base is where the base is. Like FROM in a Dockerfile, a name that is no file is an image, of Docker Hub without a host.

@@ -107,7 +107,8 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 	if build.Annotations, err = pairs("--annotation", f.annotations, emptyValue); err != nil {
 		return err
 	}
-	return f.destination.run(c, "build", "building "+folder, func() (ship.Result, error) { return build.Run(ctx, client) })
+	fill(build.Annotations, c.Getenv, refs, options.Created)
+	return f.destination.run(ctx, c, "build", "building "+folder, func() (ship.Result, error) { return build.Run(ctx, client) })
 }
 
 // emptyValue is the value of a KEY alone.

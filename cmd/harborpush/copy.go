@@ -60,5 +60,5 @@ func (d *destination) copy(ctx context.Context, c *cli.Console, src, dst string)
 	if err != nil {
 		return d.report(c, "copy", ship.Result{}, err)
 	}
-	return d.run(c, "copy", "copying "+from.String(), func() (ship.Result, error) { return ship.Copy(ctx, client, from, refs[0]) })
+	return d.run(ctx, c, "copy", "copying "+from.String(), func() (ship.Result, error) { return ship.Copy(ctx, client, from, refs[0]) })
 }

@@ -17,6 +17,7 @@ func TestDocumented(t *testing.T) {
 		"check": &checkDocument{},
 		"scan":  &scanDocument{},
 		"prune": &pruneDocument{},
+		"next":  &nextDocument{},
 	} {
 		page, err := os.ReadFile(filepath.Join("..", "..", "docs", "json.md"))
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -25,7 +26,11 @@ import (
 func inspect(ts *testscript.TestScript, neg bool, args []string) {
 	ref, err := name.ParseReference(args[0], name.Insecure)
 	ts.Check(err)
-	desc, err := remote.Get(ref)
+	login := authn.Anonymous
+	if ts.Getenv("HARBOR_PASSWORD") != "" {
+		login = &authn.Basic{Username: ts.Getenv("HARBOR_USERNAME"), Password: ts.Getenv("HARBOR_PASSWORD")}
+	}
+	desc, err := remote.Get(ref, remote.WithAuth(login))
 	ts.Check(err)
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s\n", desc.MediaType)

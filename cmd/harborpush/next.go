@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/template"
@@ -35,8 +38,8 @@ const nextExamples = `  # the next patch version, for a build
   # release it: the version that the commits ask for, tagged and pushed
   version=$(harborpush next --bump auto --push)
 
-  # one application of several, tagged app/v1.2.3
-  harborpush next --prefix app/ --bump minor --pre rc`
+  # one application of several, tagged app/v1.2.3, by the commits that change its folder
+  harborpush next --prefix app/ --bump auto --path app --path lib --push`
 
 func nextCommand(c *cli.Console) *cobra.Command {
 	var f nextFlags
@@ -62,6 +65,8 @@ func nextCommand(c *cli.Console) *cobra.Command {
 type nextFlags struct {
 	scheme    version.Scheme
 	bump      string
+	paths     []string
+	within    []string // paths, from the top of the repository
 	pre       string
 	createTag bool
 	push      bool
@@ -75,6 +80,7 @@ type nextFlags struct {
 func (f *nextFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.bump, "bump", string(version.Patch), "`PART` to raise: patch, minor, major, or auto for what the commits ask for (conventionalcommits.org)")
 	flags.StringVar(&f.scheme.Prefix, "prefix", "", "`TEXT` in front of this application's tags: app/ for app/v1.2.3")
+	flags.StringArrayVar(&f.paths, "path", nil, "with --bump auto: commits count that change this `PATH` below DIR (repeatable)")
 	flags.StringVar(&f.pre, "pre", "", "make it a pre-release of this `KIND`: rc for 1.3.0-rc.1")
 	flags.StringVar(&f.scheme.Initial, "initial", "0.1.0", "the first `VERSION`, when there is no tag yet")
 	flags.StringVar(&f.remote, "remote", "origin", "`REMOTE` that has the tags")
@@ -95,6 +101,8 @@ func (f *nextFlags) check() error {
 	switch {
 	case !slices.Contains(version.Bumps, version.Bump(f.bump)):
 		return fault.Usagef("it is patch, minor, major or auto", "--bump %s is unknown", f.bump)
+	case len(f.paths) > 0 && version.Bump(f.bump) != version.Auto:
+		return fault.Usagef("add --bump auto", "--path says which commits count, but --bump %s goes by none", f.bump)
 	case f.timeout <= 0:
 		return fault.Usagef("for example: --timeout 2m", "--timeout %v leaves no time", f.timeout)
 	case f.message != "" && !f.creates():
@@ -185,10 +193,33 @@ func (f *nextFlags) open(ctx context.Context, c *cli.Console, dir string) (*repo
 		keys.Home(address)
 	}
 	tags, err := r.Tags(f.remote)
+	if err == nil {
+		f.within, err = f.below(r, dir)
+	}
 	if err != nil {
 		r.Close()
 	}
 	return r, tags, err
+}
+
+// below is --path from the top of the repository, nil for all of it.
+func (f *nextFlags) below(r *repo.Repo, dir string) ([]string, error) {
+	prefix, err := r.Prefix(dir)
+	if err != nil {
+		return nil, err
+	}
+	var below []string
+	for _, typed := range f.paths {
+		p := path.Join(prefix, filepath.ToSlash(typed))
+		if filepath.IsAbs(typed) || !fs.ValidPath(p) {
+			return nil, fault.Usagef("for example: --path src", "--path %s leads out of the repository", typed)
+		}
+		if p == "." {
+			return nil, nil
+		}
+		below = append(below, p)
+	}
+	return below, nil
 }
 
 // once computes the version from the tags that there are now, and makes its tag.
@@ -228,14 +259,14 @@ func (f *nextFlags) decide(ctx context.Context, tags *repo.Tags, listed []repo.T
 			here = append(here, t.Name)
 		}
 	}
-	if n, found := f.scheme.Here(here, f.pre); found {
+	if n, found := f.scheme.Here(here, all, f.pre); found {
 		return n, nil
 	}
 	bump := version.Bump(f.bump)
 	var messages []string
 	if last := f.scheme.Latest(all); bump == version.Auto && last != "" {
 		var err error
-		if messages, err = tags.Since(ctx, commits[last], commit); err != nil {
+		if messages, err = tags.Since(ctx, commits[last], commit, f.within); err != nil {
 			return version.Next{}, err
 		}
 	}

@@ -39,8 +39,8 @@ func (f *harborFlags) check() error {
 	return nil
 }
 
-// open is the client of the registries, as the flags have it push.
-func (f *harborFlags) open(c *cli.Console, options registry.Options) ship.Registry {
+// open is the client of the registries, and as the flags have it push.
+func (f *harborFlags) open(c *cli.Console, options registry.Options) (*registry.Client, ship.Registry) {
 	if f.onImmutable == "skip" {
 		options.KeepImmutable = func(ref imageref.Ref) {
 			f.kept = append(f.kept, ref.String())
@@ -49,9 +49,9 @@ func (f *harborFlags) open(c *cli.Console, options registry.Options) ship.Regist
 	}
 	client := registry.New(options)
 	if f.create {
-		return creating{client, c, f.public}
+		return client, creating{client, c, f.public}
 	}
-	return client
+	return client, client
 }
 
 // creating is a client that creates missing projects of Harbor before it pushes to them.

@@ -67,7 +67,7 @@ func pushCommand(c *cli.Console) *cobra.Command {
 				return d.report(c, "push", ship.Result{}, err)
 			}
 			push.References = refs
-			return d.run(c, "push", "pushing "+strings.Join(args, ", "), func() (ship.Result, error) { return push.Run(ctx, client) })
+			return d.run(cmd.Context(), c, "push", "pushing "+strings.Join(args, ", "), func() (ship.Result, error) { return push.Run(ctx, client) })
 		},
 	}
 	layers.bind(cmd.Flags(), "the layers")
@@ -82,6 +82,8 @@ type destination struct {
 	metadataFile string
 	access       access.Flags
 	harbor       harborFlags
+	origin       originFlags
+	page         string // of the image, for people
 	transfers    *transfers
 	known        *image.Ledger
 }
@@ -96,6 +98,7 @@ func (d *destination) bind(cmd *cobra.Command) {
 	d.access.Bind(flags)
 	d.access.BindProject(flags)
 	d.harbor.bind(flags)
+	d.origin.bind(flags)
 }
 
 // open makes the references whole, and the client that reaches them and the sources. The login is for the references.
@@ -119,7 +122,9 @@ func (d *destination) open(ctx context.Context, c *cli.Console, sources ...ship.
 	}
 	d.transfers = newTransfers(c)
 	options.Progress, options.Ledger = d.transfers.progress, d.ledger(c)
-	return refs, d.harbor.open(c, options), nil
+	client, pushing := d.harbor.open(c, options)
+	d.origin.client = client
+	return refs, pushing, nil
 }
 
 // ledger is the one of this user, nil when there is no folder for it.
@@ -176,10 +181,14 @@ func (d *destination) source(ctx context.Context, c *cli.Console, typed string) 
 }
 
 // run does the work within a group of the log, and reports what came of it.
-func (d *destination) run(c *cli.Console, verb, title string, do func() (ship.Result, error)) error {
+func (d *destination) run(ctx context.Context, c *cli.Console, verb, title string, do func() (ship.Result, error)) error {
 	end := c.Group(title)
 	result, err := do()
 	d.transfers.drawing.End()
+	if len(result.References) > 0 {
+		d.origin.tell(ctx, c, result)
+		d.page = d.origin.page(ctx, c, result)
+	}
 	end()
 	return d.report(c, verb, result, err)
 }

@@ -159,7 +159,7 @@ func (d *destination) tell(c *cli.Console, result ship.Result) error {
 	for _, o := range outputs {
 		errs = append(errs, c.Workflow.Output(o[0], o[1]))
 	}
-	errs = append(errs, c.Workflow.Summary(summary(result)))
+	errs = append(errs, c.Workflow.Summary(d.summary(result)))
 	if d.metadataFile != "" {
 		if err := os.WriteFile(d.metadataFile, append(raw, '\n'), 0o644); err != nil {
 			errs = append(errs, fmt.Errorf("write the metadata: %w", err))
@@ -169,13 +169,17 @@ func (d *destination) tell(c *cli.Console, result ship.Result) error {
 }
 
 // summary is the step summary: the names, the digest, and what became of each layer.
-func summary(result ship.Result) string {
+func (d *destination) summary(result ship.Result) string {
 	var b strings.Builder
 	b.WriteString("### Image\n\n")
 	for _, ref := range result.References {
 		fmt.Fprintf(&b, "- `%s`\n", ref)
 	}
-	fmt.Fprintf(&b, "\n`%s`: %s\n\n", result.Digest, account(result))
+	digest := "`" + result.Digest.String() + "`"
+	if d.page != "" {
+		digest = "[" + digest + "](" + d.page + ")"
+	}
+	fmt.Fprintf(&b, "\n%s: %s\n\n", digest, account(result))
 	b.WriteString("| Layer | Size | |\n| --- | ---: | --- |\n")
 	for _, l := range result.Layers {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", l.Digest.Hex[:12], size(l.Size), l.Status)

@@ -53,6 +53,8 @@ func TestScript(t *testing.T) {
 			"attach":     attach,
 			"stock":      stock,
 			"left":       left,
+			"labelled":   labelled,
+			"described":  described,
 			"cluster":    startCluster,
 			"inherited":  inherited,
 

@@ -112,3 +112,23 @@ func stocked(ts *testscript.TestScript) *registrytest.Server {
 	s, _ := stocks.Load(ts.Name())
 	return s.(*registrytest.Server)
 }
+
+// labelled is labelled REPOSITORY LABEL...: what the newest image of the stocked Harbor's repository bears.
+func labelled(ts *testscript.TestScript, _ bool, args []string) {
+	var got []string
+	for _, a := range stocked(ts).Artifacts() {
+		if a.Repository == args[0] {
+			got = a.Labels
+		}
+	}
+	if !slices.Equal(got, args[1:]) {
+		ts.Fatalf("%s is labelled %v", args[0], got)
+	}
+}
+
+// described is described REPOSITORY TEXT.
+func described(ts *testscript.TestScript, _ bool, args []string) {
+	if got := stocked(ts).Description(args[0]); got != args[1] {
+		ts.Fatalf("%s is described as %q", args[0], got)
+	}
+}

@@ -28,11 +28,27 @@ func (j Job) owners(ctx context.Context, t *tree, o *overlays) (owners, error) {
 		}
 		o = newOverlays(t)
 	}
-	index, err := argocd.New(t.declared, j.Place, surroundings{t, o})
+	declared := t.declared
+	if j.looksAround() {
+		declared = append(slices.Clip(declared), t.templated())
+	}
+	index, err := argocd.New(declared, j.Place, surroundings{t, o})
 	if err != nil {
 		return owners{}, err
 	}
 	return owners{index}, j.declared(index)
+}
+
+// templated says which templates of charts declare applications: what those deploy is not known.
+func (t *tree) templated() (d argocd.Declared) {
+	var buf []byte
+	for _, f := range t.templates {
+		var err error
+		if buf, err = f.Read(buf[:0]); err == nil && argocd.Declares(buf) {
+			d.Unclear = append(d.Unclear, argocd.Unclear{File: f.Path, Text: "a template of a chart declares applications: what they deploy is not known"})
+		}
+	}
+	return d
 }
 
 // looksAround reports whether the job asks for applications, wherever they are declared.
@@ -134,6 +150,9 @@ func (d *decision) attribute(ctx context.Context, t *tree) (err error) {
 	return nil
 }
 
+// applicationSeparator stands between the names of applications that deploy a site together.
+const applicationSeparator = ", "
+
 // applications are the distinct names of those that deploy a site, in their order.
 func applications(deployed []argocd.Owner) string {
 	var all []string
@@ -142,7 +161,7 @@ func applications(deployed []argocd.Owner) string {
 			all = append(all, o.Name)
 		}
 	}
-	return strings.Join(all, ", ")
+	return strings.Join(all, applicationSeparator)
 }
 
 // unclearShown is how many warnings there are at most about applications that are not known.

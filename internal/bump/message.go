@@ -159,8 +159,10 @@ func variablesOf(p Plan) variables {
 			v.Files = append(v.Files, file)
 			v.Changed.FileChanges[file] = map[manifest.Object][]valueChange{}
 		}
-		if c.Application != "" && !slices.Contains(applications, c.Application) {
-			applications = append(applications, c.Application)
+		for name := range strings.SplitSeq(c.Application, applicationSeparator) {
+			if name != "" && !slices.Contains(applications, name) {
+				applications = append(applications, name)
+			}
 		}
 		v.addImage(c, file)
 		v.addAppChange(c)
@@ -170,7 +172,7 @@ func variablesOf(p Plan) variables {
 		v.Changed.Objects[object] = append(v.Changed.Objects[object], change)
 		v.Changed.Changes = append(v.Changed.Changes, change)
 	}
-	v.AppName = strings.Join(applications, ", ")
+	v.AppName = strings.Join(applications, applicationSeparator)
 	return v
 }
 

@@ -21,6 +21,7 @@ type tree struct {
 	found          []found
 	kustomizations map[string][]byte
 	charts         manifest.Charts
+	templates      []manifest.File // of the charts
 	declared       []argocd.Declared
 	skipped        []Skipped
 }
@@ -93,7 +94,11 @@ func (t *tree) list(ctx context.Context, under []string, manifests func(manifest
 		t.charts.Add(f.Path)
 		folder := strings.HasSuffix(f.Path, "/")
 		switch {
-		case !folder && !manifest.IsManifest(f.Path, t.config.Rules) || t.charts.Template(f.Path):
+		case !folder && !manifest.IsManifest(f.Path, t.config.Rules):
+		case t.charts.Template(f.Path):
+			if f.Skip == "" {
+				t.templates = append(t.templates, f)
+			}
 		case f.Skip != "":
 			t.skipped = append(t.skipped, Skipped{File: f.Path, Reason: f.Skip})
 		default:

@@ -32,3 +32,35 @@ func TestIsGitHub(t *testing.T) {
 		}
 	}
 }
+
+// Our own login goes to the server of the remote, GitHub's token to GitHub, and neither in the clear.
+func TestCredential(t *testing.T) {
+	environment := map[string]string{"IMGBUMP_TOKEN": "ours", "GITHUB_TOKEN": "github's", "GITHUB_SERVER_URL": "https://ghe.example.com"}
+	for _, tt := range []struct{ home, address, want string }{
+		{"git@git.example.com:team/app", "https://git.example.com/team/other", "ours"},
+		{"ssh://git@git.example.com:22/team/app", "https://git.example.com/team/app", "ours"},
+		{"https://git.example.com/team/app", "https://git.example.com:8443/team/app", ""},
+		{"https://git.example.com/team/app", "https://other.example.com/team/app", ""},
+		{"https://git.example.com/team/app", "https://ghe.example.com/team/app", "github's"},
+		{"https://ghe.example.com/team/app", "https://ghe.example.com/team/app", "ours"},
+		{"http://git.example.com/team/app", "http://git.example.com/team/app", "refused"},
+		{"http://127.0.0.1:3000/team/app", "http://127.0.0.1:3000/team/app", "ours"},
+		{"/srv/git/app", "https://git.example.com/team/app", ""},
+		{"", "https://git.example.com/team/app", ""},
+	} {
+		k := &Keyring{getenv: func(name string) string { return environment[name] }}
+		k.Home(tt.home)
+		address, err := url.Parse(tt.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		login, err := k.Credential(address)
+		got := login.Secret
+		if err != nil {
+			got = "refused"
+		}
+		if got != tt.want {
+			t.Errorf("%s for %q: %q, %v", tt.address, tt.home, got, err)
+		}
+	}
+}

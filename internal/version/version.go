@@ -75,8 +75,8 @@ func (s Scheme) Latest(tags []string) string {
 	return ""
 }
 
-// Next is a version with the tag that names it. Previous is the tag that it follows, "" for the first. Tagged says that the
-// commit has the tag already.
+// Next is a version with the tag that names it. Previous is the tag of the release that it follows, "" for the first.
+// Tagged says that the commit has the tag already.
 type Next struct {
 	Version, Tag, Previous string
 	Bump                   Bump
@@ -90,20 +90,32 @@ func (n Next) Release() bool {
 	return err == nil && v.Prerelease() == ""
 }
 
-// Here is the version that a commit with these tags has been given: the highest pre-release of the kind where one is
-// wanted, else the highest release. It is not found when none of the tags is that.
-func (s Scheme) Here(tags []string, pre string) (next Next, found bool) {
+// Here is the version that a commit has been given, whose tags are some of all: the highest pre-release of the kind where
+// one is wanted, else the highest release. It is not found when none of its tags is that.
+func (s Scheme) Here(tags, all []string, pre string) (next Next, found bool) {
 	for _, kind := range slices.Compact([]string{pre, ""}) {
 		for _, r := range s.releases(tags) {
 			if k, _, _ := strings.Cut(r.version.Prerelease(), "."); k == kind {
-				return r.next(), true
+				n := r.next()
+				n.Previous = s.before(all, r.version)
+				return n, true
 			}
 		}
 	}
 	return Next{}, false
 }
 
-// Of is the version that a tag names; found is false when it is none of the scheme's.
+// before is the tag of the highest release below a version, or "".
+func (s Scheme) before(tags []string, version *semver.Version) string {
+	for _, r := range s.releases(tags) {
+		if r.version.Prerelease() == "" && r.version.LessThan(version) {
+			return r.tag
+		}
+	}
+	return ""
+}
+
+// Of is the version that a tag names, without the one before; found is false when it is none of the scheme's.
 func (s Scheme) Of(tag string) (next Next, found bool) {
 	r, found := s.read(tag)
 	if !found {
@@ -114,14 +126,14 @@ func (s Scheme) Of(tag string) (next Next, found bool) {
 
 // next is the version of a commit that has the tag.
 func (r release) next() Next {
-	return Next{Version: r.version.String(), Tag: r.tag, Previous: r.tag, Why: "the commit is tagged " + r.tag, Tagged: true}
+	return Next{Version: r.version.String(), Tag: r.tag, Why: "the commit is tagged " + r.tag, Tagged: true}
 }
 
 // After is the version after the highest release among tags. Commits, the messages since then, are what Auto goes by. With
 // pre, "rc" for example, it is the next pre-release of that version: 1.3.0-rc.1, then 1.3.0-rc.2.
 func (s Scheme) After(tags []string, bump Bump, pre string, commits []string) (Next, error) {
 	releases := s.releases(tags)
-	n := Next{Previous: s.Latest(tags), Bump: bump}
+	n := Next{Previous: s.Latest(tags)}
 	var version semver.Version
 	if n.Previous == "" {
 		first, err := semver.StrictNewVersion(strings.TrimPrefix(s.Initial, "v"))

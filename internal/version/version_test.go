@@ -46,6 +46,9 @@ func TestAfter(t *testing.T) {
 				if got := n.Tag + " (" + n.Previous + "): " + n.Why; err != nil || got != tt.want {
 					t.Errorf("%s, %v, want %s", got, err, tt.want)
 				}
+				if (n.Bump == "") != (n.Previous == "") || n.Bump == Auto {
+					t.Errorf("bump %q", n.Bump)
+				}
 				if n.Tag != tt.scheme.Prefix+"v"+n.Version && n.Tag != tt.scheme.Prefix+n.Version {
 					t.Errorf("tag %s, version %s", n.Tag, n.Version)
 				}
@@ -68,13 +71,14 @@ func TestAfterRefuses(t *testing.T) {
 // A commit that was released keeps its version, so that running a workflow again gives the same.
 func TestHere(t *testing.T) {
 	tags := []string{"v1.3.0-rc.2", "v1.3.0", "stable", "app/v7.0.0"}
+	all := append([]string{"v1.4.0", "v1.2.9", "v1.3.0-rc.1", "v1.2.10"}, tags...)
 	for pre, want := range map[string]string{"": "1.3.0", "rc": "1.3.0-rc.2", "beta": "1.3.0"} {
-		if n, found := (Scheme{}).Here(tags, pre); n.Version != want || !found || !n.Tagged {
+		if n, found := (Scheme{}).Here(tags, all, pre); n.Version != want || !found || !n.Tagged || n.Previous != "v1.2.10" {
 			t.Errorf("%q: %+v, %v", pre, n, found)
 		}
 	}
 	for _, tags := range [][]string{nil, {"stable", "app/v7.0.0"}, {"v1.3.0-rc.2"}} {
-		if n, found := (Scheme{}).Here(tags, ""); found {
+		if n, found := (Scheme{}).Here(tags, tags, ""); found {
 			t.Errorf("%q: %+v", tags, n)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -108,7 +109,12 @@ func TestReadsFileThatGrewSinceItWasListed(t *testing.T) {
 
 func TestWrite(t *testing.T) {
 	f, dir := lay(t, map[string]string{"a.yaml": "a", "b/c.yaml": "c", "other": "o"})
-	if err := os.Chmod(filepath.Join(dir, "a.yaml"), 0o640|os.ModeSetgid); err != nil {
+	owner := uint32(os.Getuid())
+	if owner == 0 {
+		owner = 4321 // only root can give files away
+	}
+	a := filepath.Join(dir, "a.yaml")
+	if err := errors.Join(os.Chown(a, int(owner), -1), os.Chmod(a, 0o640|os.ModeSetgid), os.Chmod(filepath.Join(dir, "b", "c.yaml"), 0o666)); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Write(t.Context(), map[string][]byte{"a.yaml": []byte("A"), "b/c.yaml": []byte("C")}); err != nil {
@@ -117,8 +123,11 @@ func TestWrite(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"a.yaml": "A", "b/c.yaml": "C", "other": "o"}, content(t, dir)); diff != "" {
 		t.Error(diff)
 	}
-	if info, _ := os.Stat(filepath.Join(dir, "a.yaml")); info.Mode() != 0o640|os.ModeSetgid {
-		t.Errorf("mode is %v", info.Mode())
+	if info, _ := os.Stat(a); info.Mode() != 0o640|os.ModeSetgid || info.Sys().(*syscall.Stat_t).Uid != owner {
+		t.Errorf("mode is %v, owner %v", info.Mode(), info.Sys())
+	}
+	if info, _ := os.Stat(filepath.Join(dir, "b", "c.yaml")); info.Mode() != 0o666 {
+		t.Errorf("mode is %v, whatever new files get", info.Mode())
 	}
 }
 

@@ -93,7 +93,7 @@ func (r replacement) stage(in *os.Root) error {
 	if !info.Mode().IsRegular() {
 		return errors.New("it is no longer a regular file")
 	}
-	file, err := in.OpenFile(r.temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := in.OpenFile(r.temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
 	if err != nil {
 		return err
 	}
@@ -101,16 +101,26 @@ func (r replacement) stage(in *os.Root) error {
 	if _, err := file.Write(r.data); err != nil {
 		return err
 	}
-	keepOwner(file, info)
-	if err := file.Chmod(info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)); err != nil {
+	if err := takeAfter(file, info); err != nil {
 		return err
 	}
 	return file.Close()
 }
 
-// keepOwner gives file the owner of the file that it will replace; only a privileged user may change it.
-func keepOwner(file *os.File, replaced os.FileInfo) {
-	if stat, ok := replaced.Sys().(*syscall.Stat_t); ok {
-		_ = file.Chown(int(stat.Uid), int(stat.Gid))
+// takeAfter gives file the mode of the one that it will replace, and its owner, which only a privileged user may change.
+// Usually it has both from the start, and what is not changed need not be noted on the disk.
+func takeAfter(file *os.File, replaced os.FileInfo) error {
+	made, err := file.Stat()
+	if err != nil {
+		return err
 	}
+	is, ok := made.Sys().(*syscall.Stat_t)
+	want, known := replaced.Sys().(*syscall.Stat_t)
+	if ok && known && (is.Uid != want.Uid || is.Gid != want.Gid) {
+		_ = file.Chown(int(want.Uid), int(want.Gid))
+	}
+	if made.Mode() == replaced.Mode() {
+		return nil
+	}
+	return file.Chmod(replaced.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky))
 }

@@ -142,23 +142,25 @@ func (t *Tags) Push(ctx context.Context, name, commit, message string) error {
 		return err
 	}
 	hash, err := t.remote.repo.ref(ref)
-	own := errors.Is(err, errUnborn)
-	if own {
-		hash, err = t.make(name, commit, message)
-	}
-	if err != nil {
-		return err
+	ours := err != nil // there is none, or something else is in its place
+	if ours {
+		if hash, err = t.make(name, commit, message); err != nil {
+			return err
+		}
 	}
 	d := &draft{commit: hash}
-	if d.objects, err = t.load(hash); err != nil {
-		return err
+	if hash.String() != commit { // else it is just a name
+		if err := t.load(hash); err != nil {
+			return wrap("read the tag", name, err)
+		}
+		d.objects = []plumbing.Hash{hash}
 	}
 	target := *t.remote
 	target.branch = ref
 	if err := target.send(ctx, d); err != nil {
 		return t.refused(name, err)
 	}
-	if own {
+	if ours {
 		if err := t.keep(ctx, name, hash); err != nil {
 			t.remote.repo.options.Warn(fmt.Sprintf("pushed, but this checkout does not have the tag: %v", err))
 		}
@@ -222,19 +224,16 @@ func (r *Repo) signTag(tag *object.Tag) error {
 	return nil
 }
 
-// load brings a tag into memory for a push, and is what goes along: nothing when the tag is just a name.
-func (t *Tags) load(hash plumbing.Hash) ([]plumbing.Hash, error) {
+// load brings a tag into memory for a push.
+func (t *Tags) load(hash plumbing.Hash) error {
 	o := t.remote.objects
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	tag, err := o.lookUp(plumbing.TagObject, hash)
-	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return nil, nil
-	}
 	if err == nil {
 		_, err = o.memory.SetEncodedObject(tag)
 	}
-	return []plumbing.Hash{hash}, err
+	return err
 }
 
 // keep puts a tag that was made into the checkout.

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -13,9 +14,10 @@ import (
 )
 
 // Since are the messages of the commits that lead to commit and not to the base, the newest first, as git log
-// BASE..COMMIT has them. When the checkout is too shallow to tell, the remote is asked for just these commits, into
-// memory, without their files where it can leave them out.
-func (t *Tags) Since(ctx context.Context, base, commit string) ([]string, error) {
+// BASE..COMMIT has them; with slash-separated paths, those that change something there. What the checkout is too
+// shallow to tell is asked of the remote, into memory: just these commits, without their files where it can leave them
+// out.
+func (t *Tags) Since(ctx context.Context, base, commit string, paths []string) ([]string, error) {
 	from, to := plumbing.NewHash(base), plumbing.NewHash(commit)
 	s := newSpan(t.remote.here)
 	whole, err := s.walk(ctx, from, to)
@@ -29,7 +31,17 @@ func (t *Tags) Since(ctx context.Context, base, commit string) ([]string, error)
 	if err != nil {
 		return nil, wrap("read the history of", t.remote.repo.root, err)
 	}
-	return s.messages(), nil
+	commits := s.found()
+	if len(paths) > 0 {
+		if commits, err = t.touching(ctx, commits, paths); err != nil {
+			return nil, wrap("read the history of", t.remote.repo.root, err)
+		}
+	}
+	messages := []string{}
+	for _, c := range commits {
+		messages = append(messages, c.Message)
+	}
+	return messages, nil
 }
 
 // fetchSince fetches what leads to a commit and not to the base. The server is told that we have the base: it sends
@@ -47,7 +59,11 @@ func (t *Tags) fetchSince(ctx context.Context, base, commit plumbing.Hash) error
 	if err == nil || r.final(ctx, err) {
 		return r.explained(ctx, err)
 	}
-	return &fault.Error{What: "read the commits since the last version from", Where: r.server.url, Err: r.explained(ctx, err),
+	return t.tooShallow(ctx, err)
+}
+
+func (t *Tags) tooShallow(ctx context.Context, err error) error {
+	return &fault.Error{What: "read the commits since the last version from", Where: t.URL(), Err: t.remote.explained(ctx, err),
 		Hint: "let the checkout have its history: fetch-depth: 0 of actions/checkout, or git fetch --unshallow"}
 }
 
@@ -60,13 +76,14 @@ func (t *Tags) fetched(hash plumbing.Hash) (*object.Commit, error) {
 }
 
 // span finds the commits that lead to one and not to another. Both are followed back at once, the youngest commit
-// first, until only what they share is left.
+// first, until what is left is old, and older than all that was found: as git does it, which trusts the dates too.
 type span struct {
-	read  func(plumbing.Hash) (*object.Commit, error)
-	queue ages
-	met   map[plumbing.Hash]*passed
-	order []*passed
-	open  int // in the queue, and not old
+	read   func(plumbing.Hash) (*object.Commit, error)
+	queue  ages
+	met    map[plumbing.Hash]*passed
+	order  []*passed
+	oldest time.Time // of order
+	open   int       // in the queue, and not old
 }
 
 // passed is a commit on the way, nil when it is not here. It is old when it leads to the base.
@@ -84,7 +101,7 @@ func (s *span) walk(ctx context.Context, base, tip plumbing.Hash) (whole bool, e
 	if err := errors.Join(s.meet(base, true), s.meet(tip, false)); err != nil {
 		return false, err
 	}
-	for s.open > 0 {
+	for s.open > 0 || len(s.queue) > 0 && !s.queue[0].when.Before(s.oldest) {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
@@ -94,6 +111,9 @@ func (s *span) walk(ctx context.Context, base, tip plumbing.Hash) (whole bool, e
 		if !p.old {
 			s.open--
 			s.order = append(s.order, p)
+			if when := c.Committer.When; len(s.order) == 1 || when.Before(s.oldest) {
+				s.oldest = when
+			}
 		}
 		for _, parent := range c.ParentHashes {
 			if err := s.meet(parent, p.old); err != nil {
@@ -136,12 +156,12 @@ func (s *span) meet(hash plumbing.Hash, old bool) error {
 	return nil
 }
 
-func (s *span) messages() []string {
-	messages := []string{}
+func (s *span) found() []*object.Commit {
+	var commits []*object.Commit
 	for _, p := range s.order {
 		if !p.old {
-			messages = append(messages, p.commit.Message)
+			commits = append(commits, p.commit)
 		}
 	}
-	return messages
+	return commits
 }

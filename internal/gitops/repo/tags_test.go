@@ -1,7 +1,9 @@
 package repo_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/repo"
@@ -72,7 +75,7 @@ func TestTagsHostile(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		line := func(s string) string { return fmt.Sprintf("%04x%s", len(s)+4, s) }
 		fmt.Fprint(out, line("# service=git-upload-pack\n"), "0000", line(commit+" refs/heads/main\x00agent=x\n"))
-		for _, name := range []string{"../../x", "a..b", "v1.0.0", "v2\x1b[31m", "v3 x", "-"} {
+		for _, name := range []string{"../../x", "a..b", "v1.0.0", "v2\x1b[31m"} {
 			fmt.Fprint(out, line(commit+" refs/tags/"+name+"\n"))
 		}
 		fmt.Fprint(out, "0000")
@@ -80,7 +83,7 @@ func TestTagsHostile(t *testing.T) {
 	defer server.Close()
 	w.git(dir, "remote", "set-url", "origin", server.URL)
 	tags, _ := w.tags(dir, repo.Options{})
-	w.equal("tags", w.list(tags), "- "+commit[:7]+" *\nv1.0.0 "+commit[:7]+" *")
+	w.equal("tags", w.list(tags), "v1.0.0 "+commit[:7]+" *")
 }
 
 // In any history, from any clone, Since is what git log BASE..COMMIT is.
@@ -90,22 +93,24 @@ func TestTagsSince(t *testing.T) {
 	full := w.clone()
 	made := []string{w.git(full, "rev-parse", "HEAD")}
 	tree := w.git(full, "rev-parse", "HEAD^{tree}")
-	for i := range 60 {
+	push := []string{"push", "-q", "origin"}
+	for i := range 40 {
 		args := []string{"commit-tree", tree, "-m", fmt.Sprint("commit ", i)}
 		for _, at := range random.Perm(min(len(made), 8))[:1+random.IntN(min(len(made), 2))] {
 			args = append(args, "-p", made[len(made)-1-at])
 		}
 		made = append(made, w.git(full, args...))
-		w.git(full, "push", "-q", "origin", made[i+1]+":refs/heads/at/"+fmt.Sprint(i))
+		push = append(push, made[i+1]+":refs/heads/at/"+fmt.Sprint(i))
 	}
-	for range 12 {
+	w.git(full, push...)
+	for range 5 {
 		base, tip := made[random.IntN(len(made))], made[random.IntN(len(made))]
 		want := strings.Fields(strings.ReplaceAll(w.git(full, "log", "--format=%s", base+".."+tip), " ", "_"))
 		slices.Sort(want)
 		w.git(w.remote.Dir, "update-ref", "refs/heads/main", tip)
 		for _, args := range [][]string{{}, {"--depth=1", "--no-tags"}, {"--depth=3"}, {"--filter=tree:0", "--no-checkout"}} {
 			tags, _ := w.tags(w.clone(args...), repo.Options{})
-			messages, err := tags.Since(t.Context(), base, tip)
+			messages, err := tags.Since(t.Context(), base, tip, nil)
 			w.check(err)
 			got := strings.Fields(strings.ReplaceAll(strings.Join(messages, ""), " ", "_"))
 			slices.Sort(got)
@@ -121,14 +126,66 @@ func TestTagsSinceSparing(t *testing.T) {
 	w.wide()
 	tip := w.git(w.remote.Dir, "rev-parse", "main")
 	dir := w.clone("--depth=1")
-	address, log := w.requests(nil)
-	w.git(dir, "remote", "set-url", "origin", address)
+	var bodies []string
+	front := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies = append(bodies, string(body))
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		w.server.ServeHTTP(out, r)
+	}))
+	defer front.Close()
+	w.git(dir, "remote", "set-url", "origin", front.URL+"/org/app.git")
 	tags, _ := w.tags(dir, repo.Options{})
-	messages, err := tags.Since(t.Context(), base, tip)
+	messages, err := tags.Since(t.Context(), base, tip, nil)
 	w.check(err)
 	w.equal("messages", messages, []string{"somebody's commit"})
-	w.equal("requests", log.String(), "info/refs\ngit-upload-pack tree:0 1\n")
+	w.equal("requests", len(bodies), 2)
+	if !strings.Contains(bodies[1], "filter tree:0") || !strings.Contains(bodies[1], "have "+base) {
+		w.Errorf("%q", bodies[1])
+	}
 	w.clean(dir)
+}
+
+// The commits that change a path, in any clone, in two requests at most.
+func TestTagsSincePaths(t *testing.T) {
+	w := newWorld(t, gittest.Options{})
+	base := w.git(w.remote.Dir, "rev-parse", "main")
+	full := w.clone()
+	commit := func(subject string, files ...string) {
+		for i := 0; i < len(files); i += 2 {
+			w.check(os.MkdirAll(filepath.Dir(filepath.Join(full, files[i])), 0o755))
+			w.write(full, files[i], files[i+1])
+		}
+		w.git(full, "add", ".")
+		w.git(full, "commit", "-q", "--allow-empty", "-m", subject)
+	}
+	commit("a", "apps/a/dep.yaml", "2")
+	commit("b", "apps/b/dep.yaml", "2", "README", "2")
+	w.git(full, "checkout", "-q", "-b", "side", base)
+	commit("side", "apps/a/new/file", "1")
+	w.git(full, "checkout", "-q", "main")
+	w.git(full, "merge", "-q", "--no-ff", "-m", "merge", "side")
+	commit("nothing")
+	commit("file for a folder", "apps/c", "1")
+	commit("a-b", "apps/a-b.yaml", "2")
+	w.git(full, "push", "-q", "origin", "main")
+	tip := w.git(full, "rev-parse", "HEAD")
+	for _, args := range [][]string{{}, {"--depth=1", "--no-tags"}, {"--depth=3"}, {"--filter=tree:0", "--no-checkout"}} {
+		dir := w.clone(args...)
+		for _, paths := range []string{"apps/a", "apps/b", "apps", "apps/a/new/file", "apps/c", "apps/c/d", "README", "none", "apps/b README", "apps/b apps/a/new"} {
+			want := w.git(full, append([]string{"log", "--format=%s", base + ".." + tip, "--"}, strings.Fields(paths)...)...)
+			before := len(w.server.Requests())
+			tags, _ := w.tags(dir, repo.Options{})
+			messages, err := tags.Since(t.Context(), base, tip, strings.Fields(paths))
+			w.check(err)
+			got := strings.Split(strings.TrimSpace(strings.Join(messages, "")), "\n")
+			slices.Sort(got)
+			w.equal(fmt.Sprint(args, paths), got, slices.Sorted(strings.SplitSeq(want, "\n")))
+			if asked := len(w.server.Requests()) - before; asked > 3 {
+				w.Errorf("%v %s: %d requests", args, paths, asked)
+			}
+		}
+	}
 }
 
 func TestTagsPush(t *testing.T) {
@@ -140,7 +197,7 @@ func TestTagsPush(t *testing.T) {
 	want := "object " + tip + "\ntype commit\ntag app/v1\ntagger Ann <ann@example.com> 1800000000 +0000\n\none\n\ntwo"
 	w.equal("tag", w.git(w.remote.Dir, "cat-file", "tag", "app/v1"), want)
 	w.equal("tag here", w.git(dir, "cat-file", "tag", "app/v1"), want)
-	w.equal("warnings", told.warnings, nil)
+	w.equal("warnings", len(told.warnings), 0)
 
 	// The name is taken, whatever we know of it.
 	other := w.clone("--no-tags")
@@ -157,6 +214,7 @@ func TestTagsPush(t *testing.T) {
 	w.equal("light", w.git(w.remote.Dir, "rev-parse", "light"), tip)
 	w.git(other, "tag", "-a", "-m", "their own", "heavy")
 	w.git(other, "gc", "-q")
+	tags, _ = w.tags(other, repo.Options{})
 	w.check(tags.Push(t.Context(), "heavy", tip, "no message"))
 	w.equal("heavy", w.git(w.remote.Dir, "rev-parse", "heavy"), w.git(other, "rev-parse", "heavy"))
 
@@ -169,6 +227,26 @@ func TestTagsPush(t *testing.T) {
 	}
 	w.sound(dir)
 	w.sound(other)
+}
+
+// Other ways than HTTP serve one request a connection.
+func TestTagsElsewhere(t *testing.T) {
+	w := newSSHWorld(t)
+	base := w.git(w.remote.Dir, "rev-parse", "main")
+	tip := w.push(fstest.MapFS{"apps/a/dep.yaml": {Data: []byte("2")}})
+	w.git(w.remote.Dir, "tag", "v1", base)
+	for name, address := range map[string]string{"ssh": w.ssh.URL(w.remote), "file": "file://" + w.remote.Dir} {
+		dir := w.clone("--depth=1", "--no-tags")
+		w.git(dir, "remote", "set-url", "origin", address)
+		tags, _ := w.tags(dir, w.options())
+		w.equal(name, w.list(tags), "v1 "+base[:7]+" *")
+		messages, err := tags.Since(t.Context(), base, tip, []string{"apps/a"})
+		w.check(err)
+		w.equal(name, messages, []string{"somebody's commit"})
+		w.check(tags.Push(t.Context(), name, tip, "x"))
+		w.equal(name, w.git(w.remote.Dir, "rev-parse", name), w.git(dir, "rev-parse", name))
+		w.git(w.remote.Dir, "tag", "-d", name)
+	}
 }
 
 // A push that landed, though its answer was lost, is done.
