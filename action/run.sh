@@ -1,19 +1,44 @@
 #!/bin/sh
-# Runs one part of the action, image, scan or bump: turns the inputs, which arrive as INPUT_* variables, into flags.
+# Runs one part of the action, next, image, scan or bump: turns the inputs, which arrive as INPUT_* variables, into flags.
 # An input becomes --flag=value, so that no value is taken for a flag; an empty one is left out; a list has one value a
 # line. A secret is never here: the binaries read it from their environment.
 set -efu
 IFS='
 '
 
-# How a registry is reached is said in the same way to all of them.
-set -- "$1" \
-	${INPUT_USERNAME:+"--username=$INPUT_USERNAME"} \
-	${INPUT_K8S_SECRET:+"--k8s-secret=$INPUT_K8S_SECRET"} \
-	${INPUT_K8S_CA:+"--k8s-ca=$INPUT_K8S_CA"} \
-	${INPUT_CA_FILE:+"--ca-file=$INPUT_CA_FILE"} \
-	${INPUT_PLAIN_HTTP:+"--plain-http=$INPUT_PLAIN_HTTP"}
-for value in $INPUT_RESOLVE; do set -- "$@" "--resolve=$value"; done
+# How the servers are reached is said in the same way to all parts that reach them.
+with_registry() { # PART [FLAG...]
+	set -- "$@" \
+		${INPUT_USERNAME:+"--username=$INPUT_USERNAME"} \
+		${INPUT_K8S_SECRET:+"--k8s-secret=$INPUT_K8S_SECRET"} \
+		${INPUT_K8S_CA:+"--k8s-ca=$INPUT_K8S_CA"} \
+		${INPUT_CA_FILE:+"--ca-file=$INPUT_CA_FILE"} \
+		${INPUT_PLAIN_HTTP:+"--plain-http=$INPUT_PLAIN_HTTP"}
+	for value in $INPUT_RESOLVE; do set -- "$@" "--resolve=$value"; done
+	"$@"
+}
+with_git() { # PART [FLAG...]
+	"$@" \
+		${INPUT_REMOTE:+"--remote=$INPUT_REMOTE"} \
+		${INPUT_TIMEOUT:+"--timeout=$INPUT_TIMEOUT"} \
+		${INPUT_SIGN_FORMAT:+"--sign-format=$INPUT_SIGN_FORMAT"} \
+		${INPUT_GIT_USERNAME:+"--git-username=$INPUT_GIT_USERNAME"} \
+		${INPUT_APP_ID:+"--app-id=$INPUT_APP_ID"} \
+		${INPUT_KNOWN_HOSTS:+"--known-hosts=$INPUT_KNOWN_HOSTS"} \
+		${INPUT_GIT_CA_FILE:+"--git-ca-file=$INPUT_GIT_CA_FILE"}
+}
+
+next() {
+	set -- "$@" \
+		"--bump=$INPUT_NEXT" \
+		${INPUT_NEXT_PREFIX:+"--prefix=$INPUT_NEXT_PREFIX"} \
+		${INPUT_NEXT_PRE:+"--pre=$INPUT_NEXT_PRE"} \
+		${INPUT_NEXT_INITIAL:+"--initial=$INPUT_NEXT_INITIAL"} \
+		${INPUT_CREATE_TAG:+"--push=$INPUT_CREATE_TAG"} \
+		${INPUT_TAG_MESSAGE:+"--message=$INPUT_TAG_MESSAGE"}
+	for value in $INPUT_NEXT_PATHS; do set -- "$@" "--path=$value"; done
+	exec "$BIN/harborpush" next "$@"
+}
 
 image() {
 	set -- "$@" \
@@ -24,7 +49,18 @@ image() {
 		${INPUT_PUBLIC:+"--public=$INPUT_PUBLIC"} \
 		${INPUT_HARBOR_LABELS:+"--harbor-labels=$INPUT_HARBOR_LABELS"} \
 		${INPUT_ON_IMMUTABLE:+"--on-immutable=$INPUT_ON_IMMUTABLE"}
-	for value in $INPUT_TAGS; do set -- "$@" "--tag=$value"; done
+	for value in $INPUT_TAGS; do
+		case $value in
+		*"{version}"*)
+			if [ -z "$VERSION" ]; then
+				echo "::error::tags has {version}, but nothing says which: set next to patch, minor, major or auto"
+				exit 2
+			fi
+			value=${value%%"{version}"*}$VERSION${value#*"{version}"}
+			;;
+		esac
+		set -- "$@" "--tag=$value"
+	done
 	if [ -n "$INPUT_ARCHIVE" ]; then
 		set -- "$@" --
 		for value in $INPUT_ARCHIVE; do set -- "$@" "$value"; done
@@ -71,20 +107,13 @@ bump() {
 		${INPUT_REPO:+"--repo=$INPUT_REPO"} \
 		${INPUT_ALL_TARGETS:+"--all-targets=$INPUT_ALL_TARGETS"} \
 		${INPUT_BRANCH:+"--branch=$INPUT_BRANCH"} \
-		${INPUT_REMOTE:+"--remote=$INPUT_REMOTE"} \
 		${INPUT_VIA:+"--via=$INPUT_VIA"} \
 		${INPUT_COMMIT_PER:+"--commit-per=$INPUT_COMMIT_PER"} \
 		${INPUT_MESSAGE:+"--message=$INPUT_MESSAGE"} \
 		${INPUT_MESSAGE_FILE:+"--message-file=$INPUT_MESSAGE_FILE"} \
 		${INPUT_AUTHOR:+"--author=$INPUT_AUTHOR"} \
 		${INPUT_SIGN_OFF:+"--sign-off=$INPUT_SIGN_OFF"} \
-		${INPUT_SIGN_FORMAT:+"--sign-format=$INPUT_SIGN_FORMAT"} \
-		${INPUT_APP_ID:+"--app-id=$INPUT_APP_ID"} \
-		${INPUT_KNOWN_HOSTS:+"--known-hosts=$INPUT_KNOWN_HOSTS"} \
-		${INPUT_GIT_USERNAME:+"--git-username=$INPUT_GIT_USERNAME"} \
-		${INPUT_GIT_CA_FILE:+"--git-ca-file=$INPUT_GIT_CA_FILE"} \
 		${INPUT_MAX_ATTEMPTS:+"--max-attempts=$INPUT_MAX_ATTEMPTS"} \
-		${INPUT_TIMEOUT:+"--timeout=$INPUT_TIMEOUT"} \
 		${INPUT_ALL_OR_NOTHING:+"--all-or-nothing=$INPUT_ALL_OR_NOTHING"} \
 		${INPUT_PR:+"--pr=$INPUT_PR"} \
 		${INPUT_ON_PROTECTED:+"--on-protected=$INPUT_ON_PROTECTED"} \
@@ -96,6 +125,7 @@ bump() {
 		${INPUT_PR_TITLE:+"--pr-title=$INPUT_PR_TITLE"} \
 		${INPUT_PR_BODY:+"--pr-body=$INPUT_PR_BODY"}
 	for value in $INPUT_PATHS; do set -- "$@" "--path=$value"; done
+	for value in $INPUT_APPLICATIONS; do set -- "$@" "--application=$value"; done
 	for value in $INPUT_TARGETS; do set -- "$@" "--target=$value"; done
 	for value in $INPUT_TRAILERS; do set -- "$@" "--trailer=$value"; done
 	for value in $INPUT_PUSH_OPTIONS; do set -- "$@" "--push-option=$value"; done
@@ -117,4 +147,8 @@ bump() {
 	exec "$BIN/imgbump" set "$@"
 }
 
-"$@"
+case $1 in
+next) with_git next ;;
+image | scan) with_registry "$1" ;;
+bump) with_git with_registry bump ;;
+esac

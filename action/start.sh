@@ -48,8 +48,8 @@ check scan "$INPUT_SCAN"
 check bump "$INPUT_BUMP"
 check commit "$INPUT_COMMIT"
 check build-from-source "$INPUT_BUILD_FROM_SOURCE"
-if [ -z "$INPUT_TAGS" ] && { [ "$INPUT_BUMP" = false ] || [ -z "$INPUT_IMAGES" ]; }; then
-	fail "nothing to do: give tags (where the image is pushed), or images (the references to set in the manifests)" 2
+if [ -z "$INPUT_NEXT$INPUT_TAGS" ] && { [ "$INPUT_BUMP" = false ] || [ -z "$INPUT_IMAGES" ]; }; then
+	fail "nothing to do: give tags (where the image is pushed), images (the references to set in the manifests), or next (the part of the version to raise)" 2
 fi
 
 case ${RUNNER_OS:-Linux}-${RUNNER_ARCH:-} in

@@ -103,6 +103,7 @@ imgbump set --if-newer=true --push=true -- example.com/a/b:1@sha256:1
   "image": "example.com/a/b@sha256:1",
   "metadata": "",
   "pull-request": "",
+  "release": "",
   "tags": "example.com/a/b:1",
   "version": ""
 }
@@ -133,6 +134,7 @@ func TestNothingRunsForOurOwnCommit(t *testing.T) {
   "image": "",
   "metadata": "",
   "pull-request": "",
+  "release": "",
   "tags": "",
   "version": ""
 }

@@ -55,6 +55,11 @@ func read(t *testing.T) action {
 // a secret, or to the action itself.
 var (
 	flagOf = map[string]map[string]string{
+		"harborpush next": {
+			"next": "bump", "next-prefix": "prefix", "next-paths": "path", "next-pre": "pre", "next-initial": "initial",
+			"create-tag": "push", "tag-message": "message", "remote": "remote", "timeout": "timeout", "sign-format": "sign-format",
+			"git-username": "git-username", "git-ca-file": "git-ca-file", "app-id": "app-id", "known-hosts": "known-hosts",
+		},
 		"harborpush build": {
 			"tags": "tag", "file": "file", "target": "target", "build-args": "build-arg", "labels": "label",
 			"annotations": "annotation", "platforms": "platform", "outputs": "output", "push": "push",
@@ -80,7 +85,7 @@ var (
 			"version-label": "version-label", "kustomize-add": "kustomize-add",
 			"username": "username", "ca-file": "ca-file", "plain-http": "plain-http", "resolve": "resolve",
 			"k8s-secret": "k8s-secret", "k8s-ca": "k8s-ca",
-			"repo": "repo", "targets": "target", "all-targets": "all-targets", "via": "via", "commit-per": "commit-per",
+			"applications": "application", "repo": "repo", "targets": "target", "all-targets": "all-targets", "via": "via", "commit-per": "commit-per",
 			"message-file": "message-file", "trailers": "trailer", "sign-format": "sign-format", "app-id": "app-id",
 			"known-hosts": "known-hosts", "push-options": "push-option", "on-protected": "on-protected", "pr-per": "pr-per",
 			"pr-fork": "pr-fork", "pr-reviewers": "pr-reviewer", "pr-assignees": "pr-assignee", "pr-draft": "pr-draft",
@@ -114,6 +119,7 @@ var notInputs = map[string]string{
 	"ssh-key":        "the key is an environment variable",
 	"metadata-file":  "the metadata is an output",
 	"commit":         "the action pushes what it commits",
+	"create-tag":     "the action pushes the tag that it makes",
 	"exit-code":      "the output changed tells it",
 }
 
@@ -176,7 +182,7 @@ func TestInputsAreDocumented(t *testing.T) {
 	for _, s := range a.Runs.Steps {
 		steps[s.ID] = true
 	}
-	source := regexp.MustCompile(`^\$\{\{ steps\.(\w+)\.outputs\.([\w-]+)( \|\| 'false')? \}\}$`)
+	source := regexp.MustCompile(`^\$\{\{ (?:steps\.next\.outputs\.version \|\| )?steps\.(\w+)\.outputs\.([\w-]+)( \|\| 'false')? \}\}$`)
 	for name, output := range a.Outputs {
 		if output.Description == "" {
 			t.Errorf("output %s has no description", name)

@@ -106,7 +106,7 @@ func TestInputsReachFlags(t *testing.T) {
 	const hostile = `$(touch "x") * --help 'y' \n ;`
 	for command, inputs := range flagOf {
 		binary, verb, _ := strings.Cut(command, " ")
-		id := map[string]string{"build": "image", "push": "image", "scan": "scan", "set": "bump"}[verb]
+		id := map[string]string{"next": "next", "build": "image", "push": "image", "scan": "scan", "set": "bump"}[verb]
 		for input, flag := range inputs {
 			t.Run(command+"/"+input, func(t *testing.T) {
 				given := map[string]string{"images": "c:3", input: hostile}
@@ -125,9 +125,10 @@ func TestInputsReachFlags(t *testing.T) {
 func TestListsHaveOneValueALine(t *testing.T) {
 	for id, lists := range map[string]map[string]string{
 		"image": {"tags": "tag", "build-args": "build-arg", "labels": "label", "outputs": "output", "annotations": "annotation", "resolve": "resolve"},
+		"next":  {"next-paths": "path"},
 		"scan":  {"ignore-cves": "ignore", "resolve": "resolve"},
 		"bump": {
-			"paths": "path", "targets": "target", "trailers": "trailer", "push-options": "push-option", "resolve": "resolve",
+			"paths": "path", "applications": "application", "targets": "target", "trailers": "trailer", "push-options": "push-option", "resolve": "resolve",
 			"pr-labels": "pr-label", "pr-reviewers": "pr-reviewer", "pr-assignees": "pr-assignee",
 		},
 	} {
@@ -177,6 +178,10 @@ func TestCalls(t *testing.T) {
 			"imgbump\n[set]\n[--if-newer=true]\n[--push=true]\n[--]\n[c:3]\n, , \n"},
 		{"several archives", "image", map[string]string{"tags": "a/b:1", "archive": "amd64.tar\narm64.tar"}, nil,
 			"harborpush\n[push]\n[--tag=a/b:1]\n[--]\n[amd64.tar]\n[arm64.tar]\n, , \n"},
+		{"the next version", "next", map[string]string{"next": "patch", "create-tag": "true", "git-token": "t0ken"}, nil,
+			"harborpush\n[next]\n[--bump=patch]\n[--push=true]\n, t0ken, \n"},
+		{"a tag with that version", "image", map[string]string{"tags": "a/b:{version}\na/b:v{version}-x", "archive": "x.tar"}, map[string]string{"steps.next.outputs.version": "1.2.3"},
+			"harborpush\n[push]\n[--tag=a/b:1.2.3]\n[--tag=a/b:v1.2.3-x]\n[--]\n[x.tar]\n, , \n"},
 		{"scan", "scan", map[string]string{"fail-on": "high", "password": "s3cret"}, map[string]string{"steps.image.outputs.image": "h/a/b@" + digest},
 			"harborpush\n[scan]\n[--fail-on=high]\n[--]\n[h/a/b@" + digest + "]\ns3cret, , \n"},
 		{"what was not pushed is not bumped", "bump", map[string]string{"tags": "a/b:1", "push": "false", "images": "c:3"}, pushed,

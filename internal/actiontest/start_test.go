@@ -39,7 +39,7 @@ func newSite(t *testing.T) *site {
 	s.env = map[string]string{
 		"PATH": s.path, "RUNNER_OS": "Linux", "RUNNER_ARCH": "X64", "RUNNER_TEMP": s.tmp, "RUNNER_TOOL_CACHE": s.cache,
 		"GITHUB_OUTPUT": filepath.Join(dir, "output"), "HEAD_MESSAGE": "", "INPUT_TAGS": "a/b:1", "INPUT_IMAGES": "",
-		"INPUT_PUSH": "true", "INPUT_SCAN": "false", "INPUT_BUMP": "true", "INPUT_COMMIT": "true", "INPUT_BUILD_FROM_SOURCE": "false",
+		"INPUT_PUSH": "true", "INPUT_SCAN": "false", "INPUT_NEXT": "", "INPUT_BUMP": "true", "INPUT_COMMIT": "true", "INPUT_BUILD_FROM_SOURCE": "false",
 		"INPUT_BINARY_PATH": "", "INPUT_DOWNLOAD_URL": "http://127.0.0.1:9/none",
 	}
 	return s
