@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"time"
 
 	"github.com/ksera524/imgbump/internal/bump"
@@ -130,11 +132,31 @@ func (f *gitFlags) aim(c *cli.Console, w *workplace, target config.Target, job b
 	if err != nil {
 		return nil, err
 	}
+	remote.Expect(w.reads(job))
 	d := &destination{branch: remote, repository: remote.URL()}
 	if f.pr.open || target.PR || f.via == viaAPI {
 		err = f.throughGitHub(c, w, d, remote, job, f.pr.open || target.PR)
 	}
 	return d, err
+}
+
+// reads are the paths of the repository that the job looks at, none when it may be any.
+func (w *workplace) reads(job bump.Job) []string {
+	paths := append(slices.Clone(job.Paths), config.Name)
+	if job.From != "" {
+		paths = append(paths, job.From)
+	}
+	if len(job.Paths) == 0 || job.KustomizeAdd || job.Owners || len(job.Applications) > 0 {
+		paths = []string{""}
+	}
+	var full []string
+	for _, p := range paths {
+		if p = path.Join(w.prefix, p); p == "" {
+			return nil
+		}
+		full = append(full, p)
+	}
+	return full
 }
 
 // instead reports whether the branch refused the push, and a pull request is wanted then.

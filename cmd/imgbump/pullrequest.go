@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -88,8 +89,11 @@ func (p *proposals) headName(group string) string {
 	name := p.pullRequestFlags.head
 	if name == "" {
 		name = "imgbump/" + p.remote.Name()
-		if group == "" {
+		switch p.per {
+		case bump.All:
 			group = subject(p.job)
+		case bump.PerFile, bump.PerApplication:
+			group = subject(p.job) + "/" + cmp.Or(group, "no-application")
 		}
 	}
 	if group != "" {

@@ -1,7 +1,6 @@
 package bump
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -16,7 +15,10 @@ import (
 )
 
 // owners knows which Argo CD applications deploy the sites of a tree.
-type owners struct{ *argocd.Index }
+type owners struct {
+	*argocd.Index
+	byFile map[string][]argocd.Owner // as far as they were asked for
+}
 
 // owners looks for applications in the tree that was searched. Where the search was limited, most are declared elsewhere:
 // then the whole tree is looked through, but only when the job asks for them, since it may have to be fetched.
@@ -36,7 +38,7 @@ func (j Job) owners(ctx context.Context, t *tree, o *overlays) (owners, error) {
 	if err != nil {
 		return owners{}, err
 	}
-	return owners{index}, j.declared(index)
+	return owners{index, map[string][]argocd.Owner{}}, j.declared(index)
 }
 
 // templated says which templates of charts declare applications: what those deploy is not known.
@@ -86,16 +88,11 @@ func (j Job) undeployed(image Image) Failure {
 
 // nearestNames are the names of applications that are spelled most like name, best first.
 func nearestNames(name string, all []argocd.Application) []string {
-	var names []string
+	likeness := map[string]float64{}
 	for _, a := range all {
-		names = append(names, a.Name)
+		likeness[a.Name] = levenshtein.Match(a.Name, name, nil)
 	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	slices.SortStableFunc(names, func(a, b string) int {
-		return cmp.Compare(levenshtein.Match(b, name, nil), levenshtein.Match(a, name, nil))
-	})
-	return names[:min(len(names), nearestShown)]
+	return best(likeness)
 }
 
 // of are the applications that deploy the site, by wave and name. What an Application says of its images is deployed by
@@ -106,7 +103,12 @@ func (o owners) of(site manifest.Site) []argocd.Owner {
 			return declared
 		}
 	}
-	return o.Owners(site.File)
+	deployed, known := o.byFile[site.File]
+	if !known {
+		deployed = o.Owners(site.File)
+		o.byFile[site.File] = deployed
+	}
+	return deployed
 }
 
 // concerns reports whether one of the job's applications is among those that deploy a site; without any, every site

@@ -10,10 +10,11 @@ import (
 	"github.com/ksera524/imgbump/internal/imageref"
 )
 
-// nearestShown is how many repositories are named when the one asked for is not found.
+// nearestShown is how many names are told when the one asked for is not found.
 const nearestShown = 3
 
-// explain adds the failures of images that no site names, with the repositories that come closest to each.
+// explain adds the failures of images that no site names, with the repositories that come closest to each where the whole
+// tree was looked at.
 func (j Job) explain(ctx context.Context, src source, plan *Plan) error {
 	if len(j.Applications) > 0 {
 		for _, image := range plan.Missing {
@@ -45,6 +46,11 @@ func nearest(ref imageref.Ref, all []found) []string {
 			}
 		}
 	}
+	return best(likeness)
+}
+
+// best are the names that are most alike to what was asked for, by their likeness.
+func best(likeness map[string]float64) []string {
 	sorted := slices.Collect(maps.Keys(likeness))
 	slices.SortFunc(sorted, func(a, b string) int {
 		return cmp.Or(cmp.Compare(likeness[b], likeness[a]), cmp.Compare(a, b))

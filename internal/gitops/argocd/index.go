@@ -75,6 +75,9 @@ func New(declared []Declared, place Place, tree Tree) (*Index, error) {
 		x.applications = append(x.applications, d.Applications...)
 		x.unclear = append(x.unclear, d.Unclear...)
 		for _, set := range d.Sets {
+			if len(x.applications) > maxApplications {
+				break
+			}
 			made, err := set.generated(l)
 			if l.err != nil {
 				return nil, l.err
@@ -86,9 +89,9 @@ func New(declared []Declared, place Place, tree Tree) (*Index, error) {
 		}
 	}
 	slices.SortFunc(x.applications, Application.compare)
-	if rest := len(x.applications) - maxApplications; rest > 0 {
+	if len(x.applications) > maxApplications {
 		x.applications = x.applications[:maxApplications]
-		x.doubt("", 0, "%d applications are left out of account: there are more than %d", rest, maxApplications)
+		x.doubt("", 0, "some applications are left out of account: there are more than %d", maxApplications)
 	}
 	for n, a := range x.applications {
 		x.declared[a.File] = append(x.declared[a.File], n)
@@ -110,7 +113,7 @@ func (x *Index) claim(n int) {
 	a := &x.applications[n]
 	for i := range a.Sources {
 		s := &a.Sources[i]
-		if s.Path != "" && s.Chart == "" && x.place.isHere(s.Repository) && inside(s.Path) {
+		if s.Path != "" && x.place.isHere(s.Repository) {
 			x.folder(s.Path, claim{application: n, source: s, kind: s.kind})
 			for _, component := range s.components {
 				x.folder(path.Join(s.Path, component), claim{application: n, source: s, kind: kustomize})
@@ -120,11 +123,6 @@ func (x *Index) claim(n int) {
 			x.values(n, s, file)
 		}
 	}
-}
-
-// inside reports whether a clean path stays in the repository.
-func inside(p string) bool {
-	return p != ".." && !strings.HasPrefix(p, "../") && !strings.HasPrefix(p, "/")
 }
 
 // maxClaims is how many applications a folder, or a glob, is looked up for. Nobody has as many.
@@ -156,7 +154,7 @@ func (x *Index) values(n int, s *Source, file string) {
 		return // a file in the chart's archive
 	}
 	switch c := (claim{application: n, source: s, kind: helm, glob: full}); {
-	case strings.Contains(file, "://") || !x.place.isHere(s.Repository) || !inside(full):
+	case strings.Contains(file, "://") || !x.place.isHere(s.Repository):
 	case strings.Contains(full, "$"):
 		x.doubt(a.File, a.Line, "Application %s: the values file %s depends on Argo CD's environment", a.Name, file)
 	case !strings.ContainsAny(full, "*?["):

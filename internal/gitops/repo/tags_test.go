@@ -119,6 +119,27 @@ func TestTagsSince(t *testing.T) {
 	}
 }
 
+// A branch that was merged is cut off in the clone, though the base is there.
+func TestTagsSinceCut(t *testing.T) {
+	w := newWorld(t, gittest.Options{})
+	full := w.clone()
+	base := w.git(full, "rev-parse", "HEAD")
+	w.git(full, "checkout", "-q", "-b", "side")
+	for _, subject := range []string{"one", "two", "three"} {
+		w.git(full, "commit", "-q", "--allow-empty", "-m", subject)
+	}
+	w.git(full, "checkout", "-q", "main")
+	w.git(full, "merge", "-q", "--no-ff", "-m", "merge", "side")
+	w.git(full, "push", "-q", "origin", "main")
+	dir := w.clone("--depth=2")
+	w.git(dir, "cat-file", "-e", base)
+	tags, _ := w.tags(dir, repo.Options{})
+	messages, err := tags.Since(t.Context(), base, w.git(full, "rev-parse", "HEAD"), nil)
+	w.check(err)
+	slices.Sort(messages)
+	w.equal("messages", messages, []string{"merge\n", "one\n", "three\n", "two\n"})
+}
+
 // What a shallow clone lacks is asked for once, and without files where the server leaves them out.
 func TestTagsSinceSparing(t *testing.T) {
 	w := newWorld(t, gittest.Options{})
@@ -142,6 +163,11 @@ func TestTagsSinceSparing(t *testing.T) {
 	w.equal("requests", len(bodies), 2)
 	if !strings.Contains(bodies[1], "filter tree:0") || !strings.Contains(bodies[1], "have "+base) {
 		w.Errorf("%q", bodies[1])
+	}
+	_, err = tags.Since(t.Context(), base, tip, []string{"other/1"})
+	w.check(err)
+	if last := bodies[len(bodies)-1]; len(bodies) != 4 || !strings.Contains(last, "filter blob:none") || !strings.Contains(last, "deepen 1") {
+		w.Errorf("%d requests, the last %q", len(bodies), last)
 	}
 	w.clean(dir)
 }
