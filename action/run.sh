@@ -75,6 +75,7 @@ image() {
 		${INPUT_TARGET:+"--target=$INPUT_TARGET"}
 	for value in $INPUT_OUTPUTS; do set -- "$@" "--output=$value"; done
 	for value in $INPUT_BUILD_ARGS; do set -- "$@" "--build-arg=$value"; done
+	for value in $INPUT_BUILD_CONTEXTS; do set -- "$@" "--build-context=$value"; done
 	for value in $INPUT_LABELS; do set -- "$@" "--label=$value"; done
 	for value in $INPUT_ANNOTATIONS; do set -- "$@" "--annotation=$value"; done
 	exec "$BIN/harborpush" build "$@" -- "$INPUT_CONTEXT"

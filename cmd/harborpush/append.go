@@ -23,7 +23,7 @@ that ends in a slash. Files belong to root unless owner= says otherwise; a folde
 as BASE has it unless mode= or owner= is given.`
 
 const appendExamples = `  # a binary on a small base
-  harborpush append gcr.io/distroless/static:nonroot -t harbor.example.com/team/app:1.2.3 \\
+  harborpush append gcr.io/distroless/static:nonroot -t harbor.example.com/team/app:1.2.3 \
     --add ./app:/usr/bin/app:mode=0755 --entrypoint /usr/bin/app
 
   # a web site on nothing but a server

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -12,17 +15,19 @@ import (
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/dockerfile"
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/remote"
 	"github.com/ksera524/imgbump/internal/ship"
 )
 
 const buildAbout = `Build an image from a Dockerfile, without a Docker daemon, and push it.
 
-CONTEXT is the folder that COPY and ADD read from, by default the current one. What it supports so
-far: FROM scratch, an image or a stage; COPY and ADD of local files; all instructions that only
-change the configuration. Everything else, RUN above all, is an error that names the line, before
-anything is built.
+CONTEXT is the folder that COPY and ADD read from, by default the current one; '-' reads a Dockerfile
+that needs none from standard input. The Dockerfile means what docker/dockerfile:1 makes of it, and the
+layers are those of BuildKit. RUN is not supported yet: it is an error that names the line, before
+anything is built. What BuildKit's linter finds is a warning with its line.
 
-Without --push or --output the image is made, checked and dropped.`
+Without --push or --output the image is made, checked and dropped. Flags of 'docker build' that ask for
+what is so anyway, or that matter to RUN only, are taken; others are refused with the reason.`
 
 const buildEnvironment = access.Environment + cacheEnvironment + `  SOURCE_DATE_EPOCH  seconds since 1970: when the image was created, for reproducible builds
 `
@@ -42,10 +47,12 @@ type buildFlags struct {
 	layers           layerFlags
 	annotations      []string
 	file             string
-	push             bool
+	push, check      bool
 	args, labels     []string
+	contexts         []string
 	target, platform string
 	outputs          []string
+	iidfile          string
 }
 
 func buildCommand(c *cli.Console) *cobra.Command {
@@ -53,7 +60,7 @@ func buildCommand(c *cli.Console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "build [CONTEXT] -t REF... --push",
 		Short:   "Build an image from a Dockerfile and push it",
-		Long:    buildAbout + "\n\n" + buildEnvironment + "\n" + cli.Exits(0, 1, 2, 3, 4, 130),
+		Long:    buildAbout + "\n\n" + buildEnvironment + "\n" + cli.Exits(0, 1, 2, 3, 4, 7, 130),
 		Example: buildExamples,
 		Args:    cli.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -61,8 +68,11 @@ func buildCommand(c *cli.Console) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&f.file, "file", "f", "", "`FILE` with the Dockerfile (default CONTEXT/Dockerfile)")
+	flags.StringVarP(&f.file, "file", "f", "", "`FILE` with the Dockerfile, - for standard input (default CONTEXT/Dockerfile)")
 	flags.BoolVar(&f.push, "push", false, "push the image to every -t")
+	flags.BoolVar(&f.check, "check", false, "build nothing, and fail if the Dockerfile breaks a rule of BuildKit's linter")
+	flags.StringArrayVar(&f.contexts, "build-context", nil, "`NAME=CONTEXT` for FROM and --from: a folder, docker-image://REF or oci-layout://DIR (repeatable)")
+	flags.StringVar(&f.iidfile, "iidfile", "", "write the image's digest to `FILE`")
 	flags.StringArrayVar(&f.args, "build-arg", nil, "`KEY=VALUE` of an ARG; KEY alone takes it from the environment (repeatable)")
 	flags.StringArrayVar(&f.labels, "label", nil, "`KEY=VALUE` label of the image (repeatable)")
 	flags.StringVar(&f.target, "target", "", "`STAGE` to build, by name or number (default the last)")
@@ -72,6 +82,7 @@ func buildCommand(c *cli.Console) *cobra.Command {
 	f.layers.bind(flags, "the layers that are built")
 	f.bindTags(cmd)
 	f.bind(cmd)
+	f.bindDocker(cmd)
 	return cmd
 }
 
@@ -80,6 +91,14 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 	if err != nil {
 		return err
 	}
+	title := "building " + folder
+	if folder == "-" {
+		title, f.file = "building standard input", "-"
+		if folder, err = os.MkdirTemp("", "context-*"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(folder)
+	}
 	refs, client, err := f.open(ctx, c)
 	if err != nil {
 		return f.report(c, "build", ship.Result{}, err)
@@ -87,10 +106,27 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 	if f.push && len(refs) == 0 {
 		return fault.Usagef("for example: -t harbor.example.com/team/app:1.2.3", "--push needs the image's name, -t")
 	}
-	options.Warn = func(file string, line int, message string) { c.Warnf(file, line, "%s", message) }
-	build := ship.Build{Context: folder, Dockerfile: f.file, Options: options, References: refs, Push: f.push, Step: func(s dockerfile.Step) {
+	findings := 0
+	options.Warn = func(file string, line int, message string) {
+		findings++
+		c.Warnf(file, line, "%s", message)
+	}
+	fetching := remote.New(remote.Options{Agent: c.Agent(), Getenv: c.Getenv})
+	defer fetching.Close()
+	build := ship.Build{Context: folder, Dockerfile: f.file, Options: options, References: refs, Push: f.push, Fetch: fetch(fetching), Step: func(s dockerfile.Step) {
 		c.Progressf("[%d/%d] %s", s.Number, s.Total, s.Instruction)
 	}}
+	if build.Text, err = f.stdin(c); err != nil {
+		return err
+	}
+	if f.check {
+		err := build.Check(ctx, client)
+		if err == nil && findings > 0 {
+			err = &fault.Error{Kind: fault.Gate, What: "check", Where: build.Path(), Err: fmt.Errorf("%d findings", findings),
+				Hint: "the rules are explained at https://docs.docker.com/reference/build-checks/"}
+		}
+		return f.report(c, "build", ship.Result{}, err)
+	}
 	for _, s := range f.outputs {
 		o, err := ship.ParseOutput(s)
 		if err != nil {
@@ -108,7 +144,35 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 		return err
 	}
 	fill(build.Annotations, c.Getenv, refs, options.Created)
-	return f.destination.run(ctx, c, "build", "building "+folder, func() (ship.Result, error) { return build.Run(ctx, client) })
+	return f.destination.run(ctx, c, "build", title, func() (ship.Result, error) {
+		result, err := build.Run(ctx, client)
+		if err == nil && f.iidfile != "" {
+			err = os.WriteFile(f.iidfile, []byte(result.Digest.String()), 0o644)
+		}
+		return result, err
+	})
+}
+
+// maxDockerfile is how much of standard input is read as a Dockerfile, in bytes.
+const maxDockerfile = 16 << 20
+
+// stdin is the Dockerfile from standard input, when that is asked for.
+func (f *buildFlags) stdin(c *cli.Console) ([]byte, error) {
+	if f.file != "-" {
+		return nil, nil
+	}
+	text, err := io.ReadAll(io.LimitReader(c.In, maxDockerfile+1))
+	if err == nil && len(text) > maxDockerfile {
+		err = fault.Usagef("a Dockerfile is read from there, not an archive", "standard input has more than %d bytes", maxDockerfile)
+	}
+	return text, err
+}
+
+// fetch is how ADD gets what is elsewhere.
+func fetch(c *remote.Client) ship.Fetch {
+	return ship.Fetch{Download: c.File, Clone: func(ctx context.Context, r dockerfile.Repository) (*os.File, error) {
+		return c.Clone(ctx, remote.Repository(r))
+	}}
 }
 
 // emptyValue is the value of a KEY alone.
@@ -118,6 +182,9 @@ func emptyValue(string) (string, bool) { return "", true }
 func (f *buildFlags) options(getenv func(string) string) (dockerfile.Options, error) {
 	o := dockerfile.Options{Target: f.target, Created: time.Now().UTC()}
 	var err error
+	if o.Contexts, err = pairs("--build-context", f.contexts, emptyValue); err != nil {
+		return o, err
+	}
 	inherited := func(key string) (string, bool) { return getenv(key), getenv(key) != "" }
 	if o.Args, err = pairs("--build-arg", f.args, inherited); err != nil {
 		return o, err
@@ -125,7 +192,10 @@ func (f *buildFlags) options(getenv func(string) string) (dockerfile.Options, er
 	if o.Labels, err = pairs("--label", f.labels, emptyValue); err != nil {
 		return o, err
 	}
-	given, err := epoch(getenv)
+	if _, ok := o.Args[epochVariable]; !ok { // as docker buildx does
+		o.Args[epochVariable] = getenv(epochVariable)
+	}
+	given, err := epoch(func(name string) string { return o.Args[name] })
 	if err != nil {
 		return o, err
 	}
@@ -138,9 +208,12 @@ func (f *buildFlags) options(getenv func(string) string) (dockerfile.Options, er
 	return o, err
 }
 
-// epoch is the time that SOURCE_DATE_EPOCH gives (reproducible-builds.org), zero without one.
+// epochVariable is the one of reproducible-builds.org.
+const epochVariable = "SOURCE_DATE_EPOCH"
+
+// epoch is the time that SOURCE_DATE_EPOCH gives, zero without one.
 func epoch(getenv func(string) string) (time.Time, error) {
-	given := getenv("SOURCE_DATE_EPOCH")
+	given := getenv(epochVariable)
 	if given == "" {
 		return time.Time{}, nil
 	}

@@ -127,7 +127,6 @@ func (p *preflight) text(c *cli.Console) string {
 func (p *preflight) summary() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### Check of `%s`\n\n| | Check | | Remedy |\n| --- | --- | --- | --- |\n", p.ref)
-	cell := strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace
 	for _, k := range p.checks {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", marks[k.Status], k.Name, cell(k.Detail), cell(k.Remedy))
 	}

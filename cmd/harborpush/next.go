@@ -20,6 +20,7 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitaccess"
 	"github.com/ksera524/imgbump/internal/gitops/repo"
+	"github.com/ksera524/imgbump/internal/release"
 	"github.com/ksera524/imgbump/internal/version"
 )
 
@@ -110,6 +111,9 @@ func (f *nextFlags) check() error {
 	case f.sign.Given() && !f.creates():
 		return fault.Usagef("add --create-tag or --push", "--sign-key signs a tag, but none is asked for")
 	}
+	if err := f.scheme.Check(); err != nil {
+		return fault.Usagef(fault.HintOf(err), "--initial: %w", err)
+	}
 	_, err := f.words(version.Next{})
 	return err
 }
@@ -129,12 +133,11 @@ func (f *nextFlags) words(n version.Next) (string, error) {
 
 // next is a version with what became of it.
 type next struct {
-	version.Next
-	commit          string
-	created, pushed bool // by us
+	release.Result
+	commit string
 }
 
-// find computes the version and makes its tag, again while others take the same one.
+// find computes the version and makes its tag.
 func (f *nextFlags) find(ctx context.Context, c *cli.Console, dir string) (next, error) {
 	if n, found, err := fromEvent(c.Getenv, f.scheme); found || err != nil {
 		if f.creates() && n.Tag == "" && err == nil {
@@ -153,28 +156,29 @@ func (f *nextFlags) find(ctx context.Context, c *cli.Console, dir string) (next,
 	if err != nil {
 		return next{}, err
 	}
-	var lost error
-	for attempt := 1; ; attempt++ {
-		n, err := f.once(ctx, tags, commit)
-		if fault.KindOf(err) != fault.Conflict {
-			return n, f.inTime(ctx, lost, err)
-		}
-		lost = err
-		c.Progressf("attempt %d: %v; counting again", attempt, err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(min(time.Duration(attempt)*lostPause, time.Second)):
-		}
+	job := release.Job{
+		Scheme: f.scheme, Bump: version.Bump(f.bump), Pre: f.pre, Within: f.within, Create: f.createTag, Push: f.push, Message: f.words,
+		Lost: func(attempt int, err error) { c.Progressf("attempt %d: %v; counting again", attempt, err) },
 	}
+	result, err := job.Run(ctx, tagged{tags}, commit)
+	return next{result, commit}, f.inTime(ctx, err)
 }
 
-// lostPause is what a run waits after a lost race, times the number of races: a server that refuses without a cause is
-// not to be asked without end.
-const lostPause = 20 * time.Millisecond
+// tagged is git's tags as release needs them.
+type tagged struct{ *repo.Tags }
+
+func (t tagged) List(ctx context.Context) ([]release.Tag, error) {
+	listed, err := t.Tags.List(ctx)
+	var all []release.Tag
+	for _, tag := range listed {
+		all = append(all, release.Tag(tag))
+	}
+	return all, err
+}
 
 // open finds the checkout, and its tags on the remote.
 func (f *nextFlags) open(ctx context.Context, c *cli.Console, dir string) (*repo.Repo, *repo.Tags, error) {
-	keys, err := f.login.Keyring(ctx, c)
+	keys, err := f.login.Keyring(c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -187,12 +191,13 @@ func (f *nextFlags) open(ctx context.Context, c *cli.Console, dir string) (*repo
 	}
 	r, err := repo.Open(dir, options)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, &fault.Error{Kind: fault.KindOf(err), Hint: "run inside a git checkout, or name one: harborpush next DIR", Err: err}
 	}
-	if address, err := r.Address(f.remote); err == nil {
-		keys.Home(address)
+	address, _ := r.Address(f.remote) // of a remote that is not there Tags tells
+	var tags *repo.Tags
+	if err = keys.Home(r, address); err == nil {
+		tags, err = r.Tags(f.remote)
 	}
-	tags, err := r.Tags(f.remote)
 	if err == nil {
 		f.within, err = f.below(r, dir)
 	}
@@ -222,62 +227,10 @@ func (f *nextFlags) below(r *repo.Repo, dir string) ([]string, error) {
 	return below, nil
 }
 
-// once computes the version from the tags that there are now, and makes its tag.
-func (f *nextFlags) once(ctx context.Context, tags *repo.Tags, commit string) (next, error) {
-	listed, err := tags.List(ctx)
-	if err != nil {
-		return next{}, err
-	}
-	n := next{commit: commit}
-	if n.Next, err = f.decide(ctx, tags, listed, commit); err != nil || !f.creates() {
-		return n, err
-	}
-	message, err := f.words(n.Next)
-	if err != nil {
-		return n, err
-	}
-	pushed := slices.ContainsFunc(listed, func(t repo.Tag) bool { return t.Name == n.Tag && t.Pushed })
-	switch {
-	case f.push && !pushed:
-		err = tags.Push(ctx, n.Tag, commit, message)
-		n.pushed = err == nil
-	case !n.Tagged:
-		err = tags.Create(ctx, n.Tag, commit, message)
-	}
-	n.created = !n.Tagged && err == nil
-	return n, err
-}
-
-// decide is the version that the commit has, or else the one after the last.
-func (f *nextFlags) decide(ctx context.Context, tags *repo.Tags, listed []repo.Tag, commit string) (version.Next, error) {
-	var all, here []string
-	commits := map[string]string{}
-	for _, t := range listed {
-		all = append(all, t.Name)
-		commits[t.Name] = t.Commit
-		if t.Commit == commit {
-			here = append(here, t.Name)
-		}
-	}
-	if n, found := f.scheme.Here(here, all, f.pre); found {
-		return n, nil
-	}
-	bump := version.Bump(f.bump)
-	var messages []string
-	if last := f.scheme.Latest(all); bump == version.Auto && last != "" {
-		var err error
-		if messages, err = tags.Since(ctx, commits[last], commit, f.within); err != nil {
-			return version.Next{}, err
-		}
-	}
-	return f.scheme.After(all, bump, f.pre, messages)
-}
-
-// inTime explains an error that the end of --timeout caused; lost is that of the last lost race.
-func (f *nextFlags) inTime(ctx context.Context, lost, err error) error {
+// inTime explains an error that the end of --timeout caused.
+func (f *nextFlags) inTime(ctx context.Context, err error) error {
 	if err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return err
 	}
-	err = cmp.Or(lost, err)
 	return &fault.Error{Kind: fault.KindOf(err), What: fmt.Sprintf("the time was up (--timeout %v)", f.timeout), Hint: "is the host reachable? allow more with --timeout", Err: err}
 }

@@ -35,7 +35,7 @@ func (n next) report(c *cli.Console, failed error) error {
 	}
 	d := nextDocument{
 		Schema: "harborpush/next/v1", Version: n.Version, Tag: n.Tag, Previous: n.Previous, Bump: n.Bump, Why: n.Why, Commit: n.commit,
-		Release: n.Release(), Created: n.created, Pushed: n.pushed, Failures: []failureDocument{},
+		Release: n.Release(), Created: n.Created, Pushed: n.Pushed, Failures: []failureDocument{},
 	}
 	text := n.Version + "\n"
 	if failed == nil {
@@ -61,9 +61,9 @@ func (n next) tell(c *cli.Console) error {
 // outcome is the version, and what became of its tag.
 func (n next) outcome() string {
 	switch {
-	case n.pushed:
+	case n.Pushed:
 		return n.Version + ", pushed as " + n.Tag
-	case n.created:
+	case n.Created:
 		return n.Version + ", tagged " + n.Tag
 	}
 	return n.Version

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"os"
@@ -54,7 +53,10 @@ func (f *originFlags) tell(ctx context.Context, c *cli.Console, result ship.Resu
 	for ref := range maps.Values(repositories) {
 		hub := harbor.New(f.client, ref.Host())
 		err := hub.Label(ctx, ref.Repository, result.Digest.String(), source.Labels())
-		if err = cmp.Or(err, hub.Describe(ctx, ref.Repository, source.Description())); err != nil {
+		if err == nil {
+			err = hub.Describe(ctx, ref.Repository, source.Description())
+		}
+		if err != nil {
 			c.Warnf("", 0, "pushed, but Harbor has no labels of it: %v", err)
 		}
 	}

@@ -204,7 +204,7 @@ func (p *preflight) push(ctx context.Context) (string, error) {
 	}
 	if p.greeting.Harbor {
 		if system, err := p.harbor().System(ctx); err == nil && system.ReadOnly {
-			return "", &fault.Error{Err: registry.ErrReadOnly, Hint: "an administrator of Harbor ends that under Configuration, System Settings"}
+			return "", &fault.Error{Err: registry.ErrReadOnly, Hint: registry.HintReadOnly}
 		}
 	}
 	return p.user + " may push there", nil

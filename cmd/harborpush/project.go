@@ -20,7 +20,7 @@ type harborFlags struct {
 	create, public bool
 	onImmutable    string
 
-	kept []string // immutable tags that were left as they are
+	kept []string // tags that were left as they are
 }
 
 func (f *harborFlags) bind(flags *pflag.FlagSet) {
@@ -46,6 +46,10 @@ func (f *harborFlags) open(c *cli.Console, options registry.Options) (*registry.
 			f.kept = append(f.kept, ref.String())
 			c.Warnf("", 0, "%s is immutable and names another image: it is left as it is", ref)
 		}
+	}
+	options.Kept = func(ref imageref.Ref) {
+		f.kept = append(f.kept, ref.String())
+		c.Warnf("", 0, "%s has signatures of its own: it is left as it is", ref)
 	}
 	client := registry.New(options)
 	if f.create {

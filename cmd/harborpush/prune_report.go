@@ -1,13 +1,14 @@
 package main
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/prune"
 	"github.com/ksera524/imgbump/internal/retention"
 )
 
@@ -42,11 +43,11 @@ type collectionDocument struct {
 }
 
 func (p *pruning) document(failed error) pruneDocument {
-	d := pruneDocument{Schema: "harborpush/prune/v1", DryRun: !p.apply, Project: p.project, Artifacts: []prunedDocument{}, Removed: p.removed, Failures: []failureDocument{}}
-	for _, o := range p.outcomes {
+	d := pruneDocument{Schema: "harborpush/prune/v1", DryRun: !p.apply, Project: p.project, Artifacts: []prunedDocument{}, Removed: p.result.Removed, Failures: []failureDocument{}}
+	for _, o := range p.result.Outcomes {
 		d.Artifacts = append(d.Artifacts, prunedDocument{
-			Repository: o.repository, Digest: o.Digest, Tags: tagList(o.Tags), Children: append([]string{}, o.Children...),
-			Pushed: o.Pushed.UTC().Format(time.RFC3339), Size: o.Size, Action: action(o), Why: o.Why, Removed: o.gone,
+			Repository: o.Repository, Digest: o.Digest, Tags: tagList(o.Tags), Children: append([]string{}, o.Children...),
+			Pushed: o.Pushed.UTC().Format(time.RFC3339), Size: o.Size, Action: action(o), Why: o.Why, Removed: o.Gone,
 		})
 	}
 	if g := p.collected; g != nil {
@@ -58,7 +59,7 @@ func (p *pruning) document(failed error) pruneDocument {
 	return d
 }
 
-func action(o *outcome) string {
+func action(o *prune.Outcome) string {
 	if o.Keep {
 		return "keep"
 	}
@@ -73,29 +74,26 @@ func tagList(tags []retention.Tag) []string {
 	return all
 }
 
-// tagNames is tags in a few words.
-func tagNames(tags []retention.Tag) string {
-	if len(tags) == 0 {
-		return "(no tag)"
-	}
-	return strings.Join(tagList(tags), ", ")
-}
-
-// report prints what becomes of each image, and writes it into the step's summary.
+// report prints what becomes of each image, writes it into the step's summary, and returns the error that the command
+// ends with.
 func (p *pruning) report(c *cli.Console, failed error) error {
-	if len(p.outcomes) == 0 {
-		if failed == nil {
-			c.Progressf("%s holds no images", p.project)
-		}
-		return c.Print(p.document(failed), "")
+	if fault.KindOf(failed) == fault.Usage {
+		return failed
 	}
-	err := c.Workflow.Summary(p.summary())
-	return errors.Join(c.Print(p.document(failed), p.text(c)), err)
+	var summary error
+	text := ""
+	if len(p.result.Outcomes) > 0 {
+		summary, text = c.Workflow.Summary(p.summary()), p.text(c)
+	} else if failed == nil {
+		c.Progressf("%s holds no images", p.project)
+	}
+	printing := c.Print(p.document(failed), text)
+	return cmp.Or(failed, printing, summary)
 }
 
 // total is what goes and what stays in one line.
 func (p *pruning) total() string {
-	going := p.going()
+	going := p.result.Going()
 	var bytes int64
 	for _, o := range going {
 		bytes += o.Size
@@ -103,11 +101,11 @@ func (p *pruning) total() string {
 	verb := "would go"
 	if p.apply {
 		verb = "are gone"
-		if p.removed < len(going) {
-			verb = fmt.Sprintf("should go, %d are gone", p.removed)
+		if p.result.Removed < len(going) {
+			verb = fmt.Sprintf("should go, %d are gone", p.result.Removed)
 		}
 	}
-	line := fmt.Sprintf("%d of %d images %s (%s, layers shared with others included)", len(going), len(p.outcomes), verb, size(bytes))
+	line := fmt.Sprintf("%d of %d images %s (%s, layers shared with others included)", len(going), len(p.result.Outcomes), verb, size(bytes))
 	if g := p.collected; g != nil {
 		line += fmt.Sprintf("; garbage collection %s freed %s: %d blobs, %d manifests", g.ID, size(g.Freed), g.Blobs, g.Manifests)
 	}
@@ -121,12 +119,12 @@ func (p *pruning) total() string {
 func (p *pruning) text(c *cli.Console) string {
 	rows := [][]cli.Cell{{{Text: "", Style: cli.Strong}, {Text: "REPOSITORY", Style: cli.Strong}, {Text: "TAGS", Style: cli.Strong},
 		{Text: "DIGEST", Style: cli.Strong}, {Text: "PUSHED", Style: cli.Strong}, {Text: "SIZE", Style: cli.Strong}, {Text: "WHY", Style: cli.Strong}}}
-	for _, o := range p.outcomes {
+	for _, o := range p.result.Outcomes {
 		style := cli.Plain
 		if !o.Keep {
 			style = cli.Alert
 		}
-		rows = append(rows, []cli.Cell{{Text: action(o), Style: style}, {Text: o.repository}, {Text: tagNames(o.Tags)}, {Text: retention.Brief(o.Digest), Style: cli.Faint},
+		rows = append(rows, []cli.Cell{{Text: action(o), Style: style}, {Text: o.Repository}, {Text: o.TagNames()}, {Text: retention.Brief(o.Digest), Style: cli.Faint},
 			{Text: o.Pushed.UTC().Format(time.DateOnly)}, {Text: size(o.Size)}, {Text: o.Why, Style: cli.Faint}})
 	}
 	return c.Table(rows) + p.total() + "\n"
@@ -136,7 +134,7 @@ func (p *pruning) text(c *cli.Console) string {
 func (p *pruning) summary() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### Images of `%s`\n\n%s\n\n", p.project, p.total())
-	going := p.going()
+	going := p.result.Going()
 	if len(going) == 0 {
 		return b.String()
 	}
@@ -146,7 +144,7 @@ func (p *pruning) summary() string {
 			fmt.Fprintf(&b, "\nand %d more\n", len(going)-maxRows)
 			break
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(o.repository), cell(tagNames(o.Tags)), cell(retention.Brief(o.Digest)), o.Pushed.UTC().Format(time.DateOnly))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(o.Repository), cell(o.TagNames()), cell(retention.Brief(o.Digest)), o.Pushed.UTC().Format(time.DateOnly))
 	}
 	return b.String()
 }

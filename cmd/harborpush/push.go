@@ -149,8 +149,8 @@ func (d *destination) sources(ctx context.Context, c *cli.Console, typed []strin
 	}
 	var all []ship.Source
 	for i, s := range typed {
-		if s == "-" && (d.access.ReadsStdin() || slices.Contains(typed[:i], s)) {
-			return nil, fault.Usagef("write the image to a file first", "standard input cannot be read twice")
+		if s == "-" && slices.Contains(typed[:i], s) {
+			return nil, errStdinTwice
 		}
 		source, err := d.source(ctx, c, s)
 		if err != nil {
@@ -161,12 +161,18 @@ func (d *destination) sources(ctx context.Context, c *cli.Console, typed []strin
 	return all, nil
 }
 
-var errNoTag = fault.Usagef("for example: -t harbor.example.com/team/app:1.2.3", "name the image with -t")
+var (
+	errNoTag      = fault.Usagef("for example: -t harbor.example.com/team/app:1.2.3", "name the image with -t")
+	errStdinTwice = fault.Usagef("write the image to a file first", "standard input cannot be read twice")
+)
 
 // source is standard input, what is there under the name, or else an image of a registry: one with a host, or with a tag
 // or digest where Harbor's address is known.
 func (d *destination) source(ctx context.Context, c *cli.Console, typed string) (ship.Source, error) {
-	if typed == "-" {
+	switch {
+	case typed == "-" && d.access.ReadsStdin():
+		return ship.Source{}, errStdinTwice
+	case typed == "-":
 		return ship.Source{Stream: c.In}, nil
 	}
 	if _, err := os.Lstat(typed); err == nil {

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -61,7 +61,15 @@ func scanCommand(c *cli.Console) *cobra.Command {
 	return cmd
 }
 
+// run has the image scanned, and says what came of it.
 func (f *scanFlags) run(ctx context.Context, c *cli.Console, typed string) error {
+	s := scan{ignore: f.ignore}
+	err := f.judge(ctx, c, typed, &s)
+	return s.report(c, err)
+}
+
+// judge has the image scanned, and fails on what --fail-on names.
+func (f *scanFlags) judge(ctx context.Context, c *cli.Console, typed string, s *scan) error {
 	var limit harbor.Severity
 	if f.failOn != "" {
 		var err error
@@ -72,23 +80,19 @@ func (f *scanFlags) run(ctx context.Context, c *cli.Console, typed string) error
 	if f.timeout <= 0 {
 		return fault.Usagef("for example: --timeout 10m", "--timeout %v leaves no time", f.timeout)
 	}
-	ref, err := f.reference(ctx, c, typed)
+	var err error
+	if s.ref, err = f.reference(ctx, c, typed); err != nil {
+		return err
+	}
+	options, err := f.access.Options(ctx, c, []imageref.Ref{s.ref})
 	if err != nil {
 		return err
 	}
-	options, err := f.access.Options(ctx, c, []imageref.Ref{ref})
-	if err != nil {
+	err = f.scan(ctx, c, harbor.New(registry.New(options), s.ref.Host()), s)
+	if err != nil || limit == "" {
 		return err
 	}
-	s := scan{ref: ref, ignore: f.ignore}
-	err = f.scan(ctx, c, harbor.New(registry.New(options), ref.Host()), &s)
-	if err == nil && limit != "" {
-		err = s.gate(limit)
-	}
-	if printing := s.report(c, err); printing != nil {
-		return printing
-	}
-	return err
+	return s.gate(limit)
 }
 
 // reference is what was typed, whole; it may name a digest.
@@ -205,11 +209,16 @@ func (s *scan) sarif() sarif.Log {
 	return log
 }
 
-// report prints what was found, and writes it into the step's summary.
+// report prints what was found, writes it into the step's summary, and returns the error that the command ends with.
 func (s *scan) report(c *cli.Console, failed error) error {
-	if !s.done {
-		return c.Print(s.document(failed), "")
+	if fault.KindOf(failed) == fault.Usage {
+		return failed
 	}
-	err := c.Workflow.Summary(s.summary())
-	return errors.Join(c.Print(s.document(failed), s.text(c)), err)
+	var summary error
+	text := ""
+	if s.done {
+		summary, text = c.Workflow.Summary(s.summary()), s.text(c)
+	}
+	printing := c.Print(s.document(failed), text)
+	return cmp.Or(failed, printing, summary)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ksera524/imgbump/internal/bump"
@@ -21,7 +22,9 @@ type destination struct {
 	branch     bump.Branch     // that is decided on and, without proposals, committed to
 	proposals  *bump.Proposals // the branches for pull requests
 	repository string          // the address that is pushed to, or the folder of a commit that stays local
+	warning    string          // what a person must know before anything is published
 	finish     func(context.Context, *bump.Result) error
+	otherwise  *destination // where they go when the branch takes no push; nil: that is an error
 }
 
 // outcome is how it went with a target, which has no name when imgbump.yaml was not asked for one.
@@ -39,16 +42,15 @@ func (f *jobFlags) toBranches(ctx context.Context, c *cli.Console, job bump.Job)
 	}
 	defer w.Close()
 	w.pages = &pages{client: f.registry.client, silent: map[string]bool{}}
-	targets := []config.Target{{Branch: f.git.branch}}
-	if f.git.toTargets() {
-		if targets, err = f.git.chosen(ctx, w); err != nil {
-			return nil, err
-		}
+	targets, jobs, err := f.chosen(ctx, w, job)
+	if err != nil {
+		return nil, err
 	}
+	w.several = len(targets) > 1
 	var outcomes []outcome
-	for _, target := range targets {
+	for i, target := range targets {
 		o := outcome{target: target.Name}
-		o.Result, o.err = f.toTarget(ctx, c, w, target, job)
+		o.Result, o.err = f.toTarget(ctx, c, w, target, jobs[i])
 		if o.err == nil {
 			o.err = f.verdict(o.Result)
 		}
@@ -57,28 +59,62 @@ func (f *jobFlags) toBranches(ctx context.Context, c *cli.Console, job bump.Job)
 	return outcomes, nil
 }
 
-// chosen are the targets of imgbump.yaml that the flags ask for.
-func (f *gitFlags) chosen(ctx context.Context, w *workplace) ([]config.Target, error) {
-	parsed, err := f.config(ctx, w)
-	if err != nil {
-		return nil, err
+// chosen are the targets that the flags ask for, and what is to be done in each.
+func (f *jobFlags) chosen(ctx context.Context, w *workplace, job bump.Job) (targets []config.Target, jobs []bump.Job, err error) {
+	targets = []config.Target{{Branch: f.git.branch}}
+	if f.git.toTargets() {
+		ctx, cancel := context.WithTimeout(ctx, f.git.timeout)
+		defer cancel()
+		if targets, err = f.git.named(ctx, w); err != nil {
+			return nil, nil, f.inTime(ctx, err)
+		}
 	}
-	if f.allTargets && len(parsed.Targets) > 0 {
-		return parsed.Targets, nil
+	for _, target := range targets {
+		bound, err := bounded(job, target)
+		if err != nil {
+			return nil, nil, err
+		}
+		jobs = append(jobs, bound)
+	}
+	return targets, jobs, nil
+}
+
+// named are the targets of imgbump.yaml that the flags ask for.
+func (f *gitFlags) named(ctx context.Context, w *workplace) ([]config.Target, error) {
+	parsed, err := f.config(ctx, w)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.allTargets:
+		return parsed.All()
 	}
 	return parsed.Choose(f.targets)
+}
+
+// bounded is the job with no more paths than the target has. It is an error of kind Usage when it asks for others.
+func bounded(job bump.Job, target config.Target) (bump.Job, error) {
+	allowed, err := limits(target.Paths)
+	if err != nil || len(allowed) == 0 {
+		return job, err
+	}
+	for _, p := range job.Paths {
+		if !slices.ContainsFunc(allowed, func(dir string) bool { return within(p, dir) }) {
+			return job, fault.Usagef("its paths are "+strings.Join(allowed, ", "), "%s is outside of target %s (%s)", p, target.Name, config.Where(target.Line))
+		}
+	}
+	if len(job.Paths) == 0 {
+		job.Paths = allowed
+	}
+	return job, nil
 }
 
 // toTarget carries the job out on one branch, in the time that there is.
 func (f *jobFlags) toTarget(ctx context.Context, c *cli.Console, w *workplace, target config.Target, job bump.Job) (bump.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.git.timeout)
 	defer cancel()
-	if len(job.Paths) == 0 {
-		job.Paths = target.Paths
-	}
-	d, err := f.git.aim(c, w, target, job)
+	d, err := f.aim(ctx, c, w, target, job)
 	if err != nil {
-		return bump.Result{}, err
+		return bump.Result{}, f.inTime(ctx, err)
 	}
 	if address, err := w.Address(f.git.remoteOf(target)); err == nil {
 		job.Place.Repository = address
@@ -88,12 +124,10 @@ func (f *jobFlags) toTarget(ctx context.Context, c *cli.Console, w *workplace, t
 		return bump.Result{Plan: plan}, f.inTime(ctx, err)
 	}
 	result, err := f.commit(ctx, c, w, d, job)
-	if f.git.pr.instead(err) && d.proposals == nil {
+	if d.otherwise != nil && (repo.Protected(err) || github.Protected(err)) {
 		c.Warnf("", 0, "%v; a pull request proposes the change instead", err)
-		target.PR = true
-		if d, err = f.git.aim(c, w, target, job); err == nil {
-			result, err = f.commit(ctx, c, w, d, job)
-		}
+		d = d.otherwise
+		result, err = f.commit(ctx, c, w, d, job)
 	}
 	if err == nil && d.finish != nil {
 		err = d.finish(ctx, &result)
@@ -103,13 +137,12 @@ func (f *jobFlags) toTarget(ctx context.Context, c *cli.Console, w *workplace, t
 
 // commit makes the job's commits and publishes them.
 func (f *jobFlags) commit(ctx context.Context, c *cli.Console, w *workplace, d *destination, job bump.Job) (bump.Result, error) {
-	start := time.Now()
-	per, err := grouping("--commit-per", f.git.per)
-	if err != nil {
-		return bump.Result{}, err
+	if d.warning != "" {
+		c.Warnf("", 0, "%s", d.warning)
 	}
+	start := time.Now()
 	result, err := job.Commit(ctx, d.branch, bump.Committing{
-		Prefix: w.prefix, Message: w.message, Per: per, Proposals: d.proposals, MaxAttempts: f.git.maxAttempts,
+		Prefix: w.prefix, Message: w.message, Per: f.git.per, Proposals: d.proposals, MaxAttempts: f.git.maxAttempts,
 		Lost: func(attempt int, err error) {
 			c.Progressf("attempt %d: %v; deciding again on the new tip", attempt, err)
 		},
@@ -123,21 +156,39 @@ func (f *jobFlags) commit(ctx context.Context, c *cli.Console, w *workplace, d *
 }
 
 // aim finds the branch that is decided on and the way that commits go: the checkout's, the remote's, or that of pull
-// requests.
-func (f *gitFlags) aim(c *cli.Console, w *workplace, target config.Target, job bump.Job) (*destination, error) {
-	if !f.pushes() {
+// requests. What makes that way impassable is known then; a dry run does not ask for it.
+func (f *jobFlags) aim(ctx context.Context, c *cli.Console, w *workplace, target config.Target, job bump.Job) (*destination, error) {
+	if !f.git.pushes() {
 		return &destination{branch: w.Local(), repository: w.Root()}, nil
 	}
-	remote, err := w.Remote(f.remoteOf(target), target.Branch)
+	remote, err := w.Remote(f.git.remoteOf(target), target.Branch)
 	if err != nil {
 		return nil, err
 	}
 	remote.Expect(w.reads(job))
 	d := &destination{branch: remote, repository: remote.URL()}
-	if f.pr.open || target.PR || f.via == viaAPI {
-		err = f.throughGitHub(c, w, d, remote, job, f.pr.open || target.PR)
+	proposes, may := f.git.pr.open || target.PR, f.git.pr.onProtected == "pr"
+	if f.dryRun || !proposes && !may && f.git.via == viaGit {
+		return d, nil
 	}
-	return d, err
+	h, err := hubOf(ctx, c, w, remote)
+	if err == nil && (proposes || may) {
+		err = f.git.pr.checkReviewers(h.owner)
+	}
+	if err != nil {
+		return nil, err
+	}
+	proposed := f.git.proposed(w, h, remote, target, job)
+	if proposes {
+		return proposed, nil
+	}
+	if may {
+		d.otherwise = proposed
+	}
+	if f.git.via == viaAPI {
+		f.git.throughAPI(c, d, h, remote)
+	}
+	return d, nil
 }
 
 // reads are the paths of the repository that the job looks at, none when it may be any.
@@ -159,35 +210,32 @@ func (w *workplace) reads(job bump.Job) []string {
 	return full
 }
 
-// instead reports whether the branch refused the push, and a pull request is wanted then.
-func (f *pullRequestFlags) instead(err error) bool {
-	return f.onProtected == "pr" && (repo.Protected(err) || github.Protected(err))
-}
-
-// together is the error of a run: with several targets, of kind Partial when one was served.
+// together is the error of a run: with several targets, of kind Partial when one was served. That changes are pending is
+// no failure.
 func together(outcomes []outcome) error {
 	if len(outcomes) == 1 {
 		return outcomes[0].err
 	}
 	var failed []error
-	var kinds []fault.Kind
+	var pending error
+	kind := fault.Failed
 	for _, o := range outcomes {
-		if o.err == nil {
-			continue
+		switch of := fault.KindOf(o.err); {
+		case o.err == nil:
+		case of == fault.Pending:
+			pending = o.err
+		default:
+			if failed = append(failed, &fault.Error{Kind: of, What: "target", Where: o.target, Hint: fault.HintOf(o.err), Err: o.err}); len(failed) == 1 {
+				kind = of
+			} else if kind != of {
+				kind = fault.Failed
+			}
 		}
-		failed = append(failed, &fault.Error{Kind: fault.KindOf(o.err), What: "target", Where: o.target, Hint: fault.HintOf(o.err), Err: o.err})
-		kinds = append(kinds, fault.KindOf(o.err))
 	}
 	if len(failed) == 0 {
-		return nil
+		return pending
 	}
-	kind := kinds[0]
-	for _, k := range kinds[1:] {
-		if k != kind {
-			kind = fault.Failed
-		}
-	}
-	if len(failed) < len(outcomes) && kind != fault.Pending {
+	if len(failed) < len(outcomes) {
 		kind = fault.Partial
 	}
 	return &fault.Error{Kind: kind, Hint: fault.HintOf(failed[0]), Err: fmt.Errorf("%d of %d targets failed:\n%w", len(failed), len(outcomes), errors.Join(failed...))}

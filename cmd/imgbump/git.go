@@ -23,7 +23,8 @@ type gitFlags struct {
 	targets      []string
 	allTargets   bool
 	via          string
-	per          string
+	perText      string
+	per          bump.Grouping // by check
 	words        messageFlags
 	sign         gitaccess.SignFlags
 	author       string
@@ -33,6 +34,7 @@ type gitFlags struct {
 	timeout      time.Duration
 	login        gitaccess.Flags
 	pr           pullRequestFlags
+	flags        *pflag.FlagSet // that these are bound to
 }
 
 // Ways in which a commit is made and published.
@@ -42,6 +44,7 @@ const (
 )
 
 func (f *gitFlags) bind(flags *pflag.FlagSet) {
+	f.flags = flags
 	flags.BoolVar(&f.commit, "commit", false, "commit the edits upon HEAD")
 	flags.BoolVar(&f.push, "push", false, "commit upon the remote branch's tip and push")
 	flags.StringVar(&f.repo, "repo", "", "push to the repository at `URL`, without a checkout; --root is a folder of it then")
@@ -55,7 +58,7 @@ func (f *gitFlags) bind(flags *pflag.FlagSet) {
 		f.sign.Bind(flags, "commits")
 		flags.StringVar(&f.author, "author", "", "author and committer as `'NAME <MAIL>'` (default: git's user, on a runner its bot)")
 		flags.BoolVar(&f.signOff, "sign-off", false, "end the message with Signed-off-by")
-		flags.StringVar(&f.per, "commit-per", "all", "changes that make a commit of their own: `GROUP` is image, file, application or all")
+		flags.StringVar(&f.perText, "commit-per", "all", "changes that make a commit of their own: `GROUP` is image, file, application or all")
 	})
 	flags.IntVar(&f.maxAttempts, "max-attempts", 0, "give up after `N` lost races (0: only --timeout ends them)")
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "`TIME` for all of the git work on a branch")
@@ -73,41 +76,57 @@ func (f *gitFlags) pushes() bool { return f.push || f.pr.open || f.repo != "" ||
 // toTargets reports whether imgbump.yaml says where the commits go.
 func (f *gitFlags) toTargets() bool { return f.allTargets || len(f.targets) > 0 }
 
+// proposes reports whether there may be a pull request.
+func (f *gitFlags) proposes() bool { return f.pr.open || f.pr.onProtected == "pr" || f.toTargets() }
+
 // namesApplications reports whether commits or pull requests are told apart, or described, by Argo CD's applications.
 func (f *gitFlags) namesApplications() bool {
-	return slices.Contains([]string{f.per, f.pr.per}, string(bump.PerApplication)) || f.words.message.NamesApplications()
+	return f.per == bump.PerApplication || f.pr.per == bump.PerApplication || f.words.message.NamesApplications()
 }
 
-func (f *gitFlags) check() error {
+// check refuses what contradicts itself or comes to nothing, and stores what the text of some flags means.
+func (f *gitFlags) check() (err error) {
+	if err := f.contradiction(); err != nil {
+		return err
+	}
+	if err := f.wanting(); err != nil {
+		return err
+	}
+	if f.per, err = grouping("--commit-per", f.perText); err != nil {
+		return err
+	}
+	if err := f.words.check(); err != nil {
+		return err
+	}
+	return f.pr.check()
+}
+
+func (f *gitFlags) contradiction() error {
 	switch {
-	case f.branch != "" && !f.pushes():
-		return fault.Usagef("add --push or --pr", "--branch names the branch to push to, but --push is missing")
 	case f.branch != "" && f.toTargets():
 		return fault.Usagef("leave --branch away", "imgbump.yaml says to which branch a target goes")
+	case f.allTargets && len(f.targets) > 0:
+		return fault.Usagef("leave one of them away", "--all-targets and --target both say which targets are served")
 	case f.repo != "" && f.commit:
 		return fault.Usagef("leave --commit away: --repo pushes", "--commit needs a checkout, and --repo works without one")
+	case f.commit && f.pushes():
+		return fault.Usagef("leave --commit away: what is pushed is committed first", "--commit keeps the commit in this checkout, and --push, --pr and --target push it")
 	case f.repo != "" && f.remote != "origin":
 		return fault.Usagef("name one of them", "--repo and --remote both say where to push")
 	case f.via != viaGit && f.via != viaAPI:
 		return fault.Usagef("it is "+viaGit+" or "+viaAPI, "--via %s is unknown", f.via)
-	case f.via == viaAPI && !f.pushes():
-		return fault.Usagef("add --push or --pr", "--via %s publishes commits, but --push is missing", viaAPI)
-	case f.sign.Given() && !f.commits():
-		return fault.Usagef("add --commit or --push", "--sign-key signs commits, but none is asked for")
-	case f.sign.Given() && f.via == viaAPI:
+	case f.via == viaAPI && (f.author != "" || f.signOff):
+		return fault.Usagef("leave --author and --sign-off away", "commits through --via %s are by the token's owner: GitHub signs no others", viaAPI)
+	case f.via == viaAPI && len(f.pushOptions) > 0:
+		return fault.Usagef("leave one of them away", "--via %s does not push, so that there is nothing that --push-option could go with", viaAPI)
+	case f.via == viaAPI && f.sign.Given():
 		return fault.Usagef("leave one of them away", "commits through --via %s are signed by GitHub, not with --sign-key", viaAPI)
 	case f.maxAttempts < 0:
 		return fault.Usagef("for example: --max-attempts 5", "--max-attempts %d is negative", f.maxAttempts)
 	case f.timeout <= 0:
 		return fault.Usagef("for example: --timeout 2m", "--timeout %v leaves no time", f.timeout)
 	}
-	if _, err := grouping("--commit-per", f.per); err != nil {
-		return err
-	}
-	if err := f.words.check(); err != nil {
-		return err
-	}
-	return f.pr.check(f.pr.open || f.pr.onProtected == "pr" || f.toTargets())
+	return nil
 }
 
 // grouping is the value of a flag that says which changes belong together.

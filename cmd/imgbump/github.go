@@ -3,19 +3,15 @@ package main
 import (
 	"cmp"
 	"context"
-	"net/url"
-	"time"
+	"strings"
 
 	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
+	"github.com/ksera524/imgbump/internal/config"
 	"github.com/ksera524/imgbump/internal/fault"
-	"github.com/ksera524/imgbump/internal/gitaccess"
 	"github.com/ksera524/imgbump/internal/gitops/github"
 	"github.com/ksera524/imgbump/internal/gitops/repo"
 )
-
-// userAgent is what we call ourselves to servers.
-const userAgent = "imgbump"
 
 // hub is a repository on GitHub, as its API knows it.
 type hub struct {
@@ -27,64 +23,52 @@ type hub struct {
 }
 
 // hubOf finds the repository on GitHub that a remote is.
-func (f *gitFlags) hubOf(c *cli.Console, w *workplace, remote *repo.Remote) (*hub, error) {
+func hubOf(ctx context.Context, c *cli.Console, w *workplace, remote *repo.Remote) (*hub, error) {
 	h := &hub{}
 	var ok bool
-	server := cmp.Or(c.Getenv("GITHUB_SERVER_URL"), "https://github.com")
+	server := strings.TrimRight(cmp.Or(c.Getenv("GITHUB_SERVER_URL"), "https://github.com"), "/")
 	if h.owner, h.name, ok = github.Repository(remote.URL(), server); !ok {
 		return nil, fault.Usagef("GITHUB_SERVER_URL names a GitHub Enterprise Server", "pull requests and --via %s need a remote on GitHub, and %s is not", viaAPI, remote.URL())
 	}
 	h.server, h.web = server, server+"/"+h.owner+"/"+h.name
-	api, err := url.Parse(cmp.Or(c.Getenv("GITHUB_API_URL"), gitaccess.GitHubAPI))
-	if err != nil {
-		return nil, fault.Usagef("for example: "+gitaccess.GitHubAPI, "GITHUB_API_URL is not an address")
-	}
-	login, err := w.keys.ForAPI(api, h.owner, h.name)
-	if err != nil {
-		return nil, err
-	}
-	h.Client, err = github.New(github.Options{
-		APIURL: api.String(), Token: login.Secret, TokenName: login.Name, CAFile: f.login.CAFile, UserAgent: userAgent,
-		Wait: func(d time.Duration, why string) { c.Progressf("%s: waiting %v", why, d.Round(time.Second)) },
-	})
-	h.warning = github.Warning(login.Name, login.Secret)
+	var err error
+	h.Client, h.warning, err = w.keys.GitHub(ctx, h.owner, h.name)
 	return h, err
 }
 
-// throughGitHub lets the destination's commits go through GitHub: to branches for pull requests, by its API, or both.
-func (f *gitFlags) throughGitHub(c *cli.Console, w *workplace, d *destination, remote *repo.Remote, job bump.Job, proposes bool) error {
-	h, err := f.hubOf(c, w, remote)
-	if err != nil {
-		return err
-	}
-	if !proposes {
+// throughAPI lets the destination's commits be made by GitHub.
+func (f *gitFlags) throughAPI(c *cli.Console, d *destination, h *hub, remote *repo.Remote) {
+	if h.warning != "" {
 		c.Detailf("%s", h.warning)
-		d.branch = apiBranch{remote, h.Publish, github.Series{Owner: h.owner, Repository: h.name}}
-		d.finish = func(_ context.Context, result *bump.Result) error {
-			if len(result.Commits) > 0 && f.repo == "" {
-				c.Progressf("GitHub made the commit, so this checkout stays as it was: `git pull` brings it up to date")
-			}
-			return nil
+	}
+	d.branch = apiBranch{remote, h.Publish, github.Series{Owner: h.owner, Repository: h.name}}
+	d.finish = func(_ context.Context, result *bump.Result) error {
+		if len(result.Commits) > 0 && f.repo == "" {
+			c.Progressf("GitHub made the commit, so this checkout stays as it was: `git pull` brings it up to date")
 		}
 		return nil
 	}
-	per, err := grouping("--pr-per", f.pr.per)
-	if err != nil {
-		return err
+}
+
+// proposed is the destination of commits that pull requests onto the remote's branch propose.
+func (f *gitFlags) proposed(w *workplace, h *hub, remote *repo.Remote, target config.Target, job bump.Job) *destination {
+	p := &proposals{
+		pullRequestFlags: f.pr, hub: h, remote: remote, job: job, pages: w.pages,
+		target: target.Name, where: whereOf(target, w.prefix, job), several: w.several,
 	}
-	p := &proposals{pullRequestFlags: f.pr, hub: h, remote: remote, per: per, job: job, pages: w.pages}
-	d.proposals = &bump.Proposals{Per: per, Head: func(group string) (bump.Branch, error) {
-		head, err := p.head(group)
-		if err == nil && f.via == viaAPI {
-			return apiBranch{head, h.Propose, github.Series{Owner: cmp.Or(f.pr.fork, h.owner), Repository: h.name}}, nil
-		}
-		return head, err
-	}}
-	d.finish = p.finish
-	if h.warning != "" {
-		c.Warnf("", 0, "%s", h.warning)
+	if strings.EqualFold(p.fork, h.owner) {
+		p.fork = ""
 	}
-	return nil
+	return &destination{
+		branch: remote, repository: remote.URL(), warning: h.warning, finish: p.finish,
+		proposals: &bump.Proposals{Per: f.pr.per, Head: func(group string) (bump.Branch, error) {
+			head, err := p.branch(group)
+			if err == nil && f.via == viaAPI {
+				return apiBranch{head, h.Propose, github.Series{Owner: cmp.Or(p.fork, h.owner), Repository: h.name}}, nil
+			}
+			return head, err
+		}},
+	}
 }
 
 // drafting is a branch of the remote whose commits can be published in another way.

@@ -60,7 +60,8 @@ func (f jobFlags) run(ctx context.Context, c *cli.Console, verb string, job bump
 		outcomes = []outcome{{err: err}}
 	}
 	err = together(outcomes)
-	if fault.KindOf(err) == fault.Usage {
+	published := func(o outcome) bool { return len(o.Commits) > 0 }
+	if fault.KindOf(err) == fault.Usage && !slices.ContainsFunc(outcomes, published) {
 		return err
 	}
 	if printing := report(c, verb, f.dryRun, outcomes); printing != nil {

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/fault"
@@ -23,7 +23,8 @@ const maxBody = 60_000
 type pullRequestFlags struct {
 	open        bool
 	onProtected string
-	per         string
+	perText     string
+	per         bump.Grouping // by check
 	head        string
 	fork        string
 	title       string
@@ -38,8 +39,8 @@ type pullRequestFlags struct {
 func (f *pullRequestFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.open, "pr", false, "push to a branch of its own and open a pull request on GitHub, or update the open one")
 	flags.StringVar(&f.onProtected, "on-protected", "fail", "what to do when the branch takes no push: `fail`, or pr to open a pull request then")
-	flags.StringVar(&f.per, "pr-per", "all", "changes that make a pull request of their own: `GROUP` is image, file, application or all")
-	flags.StringVar(&f.head, "pr-branch", "", "`BRANCH` of the pull request, which is replaced (default: imgbump/, the name of --branch, + and what is set)")
+	flags.StringVar(&f.perText, "pr-per", "all", "changes that make a pull request of their own: `GROUP` is image, file, application or all")
+	flags.StringVar(&f.head, "pr-branch", "", "`BRANCH` of the pull request, for it alone (default: imgbump/, the name of --branch, + and what is set where)")
 	flags.StringVar(&f.fork, "pr-fork", "", "push that branch to the fork of `OWNER`, for those who may not push to the repository")
 	flags.StringVar(&f.title, "pr-title", "", "`TITLE` of the pull request (default: the commit's first line)")
 	flags.StringVar(&f.body, "pr-body", "", "`TEXT` of the pull request (default: a table of the changes, and the diff)")
@@ -50,18 +51,32 @@ func (f *pullRequestFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.merge, "pr-auto-merge", "", "let GitHub merge it when its checks have passed: `METHOD` is merge, squash or rebase")
 }
 
-func (f *pullRequestFlags) check(opens bool) error {
-	described := f.per != "all" || f.head+f.fork != "" || f.title != "" || f.body != "" || len(f.labels)+len(f.reviewers)+len(f.assignees) > 0 || f.draft || f.merge != ""
+// account is the name of a user or organisation of GitHub's, which hyphens do not end; managed users have an underscore.
+var account = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,37}[A-Za-z0-9])?$`)
+
+func (f *pullRequestFlags) check() (err error) {
 	switch {
 	case f.onProtected != "fail" && f.onProtected != "pr":
 		return fault.Usagef("it is fail or pr", "--on-protected %s is unknown", f.onProtected)
-	case !opens && described:
-		return fault.Usagef("add --pr", "there are words for a pull request, but --pr is missing")
 	case f.merge != "" && !slices.Contains([]string{"merge", "squash", "rebase"}, f.merge):
 		return fault.Usagef("it is merge, squash or rebase", "--pr-auto-merge %s is unknown", f.merge)
+	case f.fork != "" && !account.MatchString(f.fork):
+		return fault.Usagef("for example: --pr-fork octocat", "--pr-fork %q is the name of nobody on GitHub", f.fork)
+	case strings.ContainsFunc(f.title, unicode.IsControl):
+		return fault.Usagef("write it in one line; --pr-body takes more", "--pr-title %q has a line break or another control character", f.title)
 	}
-	_, err := grouping("--pr-per", f.per)
+	f.per, err = grouping("--pr-per", f.perText)
 	return err
+}
+
+// checkReviewers refuses teams that cannot review in a repository of owner's.
+func (f *pullRequestFlags) checkReviewers(owner string) error {
+	for _, name := range f.reviewers {
+		if org, _, team := strings.Cut(name, "/"); team && !strings.EqualFold(org, owner) {
+			return fault.Usagef("a team that reviews is named "+owner+"/TEAM", "--pr-reviewer %s is a team of another organisation than %s", name, owner)
+		}
+	}
+	return nil
 }
 
 // proposals are the pull requests that a job leads to.
@@ -69,70 +84,21 @@ type proposals struct {
 	pullRequestFlags
 	*hub
 	remote *repo.Remote // the branch that they are for
-	per    bump.Grouping
 	job    bump.Job
+	target string // its name, "" without one
+	where  string // what the job is limited to, as the names of its branches tell it
 	pages  *pages
+
+	several bool // targets are served, not one
 }
 
-// head is the branch for the pull request of a group.
-func (p *proposals) head(group string) (*repo.Proposal, error) {
+// branch is that for the pull request of a group.
+func (p *proposals) branch(group string) (*repo.Proposal, error) {
 	fork := ""
 	if p.fork != "" {
 		fork = p.server + "/" + p.fork + "/" + p.name
 	}
 	return p.remote.Propose(p.headName(group), fork)
-}
-
-// headName is the name of that branch. By default it tells what the job sets, so that workflows for different images
-// do not replace each other's proposals.
-func (p *proposals) headName(group string) string {
-	name := p.pullRequestFlags.head
-	if name == "" {
-		name = "imgbump/" + p.remote.Name()
-		switch p.per {
-		case bump.All:
-			group = subject(p.job)
-		case bump.PerFile, bump.PerApplication:
-			group = subject(p.job) + "/" + cmp.Or(group, "no-application")
-		}
-	}
-	if group != "" {
-		name += "+" + slug(group)
-	}
-	return name
-}
-
-// subject is what a job sets, in a word that is the same for every run of it.
-func subject(job bump.Job) string {
-	switch {
-	case job.From != "":
-		return job.From + "-" + strings.Join(job.Paths, "-")
-	case len(job.Images) == 1:
-		return job.Images[0].Ref.Name()
-	}
-	var all []string
-	for _, image := range job.Images {
-		all = append(all, image.Ref.Name())
-	}
-	slices.Sort(all)
-	return fmt.Sprintf("%d-images-%x", len(all), sha256.Sum256([]byte(strings.Join(all, "\n"))))[:24]
-}
-
-// slug is the name of an image or a file as a part of a branch's name.
-func slug(name string) string {
-	s := strings.Map(func(c rune) rune {
-		switch {
-		case c == '/':
-			return '+'
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_':
-			return c
-		}
-		return '-'
-	}, strings.ReplaceAll(name, "..", "-"))
-	if len(s) > 100 {
-		s = fmt.Sprintf("%s-%x", s[:90], sha256.Sum256([]byte(name)))[:100]
-	}
-	return strings.TrimSuffix(s, ".lock")
 }
 
 // finish opens a pull request for each head that has commits now, and closes those that propose nothing any more.
@@ -157,25 +123,40 @@ func (p *proposals) finish(ctx context.Context, result *bump.Result) error {
 	return p.closeSuperseded(ctx, result.Commits)
 }
 
-// closeSuperseded closes the pull requests of this job that are open although the branch has what was asked for.
+// closeSuperseded closes the pull requests of this job that are open although the branch has what was asked for. Those of a
+// fork are left to people.
 func (p *proposals) closeSuperseded(ctx context.Context, made []bump.Commit) error {
-	groups := []string{""}
-	if p.per == bump.PerImage {
-		groups = nil
-		for _, image := range p.job.Images {
-			groups = append(groups, image.Ref.Name())
-		}
+	if p.fork != "" {
+		return nil
 	}
-	for _, group := range groups {
-		head := p.headName(group)
-		if p.per != bump.All && p.per != bump.PerImage || slices.ContainsFunc(made, func(x bump.Commit) bool { return x.Branch == head }) {
+	heads, err := p.heads(ctx)
+	if err != nil {
+		return err
+	}
+	for _, head := range heads {
+		if slices.ContainsFunc(made, func(x bump.Commit) bool { return x.Branch == head }) {
 			continue
 		}
-		if _, err := p.Close(ctx, p.owner, p.name, head, "Superseded: "+p.remote.Name()+" has what was proposed here, or something newer."); err != nil {
+		if _, err := p.Close(ctx, p.owner, p.name, p.remote.Name(), head, "Superseded: "+p.remote.Name()+" has what was proposed here, or something newer."); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// heads are the branches that this job may have proposed something in, now or in an earlier run.
+func (p *proposals) heads(ctx context.Context) (heads []string, err error) {
+	switch {
+	case p.perImage():
+		for _, image := range p.job.Images {
+			heads = append(heads, p.headName(image.Ref.Canonical()))
+		}
+	case p.per == bump.All:
+		heads = append(heads, p.headName(""))
+	default:
+		return p.Heads(ctx, p.owner, p.name, p.stem()+",")
+	}
+	return heads, nil
 }
 
 // request is the pull request for the commits of one head.

@@ -138,7 +138,7 @@ func text(dryRun bool, o outcome) string {
 		if commit.Pushed {
 			verb = "pushed to"
 		}
-		fmt.Fprintf(&b, "%s %s %s of %s\n", commit.SHA, verb, commit.Branch, commit.Repository)
+		fmt.Fprintf(&b, "%s %s %s of %s\n", commit.SHA, verb, cmp.Or(commit.Branch, "HEAD"), commit.Repository)
 		if commit.PullRequest != "" {
 			fmt.Fprintln(&b, commit.PullRequest)
 		}
@@ -209,7 +209,7 @@ func tellWorkflow(c *cli.Console, dryRun bool, outcomes []outcome) error {
 			}
 		}
 		changed = changed || len(o.Commits) > 0 || !dryRun && o.carriedOut() && len(o.Changes) > 0
-		summary += o.summary(c.Getenv("GITHUB_SERVER_URL"), dryRun)
+		summary += o.summary(strings.TrimRight(c.Getenv("GITHUB_SERVER_URL"), "/"), dryRun)
 	}
 	return cmp.Or(
 		c.Workflow.Output("changed", strconv.FormatBool(changed)),
@@ -235,7 +235,7 @@ func (o outcome) summary(server string, dryRun bool) string {
 		b.WriteString(table(o.Changes))
 	}
 	for _, x := range o.Commits {
-		fmt.Fprintf(&b, "\n%s on %s\n", commitLink(server, x), code(x.Branch))
+		fmt.Fprintf(&b, "\n%s on %s\n", commitLink(server, x), code(cmp.Or(x.Branch, "HEAD")))
 		if x.PullRequest != "" {
 			fmt.Fprintf(&b, "\n%s\n", x.PullRequest)
 		}

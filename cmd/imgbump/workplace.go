@@ -24,6 +24,7 @@ type workplace struct {
 	prefix  string // the folder of the repository that paths are relative to
 	message bump.Message
 	pages   *pages
+	several bool // targets are served, not one
 }
 
 // open finds the repository that root lies in, or that --repo names.
@@ -33,7 +34,7 @@ func (f *gitFlags) open(ctx context.Context, c *cli.Console, root string) (*work
 		return nil, err
 	}
 	w := &workplace{root: root, message: f.words.message}
-	if w.keys, err = f.login.Keyring(ctx, c); err != nil {
+	if w.keys, err = f.login.Keyring(c); err != nil {
 		return nil, err
 	}
 	options.Credential = w.keys.Credential
@@ -47,10 +48,11 @@ func (f *gitFlags) open(ctx context.Context, c *cli.Console, root string) (*work
 		w.Close()
 		return nil, err
 	}
-	if address, err := w.Address(f.remote); err == nil {
-		w.keys.Home(address)
+	address, _ := w.Address(f.remote) // of a remote that is not there Remote tells
+	if err = w.keys.Home(w.Repo, address); err != nil {
+		w.Close()
 	}
-	return w, nil
+	return w, err
 }
 
 // openWithout makes a workplace without a checkout, where root is a folder of the repository.
@@ -61,10 +63,11 @@ func (f *gitFlags) openWithout(w *workplace, options repo.Options) error {
 	if w.prefix = path.Clean(filepath.ToSlash(w.root)); w.prefix == "." {
 		w.prefix = ""
 	}
-	w.keys.Home(f.repo)
 	var err error
-	w.Repo, err = repo.NoCheckout(options)
-	return err
+	if w.Repo, err = repo.NoCheckout(options); err != nil {
+		return err
+	}
+	return w.keys.Home(w.Repo, f.repo)
 }
 
 // remoteOf is what a target without a repository of its own is pushed to.

@@ -44,7 +44,8 @@ type Flags struct {
 	harbor        string
 	project       string
 
-	read *settings // once they are known
+	read  *settings // once they are known
+	typed string    // the password, once it is
 }
 
 // Bind declares the flags that say how a registry is reached.
@@ -125,11 +126,10 @@ func (f *Flags) Options(ctx context.Context, c *cli.Console, refs []imageref.Ref
 func (f *Flags) credential(c *cli.Console, s settings, host string) (registry.Credential, error) {
 	login := registry.Credential{Host: host, Username: cmp.Or(f.username, c.Getenv("HARBOR_USERNAME")), Password: c.Getenv("HARBOR_PASSWORD")}
 	if f.passwordStdin {
-		typed, err := io.ReadAll(io.LimitReader(c.In, maxPassword))
-		if err != nil {
-			return login, fmt.Errorf("read the password from standard input: %w", err)
+		if err := f.readPassword(c); err != nil {
+			return login, err
 		}
-		login.Password = strings.TrimRight(string(typed), "\r\n")
+		login.Password = f.typed
 	}
 	c.Workflow.Mask(login.Password)
 	switch {
@@ -143,6 +143,25 @@ func (f *Flags) credential(c *cli.Console, s settings, host string) (registry.Cr
 		return login, fault.Usagef("set HARBOR_PASSWORD or pass --password-stdin", "there is a user, but no password")
 	}
 	return login, nil
+}
+
+// readPassword reads the password from standard input, once.
+func (f *Flags) readPassword(c *cli.Console) error {
+	if f.typed != "" {
+		return nil
+	}
+	typed, err := io.ReadAll(io.LimitReader(c.In, maxPassword+1))
+	if err != nil {
+		return fmt.Errorf("read the password from standard input: %w", err)
+	}
+	f.typed = strings.TrimRight(string(typed), "\r\n")
+	switch {
+	case f.typed == "":
+		return fault.Usagef("for example: printf %s \"$PASSWORD\" | ...; is the variable empty?", "--password-stdin: there is no password on standard input")
+	case len(typed) > maxPassword:
+		return fault.Usagef("give the password alone", "--password-stdin: standard input has more than %d bytes", maxPassword)
+	}
+	return nil
 }
 
 // maxPassword is how much of standard input is read, in bytes; tokens of cloud registries have some thousands.

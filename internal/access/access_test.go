@@ -58,7 +58,7 @@ func TestReferences(t *testing.T) {
 		{env: map[string]string{"HARBOR_URL": "harbor.example.com"}, in: "team/app:1", want: "harbor.example.com/team/app:1"},
 		{env: map[string]string{"HARBOR_URL": "harbor.example.com"}, in: "app:1", part: "names no registry", hint: "HARBOR_PROJECT"},
 		{env: map[string]string{"HARBOR_URL": "HTTPS://harbor.example.com:443"}, in: "team/app:1", want: "harbor.example.com/team/app:1"},
-		{env: map[string]string{"HARBOR_URL": "http://[::1]:80/harbor"}, in: "team/app:1", want: "[::1]/team/app:1"},
+		{env: map[string]string{"HARBOR_URL": "http://[::1]:80/"}, in: "team/app:1", want: "[::1]/team/app:1"},
 		{env: map[string]string{"HARBOR_URL": "http://harbor.example.com:443"}, in: "team/app:1", want: "harbor.example.com:443/team/app:1"},
 		{in: "team/app:1", part: "names no registry", hint: "HARBOR_URL"},
 		{env: map[string]string{"HARBOR_URL": "https://bad_host", "HARBOR_PROJECT": "team"}, in: "app:1", part: "bad_host", hint: "check HARBOR_URL"},
@@ -137,6 +137,8 @@ func TestHarborURLKeepsItsSecrets(t *testing.T) {
 		"https://bob:%s3cret@harbor":            "is not the http:// or https:// address",
 		"ftp://bob:s3cret@harbor":               "is not the http:// or https:// address",
 		"https://":                              "is not the http:// or https:// address",
+		"http://harbor.example.com/s3cret":      "has more than a host",
+		"https://harbor.example.com/?t=s3cret":  "has more than a host",
 	} {
 		c, stderr := console(map[string]string{"HARBOR_URL": address, "HARBOR_PROJECT": "team"}, "")
 		_, errRefs := parse(t).References(t.Context(), c, []string{"app:1"})
@@ -158,23 +160,37 @@ func TestOptionsRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for part, tt := range map[string]struct {
-		env  map[string]string
-		args []string
+		env   map[string]string
+		args  []string
+		stdin string
 	}{
-		"a password, but no user": {env: map[string]string{"HARBOR_PASSWORD": "p"}},
-		"a user, but no password": {args: []string{"--username", "u"}},
-		"holds no certificate":    {args: []string{"--ca-file", empty}},
-		"no such file":            {args: []string{"--ca-file", empty + ".nosuch"}},
-		`"a"`:                     {args: []string{"--resolve", "a"}},
-		`"a:"`:                    {args: []string{"--resolve", "a:"}},
-		`"a:[b]"`:                 {args: []string{"--resolve", "a:[b]"}},
-		`"a.test:8443"`:           {args: []string{"--resolve", "a.test:8443"}},
-		`"a:::1"`:                 {args: []string{"--resolve", "a:::1"}},
+		"there is no password on standard input": {env: map[string]string{"HARBOR_PASSWORD": "p"}, args: []string{"--username", "u", "--password-stdin"}, stdin: "\n"},
+		"more than 65536 bytes":                  {args: []string{"--username", "u", "--password-stdin"}, stdin: strings.Repeat("x", 65537)},
+		"a password, but no user":                {env: map[string]string{"HARBOR_PASSWORD": "p"}},
+		"a user, but no password":                {args: []string{"--username", "u"}},
+		"holds no certificate":                   {args: []string{"--ca-file", empty}},
+		"no such file":                           {args: []string{"--ca-file", empty + ".nosuch"}},
+		`"a"`:                                    {args: []string{"--resolve", "a"}},
+		`"a:"`:                                   {args: []string{"--resolve", "a:"}},
+		`"a:[b]"`:                                {args: []string{"--resolve", "a:[b]"}},
+		`"a.test:8443"`:                          {args: []string{"--resolve", "a.test:8443"}},
+		`"a:::1"`:                                {args: []string{"--resolve", "a:::1"}},
 	} {
-		c, _ := console(tt.env, "")
+		c, _ := console(tt.env, tt.stdin)
 		_, err := parse(t, tt.args...).Options(t.Context(), c, nil)
 		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v: error %v, want %q", tt.args, err, part)
+		}
+	}
+}
+
+// TestPasswordIsReadOnce asks for the way to registries twice, as a command does that serves several branches.
+func TestPasswordIsReadOnce(t *testing.T) {
+	c, _ := console(nil, "q\n")
+	f := parse(t, "--username", "u", "--password-stdin")
+	for range 2 {
+		if o, err := f.Options(t.Context(), c, []imageref.Ref{{Registry: "a.test", Repository: "b"}}); err != nil || o.Credential.Password != "q" {
+			t.Errorf("%+v, %v", o.Credential, err)
 		}
 	}
 }

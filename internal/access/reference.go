@@ -100,6 +100,8 @@ func harbor(address, from string) (host string, plain bool, err error) {
 		return "", false, fault.Usagef(hint, "%s is not the http:// or https:// address of a registry", from)
 	case u.User != nil:
 		return "", false, fault.Usagef(hint+", and the login in HARBOR_USERNAME and HARBOR_PASSWORD", "%s holds a login, which does not belong in an address", from)
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return "", false, fault.Usagef(hint+", and the project in HARBOR_PROJECT", "%s has more than a host: a registry is at the root of its host", from)
 	case u.Port() == map[string]string{"http": "80", "https": "443"}[u.Scheme]:
 		return strings.TrimSuffix(u.Host, ":"+u.Port()), u.Scheme == "http", nil
 	}

@@ -61,7 +61,7 @@ var (
 			"git-username": "git-username", "git-ca-file": "git-ca-file", "app-id": "app-id", "known-hosts": "known-hosts",
 		},
 		"harborpush build": {
-			"tags": "tag", "file": "file", "target": "target", "build-args": "build-arg", "labels": "label",
+			"tags": "tag", "file": "file", "target": "target", "build-args": "build-arg", "build-contexts": "build-context", "labels": "label",
 			"annotations": "annotation", "platforms": "platform", "outputs": "output", "push": "push",
 			"compression": "compression", "compression-level": "compression-level",
 			"create-project": "create-project", "public": "public", "on-immutable": "on-immutable", "harbor-labels": "harbor-labels",
@@ -121,6 +121,8 @@ var notInputs = map[string]string{
 	"commit":         "the action pushes what it commits",
 	"create-tag":     "the action pushes the tag that it makes",
 	"exit-code":      "the output changed tells it",
+	"check":          "lint findings are annotations of the build",
+	"iidfile":        "the digest is an output",
 }
 
 func TestEveryInputHasOnePlace(t *testing.T) {

@@ -124,7 +124,7 @@ func TestInputsReachFlags(t *testing.T) {
 
 func TestListsHaveOneValueALine(t *testing.T) {
 	for id, lists := range map[string]map[string]string{
-		"image": {"tags": "tag", "build-args": "build-arg", "labels": "label", "outputs": "output", "annotations": "annotation", "resolve": "resolve"},
+		"image": {"tags": "tag", "build-args": "build-arg", "build-contexts": "build-context", "labels": "label", "outputs": "output", "annotations": "annotation", "resolve": "resolve"},
 		"next":  {"next-paths": "path"},
 		"scan":  {"ignore-cves": "ignore", "resolve": "resolve"},
 		"bump": {

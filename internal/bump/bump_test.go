@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/ksera524/imgbump/internal/bump"
@@ -144,9 +146,10 @@ func TestUnreadableTree(t *testing.T) {
 type branch struct {
 	tips   []tree // each is a commit, the last one is the tip
 	others []tree // pushed by others, one before each Publish
+	gone   error  // why its tip cannot be read any more
 }
 
-func (b *branch) Tip(context.Context) (string, error) { return fmt.Sprint(len(b.tips) - 1), nil }
+func (b *branch) Tip(context.Context) (string, error) { return fmt.Sprint(len(b.tips) - 1), b.gone }
 
 func (b *branch) Files(_ context.Context, commit string, under []string) iter.Seq2[manifest.File, error] {
 	return b.at(commit).below(under)
@@ -251,6 +254,35 @@ func TestCommitGivesUp(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+}
+
+// Time that is up while the new tip is read ends a lost race as one.
+func TestTimeUpAfterALostRace(t *testing.T) {
+	images, _ := bump.ParseImages([]string{"app:2"})
+	start := tree{"a.yaml": "image: app:1\n"}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		b := &stalling{branch: branch{tips: []tree{start}, others: []tree{start}}}
+		_, err := bump.Job{Images: images}.Commit(ctx, b, bump.Committing{Lost: func(int, error) { b.stalled = true }})
+		if fault.KindOf(err) != fault.Conflict || !strings.Contains(err.Error(), "lost the race once") {
+			t.Errorf("%v of kind %v", err, fault.KindOf(err))
+		}
+	})
+}
+
+// stalling is a branch of a server that does not answer any more.
+type stalling struct {
+	branch
+	stalled bool
+}
+
+func (s *stalling) Tip(ctx context.Context) (string, error) {
+	if s.stalled {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return s.branch.Tip(ctx)
 }
 
 func TestNothingToCommit(t *testing.T) {

@@ -108,32 +108,66 @@ func FilesAt(ctx context.Context, branch Branch, commit, prefix string, under []
 
 // Commit decides the job on the branch's tip, commits and publishes. When somebody else was first, it decides again on
 // the new tip. Nothing to change is no commit. The result's error is Plan.Err's business; an error here means that
-// nothing was published.
+// nothing was published. A race that is not won when the context's deadline passes is an error of kind Conflict.
 func (j Job) Commit(ctx context.Context, branch Branch, c Committing) (Result, error) {
+	var all Result // with what earlier attempts published, of which a later one may know no more
+	var conflict error
 	for attempt := 1; ; attempt++ {
-		tip, plan, err := j.DecideOn(ctx, branch, c.Prefix)
-		if err != nil || !j.wants(plan) {
-			return Result{Plan: plan}, err
-		}
 		start := time.Now()
-		commits, err := c.publish(ctx, branch, tip, plan)
-		for i := range commits {
-			commits[i].Attempts = attempt
-		}
+		result, err := j.attempt(ctx, branch, c, attempt)
 		if err == nil {
-			return Result{Plan: plan, Commits: commits}, nil
+			return result, nil
 		}
-		if fault.KindOf(err) != fault.Conflict {
-			return c.partly(Result{Plan: plan, Commits: commits}, err)
+		all = all.then(result)
+		switch {
+		case fault.KindOf(err) == fault.Conflict:
+			conflict = err
+		case conflict != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+			return c.partly(all, lost(attempt-1, conflict))
+		default:
+			return c.partly(all, err)
 		}
 		if attempt == c.MaxAttempts {
-			return c.partly(Result{Plan: plan, Commits: commits}, lost(attempt, err))
+			return c.partly(all, lost(attempt, conflict))
 		}
-		c.Lost(attempt, err)
+		c.Lost(attempt, conflict)
 		if !pause(ctx, attempt, time.Since(start)) {
-			return c.partly(Result{Plan: plan, Commits: commits}, timeUp(ctx, lost(attempt, err)))
+			return c.partly(all, timeUp(ctx, lost(attempt, conflict)))
 		}
 	}
+}
+
+// attempt is one try. With an error comes what was published before it.
+func (j Job) attempt(ctx context.Context, branch Branch, c Committing, number int) (Result, error) {
+	tip, plan, err := j.DecideOn(ctx, branch, c.Prefix)
+	if err != nil || !j.wants(plan) {
+		return Result{Plan: plan}, err
+	}
+	by := []Grouping{c.Per}
+	if c.Proposals != nil {
+		by = append(by, c.Proposals.Per)
+	}
+	plan.Warnings = append(plan.Warnings, plan.inseparable(by...)...)
+	commits, err := c.publish(ctx, branch, tip, plan)
+	for i := range commits {
+		commits[i].Attempts = number
+	}
+	return Result{Plan: plan, Commits: commits}, err
+}
+
+// then is what two attempts published: of each branch what the later one has.
+func (r Result) then(later Result) Result {
+	var kept []Commit
+	for _, x := range r.Commits {
+		if !slices.ContainsFunc(later.Commits, func(y Commit) bool { return y.Branch == x.Branch }) {
+			kept = append(kept, x)
+		}
+	}
+	if len(later.Rewrites) == 0 && len(kept) > 0 {
+		later.Plan = r.Plan
+	}
+	later.Commits = append(kept, later.Commits...)
+	return later
 }
 
 // partly is the end of a run that failed: when some of its commits were published, the error is one of the failures.
@@ -210,7 +244,11 @@ func (j Job) wants(p Plan) bool {
 
 // lost is the error of a race that was given up.
 func lost(attempts int, err error) error {
-	return &fault.Error{Kind: fault.Conflict, What: fmt.Sprintf("lost the race %d times", attempts), Hint: "run it again, or allow it more with --timeout and --max-attempts", Err: err}
+	often := "once"
+	if attempts > 1 {
+		often = fmt.Sprintf("%d times", attempts)
+	}
+	return &fault.Error{Kind: fault.Conflict, What: "lost the race " + often, Hint: "run it again, or allow it more with --timeout and --max-attempts", Err: err}
 }
 
 // timeUp is the lost race's error, unless the person ended the run.

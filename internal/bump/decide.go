@@ -95,7 +95,9 @@ func (d *decision) file(f found) {
 		d.plan.Failures = append(d.plan.Failures, unreadable(f.path, f.err))
 		return
 	}
-	r := &revision{found: f, wanted: make([]imageref.Ref, len(f.sites))}
+	r := &revision{
+		Rewrite: Rewrite{Path: f.path, Before: f.data, sites: f.sites, rules: d.rules}, wanted: make([]imageref.Ref, len(f.sites)),
+	}
 	for i, site := range f.sites {
 		r.wanted[i] = site.Ref
 		if f.proposals == nil || f.proposals[i] == nil {
@@ -129,8 +131,7 @@ func (d *decision) file(f found) {
 
 // revision is a file whose edits are decided: what its sites must name afterwards, and which changes that makes.
 type revision struct {
-	found
-	after   []byte
+	Rewrite
 	edits   []manifest.Edit
 	wanted  []imageref.Ref
 	changes []Change
@@ -150,7 +151,7 @@ func (d *decision) rewriteAll() {
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, r := range d.revisions {
 		group.Go(func() error {
-			r.rewrite(d.rules)
+			r.After, r.failure = r.edited(r.edits, r.wanted)
 			return nil
 		})
 	}
@@ -161,7 +162,7 @@ func (d *decision) rewriteAll() {
 			continue
 		}
 		d.plan.Changes = append(d.plan.Changes, r.changes...)
-		d.plan.Rewrites = append(d.plan.Rewrites, Rewrite{Path: r.path, Before: r.data, After: r.after})
+		d.plan.Rewrites = append(d.plan.Rewrites, r.Rewrite)
 	}
 }
 
@@ -179,30 +180,28 @@ func (d *decision) spares(site manifest.Site, image Image) string {
 	return d.rollsBack(site, image)
 }
 
-// rewrite applies the edits and reads the result back: it must have the same sites, and each must name what is wanted.
+// edited is the file with the edits made, and read back: it must have the same sites, and each must name what is wanted.
 // That catches what no look at a single site can see, such as an anchor that another image uses too.
-func (r *revision) rewrite(rules manifest.Rules) {
-	fail := func(line int, hint string, err error) {
-		f := failureAt(r.path, line, "", &fault.Error{What: "edit", Hint: hint, Err: err})
-		r.failure = &f
+func (r Rewrite) edited(edits []manifest.Edit, wanted []imageref.Ref) ([]byte, *Failure) {
+	fail := func(line int, hint string, err error) ([]byte, *Failure) {
+		f := failureAt(r.Path, line, "", &fault.Error{What: "edit", Hint: hint, Err: err})
+		return nil, &f
 	}
-	var err error
-	if r.after, err = manifest.Apply(r.data, r.edits); err != nil {
-		fail(0, "", err)
-		return
-	}
-	refs, err := manifest.Reread(r.sites, r.data, r.after, r.edits, rules)
+	after, err := manifest.Apply(r.Before, edits)
 	if err != nil {
-		fail(0, "please report the form of this file", fmt.Errorf("%w; the file is left alone", err))
-		return
+		return fail(0, "", err)
+	}
+	refs, err := manifest.Reread(r.sites, r.Before, after, edits, r.rules)
+	if err != nil {
+		return fail(0, "please report the form of this file", fmt.Errorf("%w; the file is left alone", err))
 	}
 	for i, ref := range refs {
-		if wanted := r.wanted[i]; !ref.Same(wanted) || ref.With(wanted) != ref {
-			fail(r.sites[i].Line, "give each image a value of its own instead of an alias",
+		if wanted := wanted[i]; !ref.Same(wanted) || ref.With(wanted) != ref {
+			return fail(r.sites[i].Line, "give each image a value of its own instead of an alias",
 				fmt.Errorf("it would name %s, not %s; the file is left alone", ref, wanted))
-			return
 		}
 	}
+	return after, nil
 }
 
 // unreadable is the failure of a file that holds the name of an image but cannot be read.

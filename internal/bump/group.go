@@ -1,9 +1,11 @@
 package bump
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
+	"github.com/ksera524/imgbump/internal/imageref"
 )
 
 // Grouping says which changes belong together, in a commit or in a pull request: those to one image, in one file, or of
@@ -22,7 +24,7 @@ const (
 func (g Grouping) of(c Change) string {
 	switch g {
 	case PerImage:
-		return c.To.Name()
+		return c.To.Canonical() // however files spell it
 	case PerFile:
 		return c.Site.File
 	case PerApplication:
@@ -39,7 +41,7 @@ type group struct {
 
 // split parts the plan into groups, in the order of their first changes. The rewrites of each are its changes alone.
 func (p Plan) split(by Grouping) ([]group, error) {
-	groups := p.groups(by)
+	groups, _ := p.groups(by)
 	for i := range groups {
 		var err error
 		if groups[i].Rewrites, err = p.rewrites(groups[i].Changes); err != nil {
@@ -51,7 +53,7 @@ func (p Plan) split(by Grouping) ([]group, error) {
 
 // steps parts the plan into groups as split does, but the rewrites of each go on from those before it.
 func (p Plan) steps(by Grouping) ([]group, error) {
-	groups := p.groups(by)
+	groups, _ := p.groups(by)
 	if len(groups) == 1 {
 		groups[0].Rewrites = p.Rewrites
 		return groups, nil
@@ -70,20 +72,50 @@ func (p Plan) steps(by Grouping) ([]group, error) {
 	return groups, nil
 }
 
-func (p Plan) groups(by Grouping) []group {
-	var groups []group
-	at := map[string]int{}
+// place is where an edit begins.
+type place struct {
+	file  string
+	start int
+}
+
+// groups puts the changes into groups. A value that several of them share, by an anchor, can only change at once: what uses
+// it joins the group that changes it first, and is returned a second time.
+func (p Plan) groups(by Grouping) (groups []group, joined []Change) {
+	named, edited := map[string]int{}, map[place]int{}
 	for _, c := range p.Changes {
 		name := by.of(c)
-		i, known := at[name]
-		if !known {
+		i, known := named[name]
+		shared := slices.IndexFunc(c.edits, func(e manifest.Edit) bool {
+			other, taken := edited[place{e.File, e.Start}]
+			return taken && (!known || other != i)
+		})
+		switch {
+		case shared >= 0:
+			i = edited[place{c.edits[shared].File, c.edits[shared].Start}]
+			joined = append(joined, c)
+		case !known:
 			i = len(groups)
-			at[name] = i
+			named[name] = i
 			groups = append(groups, group{name: name})
+		}
+		for _, e := range c.edits {
+			edited[place{e.File, e.Start}] = i
 		}
 		groups[i].Changes = append(groups[i].Changes, c)
 	}
-	return groups
+	return groups, joined
+}
+
+// inseparable warns of changes that are not in the group that they would be in by themselves.
+func (p Plan) inseparable(by ...Grouping) (warnings []Warning) {
+	for _, g := range slices.Compact(by) {
+		_, joined := p.groups(g)
+		for _, c := range joined {
+			warnings = append(warnings, Warning{File: c.Site.File, Line: c.Line,
+				Text: fmt.Sprintf("%s is changed together with another %s: both use this value", c.To.Name(), g)})
+		}
+	}
+	return warnings
 }
 
 // rewrites are the files in which only the given changes are made.
@@ -98,7 +130,7 @@ func (p Plan) rewrites(changes []Change) ([]Rewrite, error) {
 			continue
 		}
 		var err error
-		if r.After, err = rewritten(r, byFile[r.Path]); err != nil {
+		if r.After, err = r.with(byFile[r.Path]); err != nil {
 			return nil, err
 		}
 		some = append(some, r)
@@ -106,13 +138,28 @@ func (p Plan) rewrites(changes []Change) ([]Rewrite, error) {
 	return some, nil
 }
 
-// rewritten is the file's content with the given changes to it.
-func rewritten(r Rewrite, changes []Change) ([]byte, error) {
+// with is the file's content with only the given changes to it.
+func (r Rewrite) with(changes []Change) (data []byte, err error) {
 	var edits []manifest.Edit
+	wanted := make([]imageref.Ref, len(r.sites))
+	for i, site := range r.sites {
+		wanted[i] = site.Ref
+		for _, c := range changes {
+			if c.addition == nil && c.Site.Doc == site.Doc && c.Site.Field == site.Field && c.Site.Start == site.Start {
+				wanted[i] = c.To
+			}
+		}
+	}
 	for _, c := range changes {
 		edits = append(edits, c.edits...)
 	}
-	data, err := manifest.Apply(r.Before, edits)
+	data = r.Before
+	if len(edits) > 0 {
+		var failure *Failure
+		if data, failure = r.edited(edits, wanted); failure != nil {
+			return nil, failure.Err
+		}
+	}
 	for _, c := range changes {
 		if err == nil && c.addition != nil {
 			data, _, err = c.addition.to(r.Path, data)

@@ -2,6 +2,8 @@ package bump_test
 
 import (
 	"errors"
+	"fmt"
+	"path"
 	"strings"
 	"testing"
 
@@ -80,7 +82,7 @@ func TestProposals(t *testing.T) {
 	job := bump.Job{Paths: []string{"a.yaml", "b.yaml"}}
 	job.Images, _ = bump.ParseImages([]string{"a:2", "b:2"})
 	committing := bump.Committing{Proposals: &bump.Proposals{Per: bump.PerImage, Head: func(group string) (bump.Branch, error) {
-		if group == "b" {
+		if group == "docker.io/library/b" {
 			return nil, refused
 		}
 		heads[group] = &branch{tips: []tree{grouped}}
@@ -90,10 +92,79 @@ func TestProposals(t *testing.T) {
 	if err != nil || len(result.Commits) != 1 || len(result.Commits[0].Changes) != 1 {
 		t.Fatalf("%+v, %v", result.Commits, err)
 	}
-	if len(base.tips) != 1 || heads["a"].at(result.Commits[0].SHA)["a.yaml"] != "first: {image: a:2, other: {image: b:1}}\n" {
+	if len(base.tips) != 1 || heads["docker.io/library/a"].at(result.Commits[0].SHA)["a.yaml"] != "first: {image: a:2, other: {image: b:1}}\n" {
 		t.Errorf("base %v, heads %v", base.tips, heads)
 	}
 	if len(result.Failures) != 1 || !errors.Is(result.Failures[0].Err, refused) {
 		t.Errorf("failures %+v", result.Failures)
 	}
 }
+
+// Two images that share a value by an anchor get it in one commit and in one pull request, which says so.
+func TestSharedValueIsOneChange(t *testing.T) {
+	const before = "one: {image: {repository: a, tag: &v '1'}}\ntwo: {image: {repository: b, tag: *v}}\n"
+	start := tree{"a.yaml": before, "b.yaml": "image: b:1\n"}
+	after := strings.Replace(before, "'1'", "'2'", 1)
+	job := bump.Job{}
+	job.Images, _ = bump.ParseImages([]string{"a:2", "b:2"})
+	message, _ := bump.ParseMessage("{{.Summary}}")
+	heads := map[string]*branch{}
+	for name, c := range map[string]bump.Committing{
+		"commits": {Per: bump.PerImage},
+		"pull requests": {Proposals: &bump.Proposals{Per: bump.PerImage, Head: func(group string) (bump.Branch, error) {
+			heads[group] = &branch{tips: []tree{start}}
+			return heads[group], nil
+		}}},
+	} {
+		c.Message = message
+		base := &branch{tips: []tree{start}}
+		result, err := job.Commit(t.Context(), base, c)
+		if err != nil || len(result.Commits) != 2 {
+			t.Fatalf("%s: %v, %d commits", name, err, len(result.Commits))
+		}
+		both, other := result.Commits[0], result.Commits[1]
+		if len(both.Changes) != 2 || len(other.Changes) != 1 || !strings.HasPrefix(both.Message, "2 images\n") {
+			t.Errorf("%s: %q with %d changes, then %d", name, both.Message, len(both.Changes), len(other.Changes))
+		}
+		var warnings []string
+		for _, w := range result.Warnings {
+			warnings = append(warnings, fmt.Sprintf("%s:%d %s", w.File, w.Line, w.Text))
+		}
+		if diff := cmp.Diff([]string{"a.yaml:1 b is changed together with another image: both use this value"}, warnings); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if name == "commits" {
+			if got := difference(base.at(both.SHA), base.at(other.SHA)); got["b.yaml"] != "image: b:2\n" || len(got) != 1 {
+				t.Errorf("the second commit changes %v", got)
+			}
+		} else if heads["docker.io/library/a"].at(both.SHA)["a.yaml"] != after || heads["docker.io/library/b"].at(other.SHA)["a.yaml"] != before {
+			t.Errorf("heads %v, %v", heads["a"].tips, heads["b"].tips)
+		}
+	}
+}
+
+// What one attempt has published is told although the next one comes to nothing.
+func TestProposalsOfAnAttemptThatLost(t *testing.T) {
+	base := &branch{tips: []tree{grouped}}
+	heads := map[string]*branch{"a": {tips: []tree{grouped}}, "b": {tips: []tree{grouped}, others: []tree{grouped}}}
+	job := bump.Job{Paths: []string{"a.yaml", "b.yaml"}}
+	job.Images, _ = bump.ParseImages([]string{"a:2", "b:2"})
+	result, err := job.Commit(t.Context(), base, bump.Committing{
+		Proposals: &bump.Proposals{Per: bump.PerImage, Head: func(group string) (bump.Branch, error) { return named{heads[path.Base(group)], path.Base(group)}, nil }},
+		Lost:      func(int, error) { base.gone = errors.New("the server is gone") },
+	})
+	if err != nil || len(result.Commits) != 1 || result.Commits[0].Branch != "a" || len(result.Changes) == 0 {
+		t.Errorf("%v, commits %+v, %d changes", err, result.Commits, len(result.Changes))
+	}
+	if len(result.Failures) != 1 || !errors.Is(result.Failures[0].Err, base.gone) {
+		t.Errorf("failures %+v", result.Failures)
+	}
+}
+
+// named is a branch of another name.
+type named struct {
+	*branch
+	name string
+}
+
+func (n named) Name() string { return n.name }

@@ -18,9 +18,6 @@ import (
 	"github.com/ksera524/imgbump/internal/imageref"
 )
 
-// Trailer marks our own commits, so that a workflow that they start can stop.
-const Trailer = "Imgbump: v1"
-
 // defaultMessage is the template of a commit's message.
 const defaultMessage = defaultSubject + `{{.Summary}}
 {{range .Images}}
@@ -117,7 +114,7 @@ func (m Message) render(p Plan) (string, error) {
 	if text == "" {
 		return "", fault.Usagef("give it some text", "message template: it renders to nothing")
 	}
-	return trailer.Add(bounded(text), append(slices.Clone(m.trailers), Trailer)...), nil
+	return trailer.Add(bounded(text), append(slices.Clone(m.trailers), trailer.Mark)...), nil
 }
 
 // imageChanges are the changes that lead to one repository.

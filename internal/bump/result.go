@@ -55,6 +55,10 @@ type Failure struct {
 type Rewrite struct {
 	Path          string
 	Before, After []byte
+
+	// What Find found in Before, by these rules.
+	sites []manifest.Site
+	rules manifest.Rules
 }
 
 // Plan is what a decision comes to, in the order of the files. Missing are the images that no site names, Named counts

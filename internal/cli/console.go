@@ -111,6 +111,9 @@ func (c *Console) Group(title string) (end func()) {
 	return func() {}
 }
 
+// hintPrefix begins a hint, which may hold a file to copy: its lines stay as they are.
+const hintPrefix = "hint: "
+
 // failure is the last word about an error: what failed and what to do next.
 func (c *Console) failure(message, hint string) {
 	if c.Workflow.Active() {
@@ -118,14 +121,15 @@ func (c *Console) failure(message, hint string) {
 	}
 	c.say("error: ", "%s", message)
 	if hint != "" {
-		c.say("hint: ", "%s", hint)
+		c.say(hintPrefix, "%s", hint)
 	}
 }
 
 func (c *Console) say(prefix, format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	text := c.binary + ": " + prefix + printable(strings.TrimRight(fmt.Sprintf(format, args...), "\n")) + "\n"
+	text := printable(strings.TrimRight(fmt.Sprintf(format, args...), "\n"))
+	text = c.binary + ": " + prefix + setIn(text, prefix == hintPrefix) + "\n"
 	if c.Workflow.Active() && mayCommand(text) {
 		c.Workflow.Untrusted(func(w io.Writer) { io.WriteString(w, text) })
 		return
@@ -140,16 +144,6 @@ func (c *Console) say(prefix, format string, args ...any) {
 // mayCommand reports whether a runner could take a part of text for a workflow command.
 func mayCommand(text string) bool {
 	return strings.Contains(text, "::") || strings.Contains(text, "##[")
-}
-
-// printable replaces control characters, which a hostile file name or server answer could use on a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if (r < ' ' && r != '\n' && r != '\t') || (r >= 0x7f && r < 0xa0) {
-			return '�'
-		}
-		return r
-	}, s)
 }
 
 func place(file string, line int) string {

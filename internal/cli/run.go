@@ -49,7 +49,7 @@ func Exits(codes ...int) string {
 	meanings := map[int]string{
 		0: "done, or nothing to do", 1: "failed", 2: "called wrongly: flags, references, configuration",
 		3: "partial: something was done, something else failed or was not found", 4: "access denied",
-		5: "a race for the branch was lost until the time was up", 6: "none of the images asked for is named in the manifests",
+		5: "a git race was lost until the time was up", 6: "none of the images asked for is named in the manifests",
 		7: "a gate that was asked for failed", 10: "changes are pending (only with --exit-code)", exitInterrupted: "interrupted",
 	}
 	var b strings.Builder
@@ -66,7 +66,7 @@ func Run(streams Streams, workflow Workflow, root *cobra.Command, args []string,
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	c := &Console{Streams: streams, Workflow: workflow, binary: root.Name(), format: formatText}
+	c := &Console{Streams: streams, Workflow: cleaned{workflow}, binary: root.Name(), format: formatText}
 	prepare(root, c)
 	root.AddCommand(append(add(c), versionCommand(c))...)
 	root.SetArgs(args)

@@ -56,11 +56,6 @@ func (c *Console) Table(rows [][]Cell) string {
 
 const columnGap = 2 // blanks between columns
 
-// oneLine is text that a terminal shows as it is, in one line.
-func oneLine(text string) string {
-	return printable(strings.NewReplacer("\n", " ", "\t", " ").Replace(text))
-}
-
 // width is how many columns of a terminal text takes: Chinese, Japanese and Korean characters take two.
 func width(text string) int {
 	n := 0

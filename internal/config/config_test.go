@@ -125,6 +125,12 @@ func TestProblems(t *testing.T) {
 			"4: targets[1].name: line 3 has it, too (give each target a name of its own)",
 			"5: targets[1].repo holds a password (leave it out: credentials come from flags and the environment)",
 		},
+		"version: 1\ntargets:\n- {name: a, paths: [apps/*]}\n- {name: b, paths: ['!apps', 'a?', '[a]']}": {
+			"3: targets[0].paths[0]: apps/* is a pattern, and here are only files and folders (name a file or folder below the top, for example: apps/production)",
+			"4: targets[1].paths[0]: !apps is a pattern, and here are only files and folders (name a file or folder below the top, for example: apps/production)",
+			"4: targets[1].paths[1]: a? is a pattern, and here are only files and folders (name a file or folder below the top, for example: apps/production)",
+			"4: targets[1].paths[2]: [a] is a pattern, and here are only files and folders (name a file or folder below the top, for example: apps/production)",
+		},
 		"version: 1\nregistries: [{limit: many}]": {"2: registries[0].limit is text, but a whole number is wanted ()"},
 		"version: 1\nimages: &x []\nfields: *x":   {"3: fields is an alias, but a list is wanted (write the value out; anchors and aliases are not followed here)"},
 		"version: 1\nversion: 1":                  {"2: version is there twice, first in line 1 (keep one of them)"},
@@ -170,11 +176,29 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// A target's repository is on a server: the file comes from a repository, which is not to say what runs on this machine.
+func TestTargetsAreOnServers(t *testing.T) {
+	for repo, ok := range map[string]bool{
+		"https://github.com/team/gitops": true, "http://localhost:3000/team/gitops.git": true, "ssh://git@git.example.com:2222/team/gitops": true,
+		"git@github.com:team/gitops.git": true, "git.example.com:/srv/gitops": true, "git@[::1]:gitops": true, "git+ssh://git.example.com/x": true,
+		"../gitops": false, "/srv/gitops": false, "gitops": false, "./a:b": false, ".": false, "file:///srv/gitops": false, "FILE:///srv": false,
+		"ext::sh -c true": false, "https:///srv": false, "https://": false, "git://git.example.com/x": false, ":x": false,
+	} {
+		_, problems, _ := config.Parse([]byte("version: 1\ntargets:\n- name: a\n  repo: '" + repo + "'"))
+		if (len(problems) == 0) != ok || !ok && problems[0].Line != 4 {
+			t.Errorf("%s: %v", repo, problems)
+		}
+	}
+}
+
 func TestChoose(t *testing.T) {
 	c, _, _ := config.Parse([]byte("version: 1\ntargets: [{name: dev}, {name: stage}, {name: prod}]"))
 	chosen, err := c.Choose([]string{"prod", "dev"})
 	if err != nil || len(chosen) != 2 || chosen[0].Name != "dev" || chosen[1].Name != "prod" {
 		t.Errorf("%+v, %v", chosen, err)
+	}
+	if _, err := (config.Config{}).All(); fault.KindOf(err) != fault.Usage {
+		t.Errorf("no targets: %v", err)
 	}
 	for name, c := range map[string]config.Config{"its targets are dev, stage, prod": c, "for example: targets: [{name: x, branch: main}]": {}} {
 		if _, err := c.Choose([]string{"x"}); fault.KindOf(err) != fault.Usage || fault.HintOf(err) != name {

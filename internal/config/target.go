@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"net/url"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/fault"
@@ -19,6 +21,18 @@ type Target struct {
 	Paths  []string
 	PR     bool
 	Line   int
+}
+
+// All are the targets of the file. That there are none is an error of kind Usage.
+func (c Config) All() ([]Target, error) {
+	if len(c.Targets) == 0 {
+		return nil, noTargets("prod")
+	}
+	return c.Targets, nil
+}
+
+func noTargets(name string) error {
+	return fault.Usagef("for example: targets: [{name: "+name+", branch: main}]", "%s has no targets", Name)
 }
 
 // Choose finds the targets of the given names, in the order of the file. A name that is none of them is an error of kind
@@ -42,7 +56,7 @@ func (c Config) Choose(names []string) ([]Target, error) {
 			continue
 		}
 		if len(known) == 0 {
-			return nil, fault.Usagef("for example: targets: [{name: "+name+", branch: main}]", "%s has no targets", Name)
+			return nil, noTargets(name)
 		}
 		return nil, fault.Usagef("its targets are "+strings.Join(known, ", "), "%s has no target %s", Name, name)
 	}
@@ -64,15 +78,35 @@ func (t target) check(r *reader, at string, names map[string]int) {
 	}
 	names[t.Name.value] = t.Name.line
 	for i, p := range t.Paths {
-		if p.value != "" && !fs.ValidPath(path.Clean(p.value)) {
-			r.problem(p.line, "name a file or folder below the top, for example: apps/production", "%s.paths[%d]: %s leads elsewhere", at, i, p.value)
+		const example = "name a file or folder below the top, for example: apps/production"
+		switch {
+		case p.value == "": // already a problem of its type
+		case !fs.ValidPath(path.Clean(p.value)):
+			r.problem(p.line, example, "%s.paths[%d]: %s leads elsewhere", at, i, p.value)
+		case strings.ContainsAny(p.value, "*?[") || strings.HasPrefix(p.value, "!"):
+			r.problem(p.line, example, "%s.paths[%d]: %s is a pattern, and here are only files and folders", at, i, p.value)
 		}
+	}
+	if t.Repo.value != "" && !onServer(t.Repo.value) {
+		r.problem(t.Repo.line, "for example: https://github.com/team/gitops", "%s.repo: %s is not the address of a repository on a server", at, t.Repo.value)
 	}
 	if u, err := url.Parse(t.Repo.value); err == nil && u.User != nil {
 		if _, secret := u.User.Password(); secret {
 			r.problem(t.Repo.line, "leave it out: credentials come from flags and the environment", "%s.repo holds a password", at)
 		}
 	}
+}
+
+// scp is an SSH address as [USER@]HOST:PATH (git-fetch, "GIT URLS"); TRANSPORT::ADDRESS is none.
+var scp = regexp.MustCompile(`^([^/:\[]+|[^/:\[]*\[[0-9a-fA-F:.]+\]):[^:]`)
+
+// onServer reports whether an address leads to another machine. A folder of this one is not for a file in a repository to
+// name: its hooks would run.
+func onServer(address string) bool {
+	if scheme, rest, ok := strings.Cut(address, "://"); ok {
+		return slices.Contains([]string{"https", "http", "ssh", "git+ssh", "ssh+git"}, strings.ToLower(scheme)) && rest != "" && rest[0] != '/'
+	}
+	return scp.MatchString(address)
 }
 
 // checkTargets checks each target, and that their names differ.

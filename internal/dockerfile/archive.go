@@ -23,15 +23,34 @@ const (
 // capability is the one extended attribute that layers carry, as BuildKit exports them.
 const capability = "SCHILY.xattr.security.capability"
 
+// Bounds of what an archive may hold, so that a hostile one cannot take all memory or time: entries of a tree, bytes of a
+// path (Linux' PATH_MAX), directories in a path, and bytes in all.
+const (
+	maxPath  = 4096
+	maxDepth = 256
+	maxBytes = 1 << 40
+)
+
+var maxEntries = 1 << 20 // a test has fewer
+
 // archive is a tar that can be read again: a layer of an image, or an archive in the build context.
 type archive struct {
-	open func() (io.ReadCloser, error) // the tar, decompressed
+	open     func() (io.ReadCloser, error)    // the tar, decompressed
+	identity func() (id string, settled bool) // as of its bytes before that
 }
 
 // member is the content of an archive's entry, by its number.
 type member struct {
 	archive *archive
 	number  int
+}
+
+func (m member) identity() (string, bool) {
+	id, settled := m.archive.identity()
+	if id == "" {
+		return "", false
+	}
+	return fmt.Sprintf("%s %d", id, m.number), settled
 }
 
 func (m member) open() (io.ReadCloser, error) {
@@ -59,7 +78,7 @@ func (a *archive) each(ctx context.Context, visit func(number int, hdr *tar.Head
 		return err
 	}
 	defer r.Close()
-	rest := image.Within(ctx, r)
+	rest := io.LimitReader(image.Within(ctx, r), maxBytes)
 	tr := tar.NewReader(rest)
 	for number := 0; ; number++ {
 		hdr, err := tr.Next()
@@ -68,12 +87,22 @@ func (a *archive) each(ctx context.Context, visit func(number int, hdr *tar.Head
 			return err
 		}
 		if err == nil {
+			err = bounded(hdr)
+		}
+		if err == nil {
 			err = visit(number, hdr, tr)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+func bounded(hdr *tar.Header) error {
+	if longest := max(len(hdr.Name), len(hdr.Linkname)); longest > maxPath || strings.Count(hdr.Name, "/") > maxDepth {
+		return fmt.Errorf("an entry's name is longer than %d bytes or %d directories: %.60q", maxPath, maxDepth, hdr.Name)
+	}
+	return nil
 }
 
 // entry is the file of an archive's entry; hard links are the caller's.
@@ -106,11 +135,22 @@ func imageTree(ctx context.Context, img v1.Image) (*tree, error) {
 	}
 	t := newTree()
 	for i, l := range layers {
-		if err := t.apply(ctx, &archive{open: l.Uncompressed}, i+1); err != nil {
+		if err := t.apply(ctx, &archive{open: l.Uncompressed, identity: layerIdentity(l)}, i+1); err != nil {
 			return nil, fmt.Errorf("reading layer %d of %d: %w", i+1, len(layers), err)
 		}
 	}
 	return t, nil
+}
+
+// layerIdentity is that of a layer's bytes: its digest.
+func layerIdentity(l v1.Layer) func() (string, bool) {
+	return func() (string, bool) {
+		digest, err := l.Digest()
+		if err != nil {
+			return "", false
+		}
+		return digest.String(), true
+	}
 }
 
 // apply puts a layer on the tree, as a runtime unpacks it.
@@ -134,7 +174,7 @@ func (t *tree) apply(ctx context.Context, a *archive, layer int) error {
 			t.remove(path.Join(dir, hidden))
 			return nil
 		}
-		if err := t.mkdirAll(dir, directory(0o755), layer, func(string) {}); err != nil {
+		if err := t.mkdirAll(dir, layer, func(*file) *file { return directory(0o755) }, func(string, *file) {}); err != nil {
 			return err
 		}
 		f, err := t.unpacked("/", a, number, hdr)
@@ -142,7 +182,7 @@ func (t *tree) apply(ctx context.Context, a *archive, layer int) error {
 			return err
 		}
 		t.put(path.Join(dir, base), f, layer)
-		return nil
+		return t.bounded()
 	})
 }
 
@@ -161,6 +201,14 @@ func (t *tree) unpacked(dir string, a *archive, number int, hdr *tar.Header) (*f
 		return nil, fmt.Errorf("%s is a hard link to %s, which is no file", hdr.Name, hdr.Linkname)
 	}
 	return f, nil
+}
+
+// bounded is an error when the tree has more names than an image can have.
+func (t *tree) bounded() error {
+	if t.entries > maxEntries {
+		return fmt.Errorf("there are more than %d files", maxEntries)
+	}
+	return nil
 }
 
 // hide removes what lower layers put below n.

@@ -3,6 +3,7 @@ package dockerfile
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,48 +12,108 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
+
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/image"
 )
 
 // buildContext is the folder that COPY and ADD read, without what .dockerignore names. Only what an instruction
 // names is looked at, and nothing outside the folder is, wherever its links point.
 type buildContext struct {
-	root    *os.Root
-	ignore  *patternmatcher.PatternMatcher
+	root       *os.Root
+	ignore     *patternmatcher.PatternMatcher
+	ignoreFile string
+	patterns   []string
+
+	mu      sync.Mutex                          // of what follows, for stages read at the same time
 	parents map[string]patternmatcher.MatchInfo // of directories
 	linked  map[inode]*file                     // files with several names
 }
 
 type inode struct{ device, number uint64 }
 
-func newContext(root *os.Root, ignore []byte) (*buildContext, error) {
+// dockerignore is the file in a build context that says what is not of it.
+const dockerignore = ".dockerignore"
+
+// openContext is a folder without what the .dockerignore in it names.
+func openContext(root *os.Root) (*buildContext, error) {
+	ignore, err := root.ReadFile(dockerignore)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading %s: %w", dockerignore, fault.Cause(err))
+	}
+	return newContext(root, ignore, dockerignore)
+}
+
+func newContext(root *os.Root, ignore []byte, ignoreFile string) (*buildContext, error) {
 	patterns, err := ignorefile.ReadAll(bytes.NewReader(ignore))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading %s: %w", ignoreFile, err)
 	}
 	matcher, err := patternmatcher.New(patterns)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading %s: %w", ignoreFile, err)
 	}
-	return &buildContext{root: root, ignore: matcher,
+	return &buildContext{root: root, ignore: matcher, ignoreFile: cmp.Or(ignoreFile, dockerignore), patterns: patterns,
 		parents: map[string]patternmatcher.MatchInfo{}, linked: map[inode]*file{}}, nil
 }
 
 // contextFile is the content of a file in the build context.
 type contextFile struct {
-	root *os.Root
-	name string
+	root  *os.Root
+	name  string
+	inode inode
+	state state
 }
 
-func (f contextFile) open() (io.ReadCloser, error) { return f.root.Open(f.name) }
+// state tells what a file held at one time from what it held at others.
+type state struct {
+	size, modified, changed int64 // bytes, and times in ns
+	settled                 bool  // the last change is long enough ago for the next one to have another time
+}
+
+func stateOf(info fs.FileInfo) state {
+	s := state{size: info.Size(), modified: info.ModTime().UnixNano()}
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+		changed := image.Changed(sys)
+		s.changed, s.settled = changed.UnixNano(), time.Since(changed) >= image.Rest
+	}
+	return s
+}
+
+func (f contextFile) identity() (string, bool) {
+	return fmt.Sprint("file ", f.inode.device, f.inode.number, f.state.size, f.state.modified, f.state.changed), f.state.settled
+}
+
+// open insists on the file that was seen: what came in its place meanwhile may be a link to what .dockerignore hides, or a
+// pipe that nobody writes to.
+func (f contextFile) open() (io.ReadCloser, error) {
+	file, err := f.root.OpenFile(f.name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && inodeOf(info) != f.inode {
+		err = fmt.Errorf("%s is another file now: %w", f.name, image.ErrChanged)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
 
 // relative is a path as os.Root wants it.
 func relative(name string) string { return path.Join(".", name) }
 
 func (c *buildContext) lstat(name string) (*file, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	info, err := c.stat(name)
 	if err != nil {
 		return nil, err
@@ -98,12 +159,7 @@ func (c *buildContext) list(dir string) ([]string, error) {
 
 // file describes a name of the context: as on disk, but owned by root, as BuildKit sends it.
 func (c *buildContext) file(name string, info fs.FileInfo) (*file, error) {
-	f := &file{Header: tar.Header{ModTime: info.ModTime(), Mode: int64(info.Mode().Perm())}}
-	for bit, special := range map[fs.FileMode]int64{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
-		if info.Mode()&bit != 0 {
-			f.Mode |= special
-		}
-	}
+	f := &file{Header: tar.Header{ModTime: info.ModTime(), Mode: tarMode(info.Mode())}}
 	switch info.Mode().Type() {
 	case fs.ModeDir:
 		f.Typeflag = tar.TypeDir
@@ -119,9 +175,9 @@ func (c *buildContext) file(name string, info fs.FileInfo) (*file, error) {
 		f.Typeflag = tar.TypeReg
 	case 0:
 		f.Typeflag, f.Size = tar.TypeReg, info.Size()
-		f.content = contextFile{c.root, relative(name)}
+		f.content = contextFile{c.root, relative(name), inodeOf(info), stateOf(info)}
 	default:
-		return nil, notYet("the device "+name, "leave it out with .dockerignore")
+		return nil, &fault.Error{Hint: "leave it out with .dockerignore", Err: fmt.Errorf("%s is a device", name)}
 	}
 	return f, nil
 }
@@ -129,10 +185,16 @@ func (c *buildContext) file(name string, info fs.FileInfo) (*file, error) {
 // identity tells names of one file from others; ok is false when it has only one name.
 func identity(info fs.FileInfo) (id inode, ok bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || info.IsDir() || st.Nlink < 2 {
-		return inode{}, false
+	return inodeOf(info), ok && !info.IsDir() && st.Nlink > 1
+}
+
+// inodeOf is what tells a file from others, whatever its name.
+func inodeOf(info fs.FileInfo) inode {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return inode{}
 	}
-	return inode{uint64(st.Dev), st.Ino}, true
+	return inode{uint64(st.Dev), st.Ino}
 }
 
 // hidden reports whether .dockerignore leaves a name out. An ignored directory is still there when a ! pattern
@@ -198,10 +260,13 @@ func (c *buildContext) mayHoldException(dir string) bool {
 
 // explain says why a source was not found. What .dockerignore hides is there when asked for itself.
 func (c *buildContext) explain(name string) error {
-	if resolved, err := resolve(c, path.Join("/", name)); err == nil {
-		if _, err := c.stat(resolved); err == nil {
-			return fmt.Errorf("%s is left out by .dockerignore", name)
-		}
+	resolved, err := resolve(c, path.Join("/", name))
+	if err == nil {
+		_, err = c.stat(resolved)
 	}
-	return fmt.Errorf("%s is not in the build context", name)
+	if err == nil {
+		return &fault.Error{Hint: "a line with ! brings it back: !" + relative(name),
+			Err: fmt.Errorf("%s is left out by %s", name, c.ignoreFile)}
+	}
+	return fmt.Errorf("%s is not in the build context%s", name, nearest(c, name))
 }

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/patternmatcher"
 
 	"github.com/ksera524/imgbump/internal/fault"
 )
@@ -18,15 +18,36 @@ import (
 // copied is a COPY or an ADD, its variables expanded.
 type copied struct {
 	instructions.SourcesAndDest
-	name         string
-	line         int
-	from         origin
-	chown, chmod string
-	link, unpack bool
+	name          string
+	line          int
+	from          origin
+	chown, chmod  string
+	exclude       []string
+	link, parents bool
+
+	// of ADD only
+	checksum      string
+	keepGitDir    *bool
+	unpack        bool // archives in the build context
+	unpackFetched bool
+}
+
+func newCopy(c *instructions.CopyCommand, at command) copied {
+	return copied{SourcesAndDest: c.SourcesAndDest, name: "COPY", line: at.line, from: at.from, chown: c.Chown, chmod: c.Chmod,
+		exclude: c.ExcludePatterns, link: c.Link, parents: c.Parents}
+}
+
+func newAdd(c *instructions.AddCommand, at command) copied {
+	return copied{SourcesAndDest: c.SourcesAndDest, name: "ADD", line: at.line, chown: c.Chown, chmod: c.Chmod, exclude: c.ExcludePatterns,
+		link: c.Link, checksum: c.Checksum, keepGitDir: c.KeepGitDir,
+		unpack: c.Unpack == nil || *c.Unpack, unpackFetched: c.Unpack != nil && *c.Unpack}
 }
 
 func (c copied) history() string {
 	words := []string{c.name}
+	if c.parents {
+		words = append(words, "--parents")
+	}
 	if c.chown != "" {
 		words = append(words, "--chown="+c.chown)
 	}
@@ -40,105 +61,145 @@ func (c copied) history() string {
 	return strings.Join(append(words, c.DestPath, "# buildkit"), " ")
 }
 
+// linked reports whether the copy is a layer of its own: BuildKit links no copy that changes modes.
+func (c copied) linked() bool { return c.link && c.chmod == "" }
+
+// examineCopy finds what is wrong with a copy before anything is read.
+func (b *builder) examineCopy(c copied) error {
+	if c.linked() && named(c.chown) {
+		return fmt.Errorf("--chown=%s: with --link only numbers can be used", c.chown)
+	}
+	if _, err := parseChmod(c.chmod); err != nil {
+		return err
+	}
+	if _, err := patternmatcher.New(c.exclude); err != nil {
+		return fmt.Errorf("--exclude: %w", err)
+	}
+	for _, heredoc := range c.SourceContents {
+		if name := path.Join("/", heredoc.Path); path.Dir(name) != "/" || name == "/" {
+			return fmt.Errorf("<<%s: the word must do as a file name", heredoc.Path)
+		}
+	}
+	return b.examineFetched(c)
+}
+
 // copy carries out a COPY or an ADD.
 func (b *builder) copy(ctx context.Context, r *rootfs, c copied) error {
-	linked := c.link && c.chmod == "" // BuildKit links no copy that changes modes
-	p, err := b.copyPlan(ctx, r, c, linked)
+	p, err := b.copyPlan(ctx, r, c)
 	if err != nil {
 		return err
 	}
-	src, err := b.origin(ctx, c)
+	src, err := b.origin(ctx, c.from)
 	if err != nil {
 		return err
 	}
 	dest := destination(r.config.Config.WorkingDir, c.DestPath)
-	for _, pattern := range c.SourcePaths {
-		names, err := glob(src, pattern)
-		if err != nil {
-			return missing(src, pattern, err)
+	for _, name := range c.SourcePaths {
+		if fetched, err := b.add(ctx, p, c, name, dest); err != nil {
+			return err
+		} else if fetched {
+			continue
 		}
-		for _, name := range names {
-			if err := p.copyOrUnpack(ctx, src, name, dest, c.unpack); err != nil {
-				return missing(src, pattern, err)
-			}
+		if c.parents {
+			err = p.copyParents(src, name, dest)
+		} else {
+			err = p.copyMatches(ctx, src, name, dest, c.unpack)
+		}
+		if err != nil {
+			return b.missing(src, c.from, name, err)
 		}
 	}
 	for _, heredoc := range c.SourceContents {
 		name := path.Join("/", heredoc.Path)
-		if path.Dir(name) != "/" || name == "/" {
-			return fmt.Errorf("<<%s: the word must do as a file name", heredoc.Path)
-		}
 		if err := p.copy(b.document(name, heredoc.Data), name, dest); err != nil {
 			return err
 		}
 	}
-	if linked {
+	if c.linked() {
 		r.overlay(p.tree)
 	}
-	b.record(ctx, r, c.history(), p)
+	b.record(r, c.history(), p)
 	return nil
 }
 
 // copyPlan is where a copy goes: the rootfs, or for COPY --link an empty tree, so that nobody need know the base.
-func (b *builder) copyPlan(ctx context.Context, r *rootfs, c copied, linked bool) (*plan, error) {
-	if linked && named(c.chown) {
-		return nil, fmt.Errorf("--chown=%s: with --link only numbers can be used", c.chown)
-	}
+func (b *builder) copyPlan(ctx context.Context, r *rootfs, c copied) (*plan, error) {
 	t := newTree()
-	if !linked {
+	if !c.linked() {
 		var err error
 		if t, err = r.files(ctx); err != nil {
 			return nil, err
 		}
 	}
-	p := newPlan(t, b.created())
+	p := b.newPlan(t)
 	if c.chown != "" {
 		var err error
-		if p.owner, err = parseOwner(c.chown, t); err != nil {
+		if p.owner, err = b.owner(c.chown, t, c.line); err != nil {
 			return nil, fmt.Errorf("--chown=%s: %w", c.chown, err)
 		}
 	}
-	if c.chmod != "" {
-		mode, err := strconv.ParseInt(c.chmod, 8, 32)
-		if err != nil {
-			return nil, fmt.Errorf("--chmod=%s: %w", c.chmod, err)
+	if len(c.exclude) > 0 {
+		var err error
+		if p.exclude, err = patternmatcher.New(c.exclude); err != nil {
+			return nil, fmt.Errorf("--exclude: %w", err)
 		}
-		p.mode = &mode
 	}
-	return p, nil
+	var err error
+	p.mode, err = parseChmod(c.chmod)
+	return p, err
 }
 
-func (p *plan) copyOrUnpack(ctx context.Context, src source, name, dest string, unpack bool) error {
-	if unpack {
-		_, f, err := follow(src, name)
-		if err != nil {
-			return err
+// copyMatches copies what a source names, or its wildcards match, which may be nothing. Archives are unpacked if they
+// shall be.
+func (p *plan) copyMatches(ctx context.Context, src source, pattern, dest string, unpack bool) error {
+	names, err := glob(src, pattern)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if unpack {
+			_, f, err := follow(src, name)
+			if err != nil {
+				return err
+			}
+			a, err := asArchive(f)
+			if err != nil {
+				return err
+			}
+			if a != nil {
+				if err := p.unpack(ctx, a, dest); err != nil {
+					return err
+				}
+				continue
+			}
 		}
-		a, err := asArchive(f)
-		if err != nil {
+		if err := p.copy(src, name, dest); err != nil {
 			return err
-		}
-		if a != nil {
-			return p.unpack(ctx, a, dest)
 		}
 	}
-	return p.copy(src, name, dest)
+	return nil
 }
 
 // origin is what a copy reads.
-func (b *builder) origin(ctx context.Context, c copied) (source, error) {
+func (b *builder) origin(ctx context.Context, from origin) (source, error) {
 	switch {
-	case c.from.stage != nil:
-		return b.rootfs[c.from.stage].files(ctx)
-	case c.from.image == "":
+	case from.stage != nil:
+		r, err := b.await(ctx, from.stage)
+		if err != nil {
+			return nil, err
+		}
+		if r.folder != nil {
+			return r.folder, nil
+		}
+		return r.files(ctx)
+	case from.folder != "":
+		return b.folders[from.folder], nil
+	case from.image == "":
 		return b.files, nil
 	}
-	r, err := b.fetch(ctx, c.from.image, b.platform)
+	r, err := b.bases.rootfs(ctx, from.image, b.platform)
 	if err != nil {
 		return nil, err
-	}
-	if !r.runsOn(b.platform) { // what is copied may run anywhere
-		b.warn(c.line, "%s is for %s, not for %s", c.from.image, r.config.Platform(), b.platform)
 	}
 	return r.files(ctx)
 }
@@ -157,7 +218,7 @@ func destination(workdir, dest string) string {
 
 // document is a tree with nothing but a heredoc in it.
 func (b *builder) document(name, text string) *tree {
-	f := &file{Header: tar.Header{Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(text)), ModTime: b.created()}}
+	f := &file{Header: tar.Header{Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(text)), ModTime: b.created}}
 	if text != "" {
 		f.content = inline(text)
 	}
@@ -167,17 +228,36 @@ func (b *builder) document(name, text string) *tree {
 }
 
 // missing says what a source is, when err is that it is not there.
-func missing(src source, pattern string, err error) error {
+func (b *builder) missing(src source, from origin, pattern string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", pattern, err)
 	}
-	if files, ok := src.(*buildContext); ok {
-		err = files.explain(pattern)
-	} else {
-		err = fmt.Errorf("%s is not in the stage or image that --from names", pattern)
+	files, isContext := src.(*buildContext)
+	switch {
+	case isContext && strings.HasPrefix(pattern, "..") && files == b.files:
+		return &fault.Error{Hint: "a source is inside the build context: name a higher folder as CONTEXT",
+			Err: fmt.Errorf("%s is not in the build context", pattern)}
+	case isContext:
+		return files.explain(pattern)
+	case from.stage != nil:
+		return fmt.Errorf("%s is not in the stage %s%s", pattern, from.stage.label(), nearest(src, pattern))
 	}
-	if strings.HasPrefix(pattern, "..") {
-		return &fault.Error{Hint: "a source is inside the build context: name a higher folder as CONTEXT", Err: err}
+	return fmt.Errorf("%s is not in the image %s%s", pattern, from.image, nearest(src, pattern))
+}
+
+// nearest is a question that offers the name that is most like a source that is not there, or nothing.
+func nearest(src source, name string) string {
+	dir, err := resolve(src, path.Dir(path.Join("/", name)))
+	if err != nil {
+		return ""
 	}
-	return err
+	names, err := src.list(dir)
+	if err != nil {
+		return ""
+	}
+	word := near(path.Base(name), names)
+	if before, after, ok := strings.Cut(word, " mean "); ok && path.Dir(name) != "." {
+		return before + " mean " + path.Join(path.Dir(name), after)
+	}
+	return word
 }

@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 
@@ -24,42 +26,53 @@ import (
 // Options are what a caller decides about a build.
 type Options struct {
 	Target   string            // the stage to build, the last one when empty
-	Args     map[string]string // values of ARG instructions
+	Args     map[string]string // values of ARG instructions; SOURCE_DATE_EPOCH among them goes before Created
 	Labels   map[string]string // labels of the image, stronger than the Dockerfile's
+	Origin   map[string]string // likewise, weaker than the Dockerfile's and stronger than those of its base images
 	Platform v1.Platform       // what the image is for; when empty what its FROM says, else this machine's Linux
 	Created  time.Time         // of the image, its history and the directories that instructions create
 
-	// Warn is told by Build what is doubtful about a line of the Dockerfile, or about all of it, line 0. It may be nil.
+	// Contexts are further build contexts by their names, which go before those of stages and images:
+	// docker-image://REF, oci-layout://DIR, or else a folder, which is in Sources.
+	Contexts map[string]string
+
+	// Warn is told by Check and Build what is doubtful about a line of the Dockerfile, or about all of it, line 0.
+	// It may be nil.
 	Warn func(file string, line int, message string)
 }
 
 // File is a parsed Dockerfile with the stages that its target needs.
 type File struct {
-	name     string
-	data     []byte
-	opts     Options
-	platform v1.Platform // of stages whose FROM names none
-	escape   rune
-	global   []string        // KEY=VALUE that FROM sees, and ARG without a value
-	args     map[string]bool // what ARGs are called, of stages that are not needed too
-	stages   []*stage        // needed ones, in the order of the file
+	name       string
+	data       []byte
+	opts       Options
+	platform   v1.Platform // of stages whose FROM names none
+	escape     rune
+	targetName string // as TARGETSTAGE has it
+	created    time.Time
+	latest     time.Time       // of files in layers, zero without SOURCE_DATE_EPOCH
+	global     []string        // KEY=VALUE that FROM sees, and ARG without a value
+	args       map[string]bool // what ARGs are called, of stages that are not needed too
+	all        []*stage        // in the order of the file
+	stages     []*stage        // needed ones, likewise
+	lint       *linter.Linter
+	findings   []finding
 }
 
-// Parse reads a Dockerfile; name is what errors call it. Every error names the line. An instruction or a flag
-// that is not supported yet is an error here, if a needed stage has it.
+// Parse reads a Dockerfile; name is what errors call it. Every error names the line.
 func Parse(name string, data []byte, opts Options) (*File, error) {
-	f := &File{name: name, data: data, opts: opts, platform: normalize(opts.Platform), args: map[string]bool{}}
+	f := &File{name: name, data: data, opts: opts, platform: normalize(opts.Platform), created: opts.Created.UTC(), args: map[string]bool{}}
 	if opts.Platform.OS == "" {
 		f.platform = buildPlatform()
 	}
-	if err := f.directives(); err != nil {
+	if err := errors.Join(f.epoch(), f.directives()); err != nil {
 		return nil, err
 	}
 	parsed, err := parser.Parse(bytes.NewReader(data))
 	if err != nil {
 		return nil, f.syntax(err)
 	}
-	stages, args, err := instructions.Parse(parsed.AST, nil)
+	stages, args, err := instructions.Parse(parsed.AST, f.lint)
 	if err != nil {
 		return nil, f.syntax(err)
 	}
@@ -67,10 +80,31 @@ func Parse(name string, data []byte, opts Options) (*File, error) {
 		return nil, f.fail(1, errors.New("there is no FROM, so no stage to build"))
 	}
 	f.escape = parsed.EscapeToken
+	f.lintFile(parsed.Warnings, stages)
 	if err := f.globals(stages, args); err != nil {
 		return nil, err
 	}
+	f.lintBases(stages, args)
 	return f, f.graph(stages)
+}
+
+// sourceDateEpoch is the variable that makes builds repeatable (reproducible-builds.org), in seconds since 1970.
+const sourceDateEpoch = "SOURCE_DATE_EPOCH"
+
+// epoch takes the time of all that is made, and the latest time of all that is copied, from SOURCE_DATE_EPOCH.
+func (f *File) epoch() error {
+	given := f.opts.Args[sourceDateEpoch]
+	if given == "" {
+		return nil
+	}
+	seconds, err := strconv.ParseInt(given, 10, 64)
+	if err != nil {
+		return &fault.Error{Kind: fault.Usage, Hint: "for example: " + sourceDateEpoch + "=1700000000",
+			Err: fmt.Errorf("%s=%s is no number of seconds since 1970", sourceDateEpoch, given)}
+	}
+	f.created = time.Unix(seconds, 0).UTC()
+	f.latest = f.created
+	return nil
 }
 
 // lex is a fresh word processor; BuildKit's is not safe to share.
@@ -82,13 +116,6 @@ func (f *File) fail(line int, err error) error {
 		return nil
 	}
 	return &fault.Error{Kind: fault.KindOf(err), Where: fmt.Sprintf("%s:%d", f.name, max(line, 1)), Err: err}
-}
-
-// warn says what is doubtful about a line of the Dockerfile, or all of it when line is 0.
-func (f *File) warn(line int, format string, args ...any) {
-	if f.opts.Warn != nil {
-		f.opts.Warn(f.name, line, fmt.Sprintf(format, args...))
-	}
 }
 
 // syntax is BuildKit's error at its line, without the words that BuildKit puts before it.

@@ -74,8 +74,9 @@ func TestWarns(t *testing.T) {
 			"VERSOIN": "1", "Own": "1"},
 	})
 	must(t, err)
-	want := []string{"Dockerfile:6: b is for linux/arm64, not for linux/amd64",
-		"Dockerfile:0: --build-arg Own is used by no ARG", "Dockerfile:0: --build-arg VERSOIN is used by no ARG"}
+	want := []string{"Dockerfile:0: --build-arg Own is used by no ARG", "Dockerfile:0: --build-arg VERSOIN is used by no ARG",
+		`Dockerfile:4: FromPlatformFlagConstDisallowed: FROM --platform flag should not use constant value "linux/arm64"`,
+		`Dockerfile:6: InvalidBaseImagePlatform: Base image b was pulled with platform "linux/arm64", expected "linux/amd64" for current build`}
 	if d := diff.Diff(want, doubts); d != "" {
 		t.Error(d)
 	}

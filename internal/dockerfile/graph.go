@@ -7,10 +7,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/distribution/reference"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
+	"github.com/moby/buildkit/util/suggest"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/imageref"
@@ -21,14 +23,14 @@ const scratch = "scratch"
 
 // stage is one FROM and the instructions below it.
 type stage struct {
-	name     string // its AS name
-	number   int
-	source   string // the FROM line
-	line     int
-	parent   *stage // what it starts from, if that is a stage
-	image    string // what it starts from, if that is an image; "scratch" is one
-	platform v1.Platform
-	commands []command
+	name      string // its AS name
+	number    int
+	source    string // the FROM line
+	line      int
+	base      origin
+	platform  v1.Platform
+	commands  []command
+	triggered bool // what its base demands with ONBUILD is among its commands
 }
 
 // label is what the stage is called where a person reads it.
@@ -46,75 +48,125 @@ type command struct {
 	from origin
 }
 
-// origin is a stage or an image; the zero value is the build context.
+// origin is a stage, an image or a folder of its own name; the zero value is the build context.
 type origin struct {
-	stage *stage
-	image string
+	stage  *stage
+	image  string // "scratch" is one
+	folder string
 }
 
 // graph links the stages and keeps those that the target needs.
 func (f *File) graph(parsed []instructions.Stage) error {
-	all := make([]*stage, 0, len(parsed))
 	for i, p := range parsed {
 		f.declare(p.Commands)
-		s, err := f.newStage(i, p, all)
+		s, err := f.newStage(i, p)
 		if err != nil {
 			return f.fail(firstLine(p.Location), err)
 		}
-		all = append(all, s)
+		f.all = append(f.all, s)
 	}
-	target, err := f.target(all)
+	target, err := f.target()
 	if err != nil {
 		return err
 	}
-	if err := f.need(target, all, parsed); err != nil {
-		return err
+	if target.base.folder != "" {
+		return f.fail(target.line, noImage(target.base))
 	}
-	slices.SortFunc(f.stages, func(a, b *stage) int { return a.number - b.number })
-	return nil
+	return f.need(target)
+}
+
+// noImage is the error for a stage that would start from a folder.
+func noImage(o origin) error {
+	return notYet("FROM the folder of --build-context "+o.folder, "start FROM scratch and COPY --from="+o.folder+" / /")
 }
 
 // newStage finds what a FROM starts from, among the stages before it or outside.
-func (f *File) newStage(i int, p instructions.Stage, earlier []*stage) (*stage, error) {
+func (f *File) newStage(i int, p instructions.Stage) (*stage, error) {
 	s := &stage{name: p.Name, number: i, source: p.SourceCode, line: firstLine(p.Location), platform: f.platform}
-	env := shell.EnvsFromSlice(f.global)
-	base, _, err := f.lex().ProcessWord(p.BaseName, env)
+	found, err := f.lex().ProcessWordWithMatches(p.BaseName, shell.EnvsFromSlice(f.global))
+	f.lintFrom(p, found)
 	if err != nil {
 		return nil, err
 	}
-	if base == "" {
+	if found.Result == "" {
 		return nil, &fault.Error{Hint: "give the ARG a value before the first FROM, or with --build-arg",
 			Err: fmt.Errorf("FROM %s: the variable is empty", p.BaseName)}
 	}
-	for _, e := range earlier {
-		if e.name == base {
-			s.parent, s.platform = e, e.platform
-		}
-	}
-	if s.parent == nil {
-		s.image = base
-	}
-	if p.Platform == "" {
-		return s, nil
-	}
-	spec, _, err := f.lex().ProcessWord(p.Platform, env)
-	if err != nil {
+	if err := f.platformOf(s, p); err != nil {
 		return nil, err
 	}
-	platform, err := parsePlatform(spec)
-	if err == nil && s.parent == nil {
-		s.platform = platform
+	if replaced, ok := f.context(p.Name); ok && p.Name != "" {
+		s.base, s.triggered = replaced, true
+		return s, nil // without the stage's own instructions
 	}
-	return s, err
+	for _, c := range p.Commands {
+		s.commands = append(s.commands, command{Command: c, line: firstLine(c.Location())})
+	}
+	s.base.image = found.Result
+	if replaced, ok := f.context(found.Result); ok {
+		s.base = replaced
+	}
+	for _, e := range f.all {
+		if e.name == found.Result {
+			s.base, s.platform = origin{stage: e}, e.platform
+		}
+	}
+	return s, nil
+}
+
+// platformOf reads FROM --platform.
+func (f *File) platformOf(s *stage, p instructions.Stage) error {
+	if p.Platform == "" {
+		return nil
+	}
+	found, err := f.lex().ProcessWordWithMatches(p.Platform, shell.EnvsFromSlice(f.global))
+	f.lintFrom(p, found)
+	if err == nil {
+		f.lintFromPlatform(p, found)
+		s.platform, err = parsePlatform(found.Result)
+	}
+	return err
+}
+
+// context is what a further build context of a name holds. As BuildKit has it, a name is that of an image, whether it
+// is written in full or not; scratch and context are never replaced.
+func (f *File) context(name string) (origin, bool) {
+	if strings.EqualFold(name, scratch) || strings.EqualFold(name, "context") {
+		return origin{}, false
+	}
+	for known, value := range f.opts.Contexts {
+		if familiar(known) != familiar(name) {
+			continue
+		}
+		if image, ok := strings.CutPrefix(value, "docker-image://"); ok {
+			return origin{image: image}, true
+		}
+		if strings.HasPrefix(value, ociLayout) {
+			return origin{image: value}, true
+		}
+		return origin{folder: known}, true
+	}
+	return origin{}, false
+}
+
+// ociLayout begins the names of images in a folder on disk.
+const ociLayout = "oci-layout://"
+
+func familiar(name string) string {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return name
+	}
+	return strings.TrimSuffix(reference.FamiliarString(named), ":latest")
 }
 
 // target is the stage to build: by name, else the last.
-func (f *File) target(all []*stage) (*stage, error) {
+func (f *File) target() (*stage, error) {
 	if f.opts.Target == "" {
-		return all[len(all)-1], nil
+		return f.all[len(f.all)-1], nil
 	}
 	var names []string
-	for _, s := range slices.Backward(all) {
+	for _, s := range slices.Backward(f.all) {
 		if strings.EqualFold(s.name, f.opts.Target) {
 			return s, nil
 		}
@@ -122,65 +174,70 @@ func (f *File) target(all []*stage) (*stage, error) {
 	}
 	slices.Reverse(names)
 	return nil, &fault.Error{Kind: fault.Usage, Where: f.name, Hint: "the stages are " + strings.Join(names, ", "),
-		Err: fmt.Errorf("there is no stage %q", f.opts.Target)}
+		Err: fmt.Errorf("there is no stage %q%s", f.opts.Target, near(f.opts.Target, names))}
 }
 
-// need keeps s and what it needs, and refuses what cannot be built in it.
-func (f *File) need(s *stage, all []*stage, parsed []instructions.Stage) error {
+// near is a question that offers the word that is most like a wrong one, or nothing.
+func near(wrong string, words []string) string {
+	if word, ok := suggest.Search(wrong, words, true); ok {
+		return fmt.Sprintf(" (did you mean %s?)", word)
+	}
+	return ""
+}
+
+// need keeps s and what it needs, and refuses what could never be built.
+func (f *File) need(s *stage) error {
 	if slices.Contains(f.stages, s) {
 		return nil
 	}
 	f.stages = append(f.stages, s)
-	if s.parent != nil {
-		if err := f.need(s.parent, all, parsed); err != nil {
+	slices.SortFunc(f.stages, func(a, b *stage) int { return a.number - b.number })
+	if s.base.folder != "" && len(s.commands) > 0 {
+		return f.fail(s.line, noImage(s.base))
+	}
+	if s.base.stage != nil {
+		if s.base.stage.base.folder != "" {
+			return f.fail(s.line, noImage(s.base.stage.base))
+		}
+		if err := f.need(s.base.stage); err != nil {
 			return err
 		}
 	} else if err := supportedPlatform(s.platform); err != nil {
 		return f.fail(s.line, err)
-	} else if err := checkImage(s.image, all); err != nil {
+	} else if err := f.checkImage(s.base.image); err != nil {
 		return f.fail(s.line, err)
 	}
-	if err := f.inheritTriggers(s, all); err != nil {
+	if err := f.trigger(s, f.inherited(s)); err != nil {
 		return f.fail(s.line, err)
 	}
-	for _, c := range parsed[s.number].Commands {
-		linked, err := link(c, firstLine(c.Location()), s, all)
-		if err != nil {
-			return f.fail(linked.line, err)
-		}
-		s.commands = append(s.commands, linked)
-	}
-	for _, c := range s.commands {
-		if c.from.stage == nil {
-			continue
-		}
-		if err := f.need(c.from.stage, all, parsed); err != nil {
-			return err
-		}
-	}
-	return nil
+	return f.link(s, s.commands)
 }
 
-// inheritTriggers puts the ONBUILD instructions of s's parent before its own.
-func (f *File) inheritTriggers(s *stage, all []*stage) error {
-	if s.parent == nil {
+// inherited are the ONBUILD instructions of the stage that s starts from.
+func (f *File) inherited(s *stage) (expressions []string) {
+	if s.base.stage == nil {
 		return nil
 	}
-	for _, c := range s.parent.commands {
-		onbuild, ok := c.Command.(*instructions.OnbuildCommand)
-		if !ok {
-			continue
+	for _, c := range s.base.stage.commands {
+		if onbuild, ok := c.Command.(*instructions.OnbuildCommand); ok {
+			expressions = append(expressions, onbuild.Expression)
 		}
-		trigger, err := parseTrigger(onbuild.Expression)
-		if err != nil {
-			return err
-		}
-		linked, err := link(trigger, s.line, s, all)
-		if err != nil {
-			return err
-		}
-		s.commands = append(s.commands, linked)
 	}
+	return expressions
+}
+
+// trigger puts the instructions that s's base demands before its own.
+func (f *File) trigger(s *stage, expressions []string) error {
+	triggers := make([]command, 0, len(expressions)+len(s.commands))
+	for _, expression := range expressions {
+		trigger, err := parseTrigger(expression)
+		if err != nil {
+			return err
+		}
+		f.declare([]instructions.Command{trigger})
+		triggers = append(triggers, command{Command: trigger, line: s.line})
+	}
+	s.commands = append(triggers, s.commands...)
 	return nil
 }
 
@@ -200,49 +257,61 @@ func parseTrigger(expression string) (instructions.Command, error) {
 	return c, nil
 }
 
-// link checks that an instruction can be built, and finds the stage or image that a COPY --from names.
-func link(c instructions.Command, line int, s *stage, all []*stage) (command, error) {
-	linked := command{Command: c, line: line}
-	earlier, later := all[:s.number], all[s.number:]
-	if err := supported(c); err != nil {
-		return linked, err
-	}
-	copied, ok := c.(*instructions.CopyCommand)
-	if !ok || copied.From == "" {
-		return linked, nil
-	}
-	if strings.Contains(copied.From, "$") {
-		return linked, &fault.Error{Hint: "name the image in a FROM with AS, where ARGs count, and copy from that stage",
-			Err: fmt.Errorf("--from=%s: variables are not expanded here", copied.From)}
-	}
-	if n, err := strconv.Atoi(copied.From); err == nil {
-		if n < 0 || n >= len(earlier) {
-			return linked, fmt.Errorf("--from=%d: no stage before this one has that number", n)
+// link checks commands of s, finds what each COPY --from names, and keeps the stages that are needed for it.
+func (f *File) link(s *stage, commands []command) error {
+	for i := range commands {
+		c := &commands[i]
+		err := possible(c.Command)
+		if copied, ok := c.Command.(*instructions.CopyCommand); err == nil && ok && copied.From != "" {
+			c.from, err = f.origin(copied.From, s)
 		}
-		linked.from.stage = earlier[n]
-		return linked, nil
+		if err != nil {
+			return f.fail(c.line, err)
+		}
+		if c.from.stage != nil {
+			if err := f.need(c.from.stage); err != nil {
+				return err
+			}
+		}
 	}
-	named := func(s *stage) bool { return strings.EqualFold(s.name, copied.From) }
+	return nil
+}
+
+// origin is what a COPY --from in s names.
+func (f *File) origin(from string, s *stage) (origin, error) {
+	earlier, later := f.all[:s.number], f.all[s.number:]
+	if strings.Contains(from, "$") {
+		return origin{}, &fault.Error{Hint: "name the image in a FROM with AS, where ARGs count, and copy from that stage",
+			Err: fmt.Errorf("--from=%s: variables are not expanded here", from)}
+	}
+	if n, err := strconv.Atoi(from); err == nil {
+		if n < 0 || n >= len(earlier) {
+			return origin{}, fmt.Errorf("--from=%d: no stage before this one has that number", n)
+		}
+		return origin{stage: earlier[n]}, nil
+	}
+	named := func(s *stage) bool { return strings.EqualFold(s.name, from) }
 	for _, s := range slices.Backward(earlier) {
 		if named(s) {
-			linked.from.stage = s
-			return linked, nil
+			return origin{stage: s}, nil
 		}
 	}
 	if slices.ContainsFunc(later, named) {
-		return linked, fmt.Errorf("--from=%s: the stage must end before this one begins", copied.From)
+		return origin{}, fmt.Errorf("--from=%s: the stage must end before this one begins", from)
 	}
-	linked.from.image = copied.From
-	return linked, checkImage(copied.From, all)
+	if replaced, ok := f.context(from); ok {
+		return replaced, nil
+	}
+	return origin{image: from}, f.checkImage(from)
 }
 
 // checkImage refuses an image that nobody could fetch.
-func checkImage(ref string, all []*stage) error {
-	if ref == scratch {
+func (f *File) checkImage(ref string) error {
+	if ref == "" || ref == scratch || strings.HasPrefix(ref, ociLayout) {
 		return nil
 	}
 	_, err := imageref.Parse(ref)
-	for _, s := range all {
+	for _, s := range f.all {
 		if err != nil && strings.EqualFold(s.name, ref) {
 			return &fault.Error{Hint: "stage names are lower case: " + s.name, Err: err}
 		}

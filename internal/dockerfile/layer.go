@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/ksera524/imgbump/internal/image"
 )
@@ -27,7 +28,7 @@ func (p *plan) write(ctx context.Context, tw *tar.Writer) error {
 		first[f] = name
 		m, archived := f.content.(member)
 		if !archived {
-			if err := writeFile(ctx, tw, name, f); err != nil {
+			if err := p.writeFile(ctx, tw, name, f); err != nil {
 				return err
 			}
 			continue
@@ -44,7 +45,7 @@ func (p *plan) write(ctx context.Context, tw *tar.Writer) error {
 		}
 	}
 	for _, name := range links {
-		hdr := header(name, p.changes[name])
+		hdr := p.header(name, p.changes[name])
 		hdr.Typeflag, hdr.Linkname, hdr.Size = tar.TypeLink, first[p.changes[name]][1:], 0
 		if err := tw.WriteHeader(hdr); err != nil {
 			return err
@@ -66,7 +67,7 @@ func (p *plan) writeMembers(ctx context.Context, tw *tar.Writer, a *archive, wan
 			if wanted[number] = names[1:]; len(names) == 1 {
 				delete(wanted, number)
 			}
-			return copyInto(tw, names[0], p.changes[names[0]], r)
+			return copyInto(tw, p.header(names[0], p.changes[names[0]]), r)
 		})
 		if err != nil {
 			return err
@@ -78,39 +79,50 @@ func (p *plan) writeMembers(ctx context.Context, tw *tar.Writer, a *archive, wan
 	return nil
 }
 
-func writeFile(ctx context.Context, tw *tar.Writer, name string, f *file) error {
+// writeFile writes what is there by name. A directory that came in the place of something that came in the place of a
+// directory shows nothing of that first one.
+func (p *plan) writeFile(ctx context.Context, tw *tar.Writer, name string, f *file) error {
+	hdr := p.header(name, f)
 	if f.content == nil {
-		return tw.WriteHeader(header(name, f))
+		err := tw.WriteHeader(hdr)
+		if err == nil && f.isDir() && p.replaced[name] {
+			err = tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: hdr.Name + opaque, ModTime: hdr.ModTime, Format: tar.FormatPAX})
+		}
+		return err
 	}
 	r, err := f.content.open()
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	return copyInto(tw, name, f, image.Within(ctx, r))
+	return copyInto(tw, hdr, image.Within(ctx, r))
 }
 
 // copyInto writes a regular file, and insists on the size that the plan saw.
-func copyInto(tw *tar.Writer, name string, f *file, r io.Reader) error {
-	if err := tw.WriteHeader(header(name, f)); err != nil {
+func copyInto(tw *tar.Writer, hdr *tar.Header, r io.Reader) error {
+	if err := tw.WriteHeader(hdr); err != nil {
 		return err
 	}
-	n, err := io.Copy(tw, io.LimitReader(r, f.Size))
+	n, err := io.Copy(tw, io.LimitReader(r, hdr.Size))
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("/%s: %w", hdr.Name, err)
 	}
-	if extra, _ := io.CopyN(io.Discard, r, 1); n != f.Size || extra > 0 {
-		return fmt.Errorf("%s does not have its %d bytes any more: %w", name, f.Size, image.ErrChanged)
+	if extra, _ := io.CopyN(io.Discard, r, 1); n != hdr.Size || extra > 0 {
+		return fmt.Errorf("/%s does not have its %d bytes any more: %w", hdr.Name, hdr.Size, image.ErrChanged)
 	}
 	return nil
 }
 
-// header is f's under a name. PAX, because it alone keeps nanoseconds, as BuildKit's layers do.
-func header(name string, f *file) *tar.Header {
+// header is f's under a name. As in BuildKit's layers times are whole seconds.
+func (p *plan) header(name string, f *file) *tar.Header {
 	hdr := f.Header
 	hdr.Name, hdr.Format = name[1:], tar.FormatPAX
 	if f.isDir() {
 		hdr.Name += "/"
 	}
+	if !p.latest.IsZero() && hdr.ModTime.After(p.latest) {
+		hdr.ModTime = p.latest
+	}
+	hdr.ModTime = hdr.ModTime.Truncate(time.Second)
 	return &hdr
 }

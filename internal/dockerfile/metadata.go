@@ -27,6 +27,7 @@ func (b *builder) configure(r *rootfs, c instructions.Command) (string, error) {
 	case *instructions.LabelCommand:
 		for _, l := range c.Labels {
 			put(&config.Labels, l.Key, l.Value)
+			put(&r.labelled, l.Key, true)
 		}
 		return "LABEL" + pairs(c.Labels), nil
 	case *instructions.MaintainerCommand:
@@ -63,17 +64,17 @@ func (b *builder) configure(r *rootfs, c instructions.Command) (string, error) {
 	case *instructions.HealthCheckCommand:
 		config.Healthcheck = &v1.HealthConfig{Test: c.Health.Test, Interval: c.Health.Interval,
 			Timeout: c.Health.Timeout, StartPeriod: c.Health.StartPeriod, Retries: c.Health.Retries}
+		r.startInterval = c.Health.StartInterval
 		return fmt.Sprintf("HEALTHCHECK %+v", *c.Health), nil
 	case *instructions.OnbuildCommand:
 		config.OnBuild = append(config.OnBuild, c.Expression)
 		return "", nil // BuildKit records none
 	}
-	return "", notYet(strings.ToUpper(c.Name()), "")
+	return "", fmt.Errorf("%s is unknown to this builder", strings.ToUpper(c.Name()))
 }
 
 // arg gives a variable the value of the caller, of the instruction, or of the global scope, in this order.
 func (b *builder) arg(r *rootfs, c *instructions.ArgCommand) (string, error) {
-	b.declare([]instructions.Command{c}) // a base image's trigger was not among the stages'
 	entry := "ARG"
 	for _, a := range c.Args {
 		value, known := b.opts.Args[a.Key]
@@ -110,24 +111,34 @@ func commandLine(config *v1.Config, c instructions.ShellDependantCmdLine) []stri
 
 // expose adds ports. As BuildKit does, it takes and drops the host's side of IP:HOST:PORT.
 func (b *builder) expose(r *rootfs, c *instructions.ExposeCommand) (string, error) {
+	specs, err := b.ports(r, c)
+	if err != nil {
+		return "", err
+	}
 	var exposed []string
-	for _, word := range c.Ports {
-		specs, err := b.lex().ProcessWords(word, shell.EnvsFromSlice(r.env))
+	for _, spec := range specs {
+		ports, err := parsePorts(spec)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("%s is no port: %w", spec, err)
 		}
-		for _, spec := range specs {
-			ports, err := parsePorts(spec)
-			if err != nil {
-				return "", fmt.Errorf("%s is no port: %w", spec, err)
-			}
-			exposed = append(exposed, ports...)
-		}
+		exposed = append(exposed, ports...)
 	}
 	for _, port := range exposed {
 		put(&r.config.Config.ExposedPorts, port, struct{}{})
 	}
 	return fmt.Sprintf("EXPOSE %v", exposed), nil
+}
+
+// ports are the words of an EXPOSE, which a variable may hold several of.
+func (b *builder) ports(r *rootfs, c *instructions.ExposeCommand) (specs []string, err error) {
+	for _, word := range c.Ports {
+		words, err := b.lex().ProcessWords(word, shell.EnvsFromSlice(r.env))
+		if err != nil {
+			return nil, err
+		}
+		specs = append(specs, words...)
+	}
+	return specs, nil
 }
 
 // parsePorts reads [[IP:]HOST:]PORT[-PORT][/PROTOCOL] as one PORT/PROTOCOL for each port.
@@ -139,30 +150,54 @@ func parsePorts(spec string) ([]string, error) {
 	if !slices.Contains([]string{"tcp", "udp", "sctp"}, protocol) {
 		return nil, fmt.Errorf("%q is not tcp, udp or sctp", protocol)
 	}
+	host := ""
 	if i := strings.LastIndexByte(numbers, ':'); i >= 0 {
-		host := numbers[:i]
-		numbers = numbers[i+1:]
-		if j := strings.LastIndexByte(host, ':'); j >= 0 && net.ParseIP(strings.Trim(host[:j], "[]")) == nil {
-			return nil, fmt.Errorf("%q is no IP address", host[:j])
-		}
+		host, numbers = numbers[:i], numbers[i+1:]
 	}
-	low, high, isRange := strings.Cut(numbers, "-")
-	if !isRange {
-		high = low
-	}
-	first, err := strconv.ParseUint(low, 10, 16)
+	first, last, err := parseRange(numbers)
 	if err != nil {
-		return nil, fmt.Errorf("%q is not within 0 and 65535", low)
+		return nil, err
 	}
-	last, err := strconv.ParseUint(high, 10, 16)
-	if err != nil || last < first {
-		return nil, fmt.Errorf("%q is not within %d and 65535", high, first)
+	if err := checkHost(host, last-first); err != nil {
+		return nil, err
 	}
 	var ports []string
 	for port := first; port <= last; port++ {
 		ports = append(ports, fmt.Sprintf("%d/%s", port, protocol))
 	}
 	return ports, nil
+}
+
+// checkHost checks [IP:]HOST, whose range is as long as the container's when that is one.
+func checkHost(host string, length uint64) error {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 {
+		if ip := host[:i]; ip != "" && net.ParseIP(strings.Trim(ip, "[]")) == nil {
+			return fmt.Errorf("%q is no IP address", ip)
+		}
+		host = host[i+1:]
+	}
+	if host == "" {
+		return nil
+	}
+	first, last, err := parseRange(host)
+	if err == nil && length > 0 && last-first != length {
+		err = fmt.Errorf("%s are other than %d ports", host, length+1)
+	}
+	return err
+}
+
+func parseRange(s string) (first, last uint64, err error) {
+	low, high, isRange := strings.Cut(s, "-")
+	if !isRange {
+		high = low
+	}
+	if first, err = strconv.ParseUint(low, 10, 16); err != nil {
+		return 0, 0, fmt.Errorf("%q is not within 0 and 65535", low)
+	}
+	if last, err = strconv.ParseUint(high, 10, 16); err != nil || last < first {
+		return 0, 0, fmt.Errorf("%q is not within %d and 65535", high, first)
+	}
+	return first, last, nil
 }
 
 // linuxSignals are the names that a Linux runtime knows, without SIG; the real-time ones are RTMIN+N and RTMAX-N.

@@ -17,29 +17,49 @@ const maxAccounts = 10 << 20
 type owner struct{ uid, gid int }
 
 // parseOwner reads USER[:GROUP], names or numbers. As in BuildKit a user without a group brings the group of
-// /etc/passwd, a number the group of that number, and no user at all is root.
-func parseOwner(s string, t *tree) (*owner, error) {
+// /etc/passwd, a number the group of that number, and no user at all is root. BuildKit takes a name that the image does
+// not know for root, too; unknown names it.
+func parseOwner(s string, t *tree) (o *owner, unknown string, err error) {
 	user, group, _ := strings.Cut(s, ":")
-	o := &owner{}
+	o = &owner{}
+	if named(s) && t.entries == 0 {
+		return nil, "", &fault.Error{Hint: "write numbers, as in 1000:1000", Err: errors.New("FROM scratch has neither users nor groups")}
+	}
 	if id, ok := number(user); ok {
 		o.uid, o.gid = id, id
 	} else if user != "" {
 		fields, err := account(t, "/etc/passwd", user, 4)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		o.uid, o.gid = fields[0], fields[1]
+		if fields == nil {
+			unknown = user
+		} else {
+			o.uid, o.gid = fields[0], fields[1]
+		}
 	}
 	if id, ok := number(group); ok {
 		o.gid = id
 	} else if group != "" {
 		fields, err := account(t, "/etc/group", group, 3)
 		if err != nil {
-			return nil, err
+			return nil, "", err
+		}
+		if fields == nil {
+			unknown, fields = group, []int{0}
 		}
 		o.gid = fields[0]
 	}
-	return o, nil
+	return o, unknown, nil
+}
+
+// owner is parseOwner with a word on names that are unknown.
+func (b *builder) owner(s string, t *tree, line int) (*owner, error) {
+	o, unknown, err := parseOwner(s, t)
+	if unknown != "" {
+		b.doubt(line, "neither /etc/passwd nor /etc/group of the image names %s: root is taken", unknown)
+	}
+	return o, err
 }
 
 // named reports whether an owner needs /etc/passwd or /etc/group.
@@ -60,7 +80,7 @@ func number(s string) (int, bool) {
 	return int(id), err == nil
 }
 
-// account is the numbers from the third field on of a name's line in passwd or group, up to field last.
+// account is the numbers from the third field on of a name's line in passwd or group, up to field last, nil without one.
 func account(t *tree, file, name string, last int) ([]int, error) {
 	data, err := read(t, file, maxAccounts)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -81,6 +101,5 @@ func account(t *tree, file, name string, last int) ([]int, error) {
 		}
 		return ids, nil
 	}
-	return nil, &fault.Error{Hint: "write numbers, as in 1000:1000",
-		Err: fmt.Errorf("%s of the image does not name %s", file, name)}
+	return nil, nil
 }

@@ -2,6 +2,8 @@ package dockerfile
 
 import (
 	"errors"
+	"fmt"
+	"regexp"
 	"runtime"
 	"strings"
 
@@ -14,13 +16,19 @@ func buildPlatform() v1.Platform {
 
 // parsePlatform reads OS/ARCH[/VARIANT], OS or ARCH.
 func parsePlatform(s string) (v1.Platform, error) {
+	if s == "" {
+		return v1.Platform{}, errors.New("--platform is empty")
+	}
+	for part := range strings.SplitSeq(s, "/") {
+		if !platformPart.MatchString(part) {
+			return v1.Platform{}, fmt.Errorf("--platform=%s: %q is no part of a platform, as in linux/amd64", s, part)
+		}
+	}
 	p, err := v1.ParsePlatform(s)
 	if err != nil {
 		return v1.Platform{}, err
 	}
 	switch {
-	case s == "":
-		return *p, errors.New("--platform is empty")
 	case p.Architecture == "" && p.OS == "linux":
 		p.Architecture = runtime.GOARCH
 	case p.Architecture == "" && p.OS != "windows":
@@ -28,6 +36,8 @@ func parsePlatform(s string) (v1.Platform, error) {
 	}
 	return normalize(*p), nil
 }
+
+var platformPart = regexp.MustCompile(`^[A-Za-z0-9_.:-]+$`)
 
 // normalize spells a platform as containerd does.
 func normalize(p v1.Platform) v1.Platform {

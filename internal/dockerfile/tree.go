@@ -3,6 +3,7 @@ package dockerfile
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -23,9 +24,20 @@ type file struct {
 	content content // of a regular file, nil when it is empty
 }
 
+// same reports whether putting g where f is changes nothing that a layer tells: times of directories are not.
+func (f *file) same(g *file) bool {
+	if f.Typeflag != g.Typeflag || f.Mode != g.Mode || f.Uid != g.Uid || f.Gid != g.Gid || f.Linkname != g.Linkname || f.Size != g.Size ||
+		f.Devmajor != g.Devmajor || f.Devminor != g.Devminor || f.PAXRecords[capability] != g.PAXRecords[capability] {
+		return false
+	}
+	return f.isDir() || f.ModTime.Equal(g.ModTime) && f.content == g.content
+}
+
 // content gives the bytes of a regular file, from their beginning.
 type content interface {
 	open() (io.ReadCloser, error)
+	// identity tells these bytes from all others, "" when nobody knows; settled is false when they may change without it.
+	identity() (id string, settled bool)
 }
 
 // inline is content that the Dockerfile itself holds.
@@ -34,6 +46,8 @@ type inline string
 func (s inline) open() (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader([]byte(s))), nil
 }
+
+func (s inline) identity() (string, bool) { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))), true }
 
 func (f *file) isDir() bool { return f.Typeflag == tar.TypeDir }
 
@@ -55,7 +69,8 @@ type node struct {
 
 // tree is a root filesystem as headers: paths resolve inside of it and nowhere else.
 type tree struct {
-	root *node
+	root    *node
+	entries int // names that were ever put
 }
 
 func newTree() *tree {
@@ -67,7 +82,7 @@ func directory(mode int64) *file {
 }
 
 // clone is a copy that can change alone; files are shared, for they never change.
-func (t *tree) clone() *tree { return &tree{root: t.root.clone()} }
+func (t *tree) clone() *tree { return &tree{root: t.root.clone(), entries: t.entries} }
 
 func (n *node) clone() *node {
 	c := &node{file: n.file, layer: n.layer}
@@ -78,6 +93,14 @@ func (n *node) clone() *node {
 		}
 	}
 	return c
+}
+
+// walk calls visit for everything below n, whose own name is top.
+func (n *node) walk(top string, visit func(name string, f *file)) {
+	for name, child := range n.children {
+		visit(top+"/"+name, child.file)
+		child.walk(top+"/"+name, visit)
+	}
 }
 
 // at is the node of a path, nil when there is none.
@@ -124,6 +147,7 @@ func (t *tree) put(name string, f *file, layer int) {
 			parent.children = map[string]*node{}
 		}
 		parent.children[path.Base(name)] = &node{file: f, layer: layer}
+		t.entries++
 	}
 }
 
@@ -133,19 +157,21 @@ func (t *tree) remove(name string) {
 	}
 }
 
-// mkdirAll makes the missing directories of name like f, tells made of each, and wants the others to be directories.
-func (t *tree) mkdirAll(name string, f *file, layer int, made func(string)) error {
+// mkdirAll makes the missing directories of name as make has them, given the directory above, tells made of each, and
+// wants the others to be directories.
+func (t *tree) mkdirAll(name string, layer int, make func(above *file) *file, made func(string, *file)) error {
 	if n := t.at(name); n != nil {
 		if !n.file.isDir() {
 			return fmt.Errorf("%s is not a directory", name)
 		}
 		return nil
 	}
-	if err := t.mkdirAll(path.Dir(name), f, layer, made); err != nil {
+	if err := t.mkdirAll(path.Dir(name), layer, make, made); err != nil {
 		return err
 	}
-	t.put(name, f, layer)
-	made(name)
+	dir := make(t.at(path.Dir(name)).file)
+	t.put(name, dir, layer)
+	made(name, dir)
 	return nil
 }
 

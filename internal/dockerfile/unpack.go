@@ -14,21 +14,19 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/therootcompany/xz"
 )
 
-// errXZ is the cause when a file is compressed as this builder cannot read it.
-var errXZ = notYet("unpacking xz", "COPY keeps the file as it is; gzip, bzip2 and zstd are unpacked")
+// Most that a decompressor may take of memory, in bytes: what xz -9 and zstd --long=27 need. A file may demand more.
+const maxWindow = 128 << 20
 
 // asArchive is a file as the tar in it, nil when there is none. As in BuildKit its name does not matter.
 func asArchive(f *file) (*archive, error) {
 	if !f.isRegular() || f.content == nil {
 		return nil, nil
 	}
-	a := &archive{open: func() (io.ReadCloser, error) { return decompress(f.content) }}
+	a := &archive{open: func() (io.ReadCloser, error) { return decompress(f.content) }, identity: f.content.identity}
 	r, err := a.open()
-	if errors.Is(err, errXZ) {
-		return nil, err
-	}
 	if err != nil {
 		return nil, nil // what cannot be decompressed is no archive, and copied as it is
 	}
@@ -55,11 +53,13 @@ func decompress(c content) (io.ReadCloser, error) {
 		plain = io.NopCloser(bzip2.NewReader(r))
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		var zr *zstd.Decoder
-		if zr, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1)); err == nil {
+		if zr, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow)); err == nil {
 			plain = zr.IOReadCloser()
 		}
 	case bytes.Equal(magic, []byte("\xfd7zXZ\x00")):
-		err = errXZ
+		var xr *xz.Reader
+		xr, err = xz.NewReader(r, maxWindow)
+		plain = io.NopCloser(xr)
 	}
 	if err != nil {
 		raw.Close()
@@ -98,7 +98,10 @@ func (p *plan) unpack(ctx context.Context, a *archive, dest string) error {
 			return err
 		}
 		dir = path.Join(dest, dir)
-		if err := p.mkdirAll(dir, 0o755, nil); err != nil {
+		if dangles(below{p.tree, dest}, path.Dir(name)) {
+			return fmt.Errorf("the archive's entry %s is below a link to nothing", hdr.Name)
+		}
+		if err := p.mkdirAll(dir, 0o755, &owner{}); err != nil {
 			return err
 		}
 		return p.unpackEntry(a, number, hdr, dest, path.Join(dir, path.Base(name)))
@@ -110,12 +113,42 @@ func (p *plan) unpackEntry(a *archive, number int, hdr *tar.Header, dest, target
 	if err != nil {
 		return err
 	}
-	if old := p.tree.at(target); old != nil && old.file.isDir() && !f.isDir() {
-		return notYet("replacing the directory "+target+" by a file of an archive", "unpack it to another folder")
+	if hdr.Typeflag == tar.TypeLink {
+		f = p.relabel(f, hdr)
 	}
-	if p.owner != nil && hdr.Typeflag != tar.TypeLink {
+	if p.owner != nil {
 		f.Uid, f.Gid = p.owner.uid, p.owner.gid
 	}
 	p.put(target, f)
-	return nil
+	return p.tree.bounded()
+}
+
+// relabel gives a file that an archive links to the mode and owner that the link says, under all names that were unpacked.
+func (p *plan) relabel(f *file, hdr *tar.Header) *file {
+	g := *f
+	if g.Typeflag != tar.TypeSymlink {
+		g.Mode = hdr.Mode & 0o7777
+	}
+	g.Uid, g.Gid = hdr.Uid, hdr.Gid
+	for name, other := range p.changes {
+		if other == f {
+			p.put(name, &g)
+		}
+	}
+	return &g
+}
+
+// dangles reports whether a path leads through a link to what is not there.
+func dangles(src source, name string) bool {
+	for ; name != "." && name != "/"; name = path.Dir(name) {
+		parent, err := resolve(src, path.Dir(name))
+		if err != nil {
+			return true
+		}
+		if f, err := src.lstat(path.Join(parent, path.Base(name))); err == nil {
+			_, _, err := follow(src, name)
+			return f.Typeflag == tar.TypeSymlink && err != nil
+		}
+	}
+	return false
 }

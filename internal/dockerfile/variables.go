@@ -1,31 +1,22 @@
 package dockerfile
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 )
 
 // globals makes the variables that FROM sees: the platform ones, then the ARGs before the first FROM.
 func (f *File) globals(stages []instructions.Stage, args []instructions.ArgCommand) error {
-	target := f.opts.Target
-	if target == "" {
-		target = stages[len(stages)-1].Name
-	}
-	if target == "" {
-		target = "default"
-	}
-	for _, predefined := range platformArgs(buildPlatform(), f.platform, target) {
-		name, value, _ := strings.Cut(predefined, "=")
+	f.targetName = cmp.Or(f.opts.Target, stages[len(stages)-1].Name, "default")
+	f.global = f.predefined(f.opts.Args)
+	for _, predefined := range f.global {
+		name, _, _ := strings.Cut(predefined, "=")
 		f.args[name] = true
-		if given, ok := f.opts.Args[name]; ok {
-			value = given
-		}
-		f.global = setenv(f.global, name, value)
 	}
 	for _, arg := range args {
 		f.declare([]instructions.Command{&arg})
@@ -59,20 +50,27 @@ func (f *File) declare(commands []instructions.Command) {
 // warnOfUnused names the values that were given to no ARG. Proxies are given to all builds, wanted or not.
 func (f *File) warnOfUnused() {
 	for _, name := range slices.Sorted(maps.Keys(f.opts.Args)) {
-		if !f.args[name] && !strings.HasSuffix(strings.ToLower(name), "_proxy") {
+		if !f.args[name] && name != sourceDateEpoch && name != lintArg && !strings.HasSuffix(strings.ToLower(name), "_proxy") {
 			f.warn(0, "--build-arg %s is used by no ARG", name)
 		}
 	}
 }
 
-// platformArgs are the variables that BuildKit predefines in the global scope.
-func platformArgs(build, target v1.Platform, stage string) []string {
-	return []string{
-		"BUILDPLATFORM=" + build.String(), "BUILDOS=" + build.OS, "BUILDOSVERSION=",
-		"BUILDARCH=" + build.Architecture, "BUILDVARIANT=" + build.Variant,
-		"TARGETPLATFORM=" + target.String(), "TARGETOS=" + target.OS, "TARGETOSVERSION=" + target.OSVersion,
-		"TARGETARCH=" + target.Architecture, "TARGETVARIANT=" + target.Variant, "TARGETSTAGE=" + stage,
+// predefined are the variables that BuildKit has in the global scope, with the values of given.
+func (f *File) predefined(given map[string]string) (env []string) {
+	build, target := buildPlatform(), f.platform
+	for _, kv := range [][2]string{
+		{"BUILDPLATFORM", build.String()}, {"BUILDOS", build.OS}, {"BUILDOSVERSION", ""},
+		{"BUILDARCH", build.Architecture}, {"BUILDVARIANT", build.Variant},
+		{"TARGETPLATFORM", target.String()}, {"TARGETOS", target.OS}, {"TARGETOSVERSION", target.OSVersion},
+		{"TARGETARCH", target.Architecture}, {"TARGETVARIANT", target.Variant}, {"TARGETSTAGE", f.targetName},
+	} {
+		if value, ok := given[kv[0]]; ok {
+			kv[1] = value
+		}
+		env = append(env, kv[0]+"="+kv[1])
 	}
+	return env
 }
 
 // setenv replaces or adds a variable.

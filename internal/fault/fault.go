@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"unicode"
 )
 
 // Kind is the class of a failure. The command line turns it into an exit code, in one place.
@@ -76,6 +77,19 @@ func Cause(err error) error {
 		return path.Err
 	}
 	return err
+}
+
+// Said is what somebody else said, a server for example, as a part of a message: on one line, without control characters,
+// and no longer than max bytes.
+func Said(text string, max int) string {
+	text = strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, text)
+	text = strings.Join(strings.Fields(text), " ")
+	return strings.ToValidUTF8(text[:min(max, len(text))], "")
 }
 
 // Usagef is an error of kind Usage.

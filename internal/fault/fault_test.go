@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"testing"
 
 	"github.com/ksera524/imgbump/internal/fault"
@@ -53,5 +54,20 @@ func TestCause(t *testing.T) {
 	}
 	if fault.Cause(io.EOF) != io.EOF || fault.Cause(nil) != nil {
 		t.Error("what has no path is its own cause")
+	}
+}
+
+// What a server says cannot drive a terminal or a runner, and does not fill the screen.
+func TestSaid(t *testing.T) {
+	for text, want := range map[string]string{
+		" \x1b[31mno\u009b\r\n::error::it is\tlate ": "[31mno ::error::it is late", "éééé": "éé", "xééé": "xéé", "": "",
+	} {
+		max := 5
+		if strings.Contains(want, "error") {
+			max = 100
+		}
+		if got := fault.Said(text, max); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
 	}
 }

@@ -5,9 +5,11 @@ package gitaccess
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -32,8 +34,7 @@ const Environment = `Environment:
 
 // Flags say how the git server is reached.
 type Flags struct {
-	CAFile string // PEM certificates to trust for it
-
+	caFile     string
 	username   string
 	tokenFile  string
 	appID      string
@@ -46,7 +47,7 @@ type Flags struct {
 func (f *Flags) Bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.username, "git-username", "x-access-token", "`USER` that the token belongs to")
 	flags.StringVar(&f.tokenFile, "git-token-file", "", "`FILE` with the token to push with, - is stdin (default: IMGBUMP_TOKEN, GITHUB_TOKEN, then what the checkout has)")
-	flags.StringVar(&f.CAFile, "git-ca-file", "", "PEM `FILE` of certificates to trust for the git server")
+	flags.StringVar(&f.caFile, "git-ca-file", "", "PEM `FILE` of certificates to trust for the git server and GitHub's API")
 	flags.StringVar(&f.appID, "app-id", "", "`ID` of the GitHub App to push as; its installation is found, its token lasts an hour (default: IMGBUMP_APP_ID)")
 	flags.StringVar(&f.appKey, "app-key-file", "", "`FILE` with the App's private key (default: IMGBUMP_APP_KEY holds the key)")
 	flags.StringVar(&f.sshKey, "ssh-key", "", "`FILE` with the private key for an SSH remote (default: IMGBUMP_SSH_KEY, then as ssh is configured)")
@@ -60,7 +61,7 @@ func (f *Flags) Options(c *cli.Console) repo.Options {
 		c.Workflow.Mask(passphrase)
 	}
 	return repo.Options{
-		CAFile: f.CAFile,
+		CAFile: f.caFile,
 		SSH: openssh.Options{
 			KeyFile: f.sshKey, Key: c.Getenv("IMGBUMP_SSH_KEY"), KeyName: "IMGBUMP_SSH_KEY", Passphrase: passphrase, KnownHosts: f.knownHosts,
 		},
@@ -71,8 +72,11 @@ func (f *Flags) Options(c *cli.Console) repo.Options {
 }
 
 // Keyring is what flags and environment hold. It has no login of its own for any server before Home.
-func (f *Flags) Keyring(ctx context.Context, c *cli.Console) (*Keyring, error) {
+func (f *Flags) Keyring(c *cli.Console) (*Keyring, error) {
 	k := &Keyring{getenv: c.Getenv, username: f.username}
+	k.github = github.Options{APIURL: cmp.Or(c.Getenv("GITHUB_API_URL"), GitHubAPI), UserAgent: c.Agent(), Wait: func(d time.Duration, why string) {
+		c.Progressf("%s: waiting %v", why, d.Round(time.Second))
+	}}
 	app, err := f.app(c)
 	if err == nil {
 		k.token, err = f.token(c)
@@ -80,9 +84,8 @@ func (f *Flags) Keyring(ctx context.Context, c *cli.Console) (*Keyring, error) {
 	if err != nil || app.ID == "" {
 		return k, err
 	}
-	options := github.Options{APIURL: c.Getenv("GITHUB_API_URL"), CAFile: f.CAFile, UserAgent: c.Agent()}
-	k.app = &appTokens{id: app.ID, known: map[string]string{}, mint: func(owner, repository string) (string, error) {
-		token, _, err := github.AppToken(ctx, options, app, owner, repository)
+	k.app = &appTokens{id: app.ID, known: map[string]string{}, mint: func(ctx context.Context, owner, repository string) (string, error) {
+		token, _, err := github.AppToken(ctx, k.github, app, owner, repository)
 		c.Workflow.Mask(token)
 		return token, err
 	}}
@@ -117,8 +120,11 @@ func (f *Flags) token(c *cli.Console) (string, error) {
 		data, err = os.ReadFile(f.tokenFile)
 	}
 	token := strings.TrimSpace(string(data))
-	if err != nil || token == "" {
-		return "", &fault.Error{Kind: fault.Usage, What: "--git-token-file", Where: f.tokenFile, Hint: "it holds the token and nothing else", Err: err}
+	if err == nil && token == "" {
+		err = errors.New("it is empty")
+	}
+	if err != nil {
+		return "", &fault.Error{Kind: fault.Usage, What: "--git-token-file", Where: f.tokenFile, Hint: "it holds the token and nothing else", Err: fault.Cause(err)}
 	}
 	c.Workflow.Mask(token)
 	return token, nil

@@ -2,6 +2,7 @@ package gitaccess
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -23,33 +24,50 @@ type Keyring struct {
 	token    string   // of --git-token-file
 	home     *url.URL // the server that the command works with: another that a repository's files name is not to get its login
 	app      *appTokens
+	github   github.Options // for every client of GitHub's API, without a token
 }
 
 // appTokens are those of a GitHub App, each for one repository.
 type appTokens struct {
 	id    string
-	mint  func(owner, repository string) (string, error)
+	mint  func(ctx context.Context, owner, repository string) (string, error)
 	known map[string]string // by owner/repository
 }
 
-func (a *appTokens) credential(owner, repository string) (repo.Credential, error) {
+func (a *appTokens) credential(ctx context.Context, owner, repository string) (repo.Credential, error) {
 	key := owner + "/" + repository
 	if a.known[key] == "" {
 		var err error
-		if a.known[key], err = a.mint(owner, repository); err != nil {
+		if a.known[key], err = a.mint(ctx, owner, repository); err != nil {
 			return repo.Credential{}, err
 		}
 	}
 	return repo.Credential{Name: "the App " + a.id, Secret: a.known[key]}, nil
 }
 
-// Home says which remote the command works with, by its address: our own login is for its server alone.
-func (k *Keyring) Home(remote string) { k.home = serverOf(remote) }
+// Home says where the command works: with the repository r, whose git is configured for the way to GitHub's API too, and
+// with a remote, by its address. Our own login is for the server of that alone.
+func (k *Keyring) Home(r *repo.Repo, remote string) error {
+	k.home = serverOf(remote)
+	api, err := k.api()
+	if err == nil {
+		k.github.Transport, err = r.Transport(api)
+	}
+	return err
+}
+
+func (k *Keyring) api() (*url.URL, error) {
+	api, err := url.Parse(k.github.APIURL)
+	if err != nil {
+		return nil, fault.Usagef("for example: "+GitHubAPI, "GITHUB_API_URL is not an address")
+	}
+	return api, nil
+}
 
 // Credential is the login for a server, without a secret when there is none for it. A token goes over an encrypted
 // connection or stays on this machine.
-func (k *Keyring) Credential(address *url.URL) (repo.Credential, error) {
-	login, err := k.own(address)
+func (k *Keyring) Credential(ctx context.Context, address *url.URL) (repo.Credential, error) {
+	login, err := k.own(ctx, address)
 	if login.Secret == "" && isGitHub(k.getenv, address) {
 		login = repo.Credential{Name: "GITHUB_TOKEN", Secret: k.getenv("GITHUB_TOKEN")}
 	}
@@ -65,7 +83,7 @@ func (k *Keyring) Credential(address *url.URL) (repo.Credential, error) {
 }
 
 // own is the login that was given to us, for the server that the command works with: the most explicit one.
-func (k *Keyring) own(address *url.URL) (repo.Credential, error) {
+func (k *Keyring) own(ctx context.Context, address *url.URL) (repo.Credential, error) {
 	if !k.isHome(address) {
 		return repo.Credential{}, nil
 	}
@@ -74,17 +92,32 @@ func (k *Keyring) own(address *url.URL) (repo.Credential, error) {
 	}
 	owner, repository, found := github.Repository(address.String(), k.getenv("GITHUB_SERVER_URL"))
 	if k.app != nil && found {
-		return k.app.credential(owner, repository)
+		return k.app.credential(ctx, owner, repository)
 	}
 	return repo.Credential{Name: "IMGBUMP_TOKEN", Secret: k.getenv("IMGBUMP_TOKEN")}, nil
 }
 
-// ForAPI is the login for GitHub's API, to work on one repository.
-func (k *Keyring) ForAPI(api *url.URL, owner, repository string) (repo.Credential, error) {
-	if k.app != nil && k.token == "" && k.isHome(api) {
-		return k.app.credential(owner, repository)
+// GitHub is a client of GitHub's API, to work on one repository, and what a person must know about its token, or "".
+func (k *Keyring) GitHub(ctx context.Context, owner, repository string) (client *github.Client, warning string, err error) {
+	login, err := k.forAPI(ctx, owner, repository)
+	if err != nil {
+		return nil, "", err
 	}
-	return k.Credential(api)
+	options := k.github
+	options.Token, options.TokenName = login.Secret, login.Name
+	client, err = github.New(options)
+	return client, github.Warning(login.Name, login.Secret), err
+}
+
+func (k *Keyring) forAPI(ctx context.Context, owner, repository string) (repo.Credential, error) {
+	api, err := k.api()
+	switch {
+	case err != nil:
+		return repo.Credential{}, err
+	case k.app != nil && k.token == "" && k.isHome(api):
+		return k.app.credential(ctx, owner, repository)
+	}
+	return k.Credential(ctx, api)
 }
 
 // isHome reports whether the address is on the server that the command works with; GitHub's API is where GitHub is.

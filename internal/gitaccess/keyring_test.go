@@ -3,6 +3,8 @@ package gitaccess
 import (
 	"net/url"
 	"testing"
+
+	"github.com/ksera524/imgbump/internal/gitops/repo"
 )
 
 // A token of GitHub's is for its scheme, host and port alone.
@@ -49,12 +51,18 @@ func TestCredential(t *testing.T) {
 		{"", "https://git.example.com/team/app", ""},
 	} {
 		k := &Keyring{getenv: func(name string) string { return environment[name] }}
-		k.Home(tt.home)
+		r, err := repo.NoCheckout(repo.Options{Getenv: k.getenv})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Home(r, tt.home); err != nil {
+			t.Fatal(err)
+		}
 		address, err := url.Parse(tt.address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		login, err := k.Credential(address)
+		login, err := k.Credential(t.Context(), address)
 		got := login.Secret
 		if err != nil {
 			got = "refused"

@@ -1,6 +1,7 @@
 package githubtest
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -25,6 +26,7 @@ type Pull struct {
 	Comments    []string
 
 	repo *Repository
+	sha  string // where Head was last
 }
 
 // Open makes a pull request that is there already, from HeadOwner's repository or the repository's own.
@@ -69,6 +71,8 @@ func (p *Pull) object(s *Server) object {
 	}
 	head := object{"ref": p.Head, "label": p.HeadOwner + ":" + p.Head, "user": object{"login": p.HeadOwner}, "repo": nil}
 	if fork := s.repositories[p.HeadOwner+"/"+p.repo.Name]; fork != nil {
+		p.sha = cmp.Or(fork.tip(p.Head), p.sha)
+		head["sha"] = p.sha
 		head["repo"] = object{"id": fork.id, "full_name": p.HeadOwner + "/" + fork.Name}
 	}
 	full := object{
@@ -86,25 +90,29 @@ func (p *Pull) object(s *Server) object {
 
 func (s *Server) listPulls(w http.ResponseWriter, r *http.Request, repo *Repository, _ object) {
 	query := r.URL.Query()
-	found := []object{}
+	var found []*Pull
 	for _, p := range repo.pulls {
 		asked := (query.Get("head") == "" || query.Get("head") == p.HeadOwner+":"+p.Head) && (query.Get("base") == "" || query.Get("base") == p.Base)
 		if p.State == "open" && (asked || repo.Unfiltered) {
-			found = append(found, p.object(s))
+			found = append(found, p)
 		}
 	}
 	size, _ := strconv.Atoi(query.Get("per_page"))
-	page, _ := strconv.Atoi(query.Get("page"))
+	number, _ := strconv.Atoi(query.Get("page"))
 	if size == 0 {
 		size = 30
 	}
-	begin := min(max(page-1, 0)*size, len(found))
+	begin := min(max(number-1, 0)*size, len(found))
 	end := min(begin+size, len(found))
 	if end < len(found) {
-		query.Set("page", fmt.Sprint(max(page, 1)+1))
+		query.Set("page", fmt.Sprint(max(number, 1)+1))
 		w.Header().Set("Link", fmt.Sprintf(`<https://api.github.example.com%s?%s>; rel="next"`, r.URL.Path, query.Encode()))
 	}
-	reply(w, http.StatusOK, found[begin:end])
+	page := []object{}
+	for _, p := range found[begin:end] {
+		page = append(page, p.object(s))
+	}
+	reply(w, http.StatusOK, page)
 }
 
 func (s *Server) createPull(w http.ResponseWriter, _ *http.Request, repo *Repository, sent object) {

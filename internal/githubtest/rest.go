@@ -23,6 +23,8 @@ func (s *Server) route() {
 	s.on("POST /git/trees", "contents", createTree)
 	s.on("POST /git/blobs", "contents", createBlob)
 
+	s.on("GET /compare/{span}", "", compare)
+
 	s.on("GET /pulls", "", s.listPulls)
 	s.on("POST /pulls", "pull_requests", s.createPull)
 	s.on("PATCH /pulls/{number}", "pull_requests", pull(editPull))
@@ -106,6 +108,22 @@ func readCommit(w http.ResponseWriter, r *http.Request, repo *Repository, _ obje
 		return
 	}
 	reply(w, http.StatusOK, commit)
+}
+
+// compare answers BASE...HEAD with the commits that HEAD has beyond BASE.
+func compare(w http.ResponseWriter, r *http.Request, repo *Repository, _ object) {
+	base, head, _ := strings.Cut(r.PathValue("span"), "...")
+	out, err := repo.git("", nil, "rev-list", "--reverse", base+".."+head)
+	if err != nil {
+		notFound(w)
+		return
+	}
+	commits := []object{}
+	for _, sha := range strings.Fields(out) {
+		commit, _ := repo.object(sha)
+		commits = append(commits, object{"sha": sha, "commit": commit, "parents": commit["parents"]})
+	}
+	reply(w, http.StatusOK, object{"total_commits": len(commits), "commits": commits[:min(len(commits), 250)]})
 }
 
 // createCommit signs, in what it says, what has neither author nor committer.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/stream"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -68,7 +69,7 @@ func readArchive(f files, data []byte) (Artifact, error) {
 
 // archivedLayer is the layer called name, which is compressed in one pass unless it is compressed already.
 func archivedLayer(f files, name string, diffID v1.Hash) (v1.Layer, error) {
-	r, _, err := f.open(name)
+	r, size, err := f.open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -83,9 +84,33 @@ func archivedLayer(f files, name string, diffID v1.Hash) (v1.Layer, error) {
 		return r, err
 	}
 	if packed := compressionOf(head[:n]); packed != None {
-		return &layer{diffID: diffID, packed: open, compression: Compression{Algorithm: packed}}, nil
+		return &layer{diffID: diffID, packed: open, packedSize: size, compression: Compression{Algorithm: packed}}, nil
 	}
 	return &layer{diffID: diffID, write: from(open)}, nil
+}
+
+// WithConfig is img with another configuration, and without the annotations of its manifest, which tell of the image as it
+// was.
+func WithConfig(img v1.Image, config *v1.ConfigFile) (v1.Image, error) {
+	a, ok := img.(*assembled)
+	if !ok {
+		return mutate.ConfigFile(unannotated{img}, config)
+	}
+	raw, err := json.Marshal(config)
+	return &assembled{config: raw, layers: a.layers, docker: a.docker}, err // its layers need not be known yet
+}
+
+// unannotated is an image without its manifest's annotations.
+type unannotated struct{ v1.Image }
+
+func (u unannotated) Manifest() (*v1.Manifest, error) {
+	m, err := u.Image.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	m = m.DeepCopy()
+	m.Annotations = nil
+	return m, nil
 }
 
 // from writes a tar that is there.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
@@ -60,6 +61,11 @@ func (c Compression) String() string {
 	return fmt.Sprintf("%s-%d.%d", c.named(), max(c.Level, 1), encoding)
 }
 
+// heavy reports whether compressing so takes more than 32 MiB of memory: the tables of zstd's best encoder are as large.
+func (c Compression) heavy() bool {
+	return c.named() == Zstd && zstd.EncoderLevelFromZstd(c.Level) == zstd.SpeedBestCompression
+}
+
 // writer compresses what is written to it into w; Close ends the stream. What comes out depends on nothing but what goes in.
 func (c Compression) writer(w io.Writer) (io.WriteCloser, error) {
 	level := max(c.Level, 1)
@@ -67,9 +73,33 @@ func (c Compression) writer(w io.Writer) (io.WriteCloser, error) {
 	case Gzip:
 		return newGzip(w, level), nil
 	case Zstd:
-		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(4<<20))
+		return newZstd(w, level)
 	}
 	return endless{w}, nil
+}
+
+// zstdStream is an encoder that another layer gets when it is closed: its tables are what takes memory.
+type zstdStream struct {
+	*zstd.Encoder
+	free *sync.Pool
+}
+
+var freeZstd [23]sync.Pool // by level
+
+func newZstd(w io.Writer, level int) (zstdStream, error) {
+	free := &freeZstd[level]
+	if zw, ok := free.Get().(*zstd.Encoder); ok {
+		zw.Reset(w)
+		return zstdStream{zw, free}, nil
+	}
+	zw, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(4<<20), zstd.WithLowerEncoderMem(true))
+	return zstdStream{zw, free}, err
+}
+
+func (z zstdStream) Close() error {
+	err := z.Encoder.Close()
+	z.free.Put(z.Encoder)
+	return err
 }
 
 // endless is a stream that needs no end.

@@ -3,6 +3,7 @@ package image
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -11,8 +12,9 @@ import (
 
 // Joined is an index of images for several platforms, made here. Its manifest is known once those of its images are.
 type Joined struct {
-	Images    []v1.Image
-	platforms []*v1.Platform
+	Images      []v1.Image
+	Annotations map[string]string
+	platforms   []*v1.Platform
 }
 
 var _ v1.ImageIndex = (*Joined)(nil)
@@ -39,7 +41,7 @@ func Join(images []v1.Image) (*Joined, error) {
 }
 
 func (j *Joined) IndexManifest() (*v1.IndexManifest, error) {
-	m := &v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{}}
+	m := &v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{}, Annotations: j.Annotations}
 	for i, img := range j.Images {
 		d, err := partial.Descriptor(img)
 		if err != nil {
@@ -74,3 +76,18 @@ func (j *Joined) ImageIndex(h v1.Hash) (v1.ImageIndex, error) {
 func (j *Joined) MediaType() (types.MediaType, error) { return types.OCIImageIndex, nil }
 func (j *Joined) Digest() (v1.Hash, error)            { return partial.Digest(j) }
 func (j *Joined) Size() (int64, error)                { return partial.Size(j) }
+
+// Choose is the image of an index that runs on platform.
+func Choose(index *v1.IndexManifest, platform v1.Platform) (v1.Hash, error) {
+	var have []string
+	for _, m := range index.Manifests {
+		if m.Platform == nil || !m.MediaType.IsImage() {
+			continue
+		}
+		if m.Platform.Satisfies(platform) {
+			return m.Digest, nil
+		}
+		have = append(have, m.Platform.String())
+	}
+	return v1.Hash{}, fmt.Errorf("it has no image for %s, only for %s", platform, strings.Join(have, ", "))
+}

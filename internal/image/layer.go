@@ -53,10 +53,11 @@ func NewLayerOf(source string, write func(*tar.Writer) error) v1.Layer {
 // layer compresses the tar that write gives, or is compressed already. A tar that was promised to have the sum diffID is
 // held to it.
 type layer struct {
-	write  func(io.Writer) error
-	packed func() (io.ReadCloser, error) // the compressed bytes, in place of write
-	source string
-	diffID v1.Hash
+	write      func(io.Writer) error
+	packed     func() (io.ReadCloser, error) // the compressed bytes, in place of write
+	packedSize int64                         // of those
+	source     string
+	diffID     v1.Hash
 
 	compression Compression
 	docker      bool // it goes into a manifest of Docker's family
@@ -82,6 +83,8 @@ type Pending interface {
 	Confirm()
 	// Settle reads the layer and keeps digest and size.
 	Settle() error
+	// Heavy reports whether reading the layer takes more than 32 MiB of memory.
+	Heavy() bool
 }
 
 func (l *layer) known() (summary, error) {
@@ -116,7 +119,7 @@ func (l *layer) MediaType() (types.MediaType, error) { return l.compression.medi
 // form tells what blob of its content the layer is.
 func (l *layer) form() string {
 	if l.packed != nil {
-		return "packed " + string(l.compression.named())
+		return fmt.Sprintf("packed %s %d", l.compression.named(), l.packedSize)
 	}
 	return l.compression.String()
 }
@@ -153,6 +156,8 @@ func (l *layer) Confirm() {
 	}
 }
 
+func (l *layer) Heavy() bool { return l.packed == nil && l.compression.heavy() }
+
 func (l *layer) Settle() error {
 	if _, err := l.known(); err == nil {
 		return nil
@@ -174,7 +179,11 @@ func (l *layer) Uncompressed() (io.ReadCloser, error) {
 func (l *layer) Compressed() (io.ReadCloser, error) {
 	if l.packed != nil {
 		from, err := l.packed()
-		return &reader{layer: l, Reader: from, Closer: from, digest: sha256.New()}, err
+		if err != nil {
+			return nil, err
+		}
+		u := unpack()
+		return &reader{layer: l, Reader: io.TeeReader(from, u), Closer: closers{from, u}, diffID: u.sum, digest: sha256.New()}, nil
 	}
 	diffID := sha256.New()
 	tarred := l.tar(diffID)
@@ -187,7 +196,8 @@ func (l *layer) Compressed() (io.ReadCloser, error) {
 		_, err = io.CopyBuffer(zw, tarred, make([]byte, chunk))
 		return cmp.Or(err, zw.Close())
 	})
-	return &reader{layer: l, Reader: bufio.NewReaderSize(zipped, chunk), Closer: zipped, diffID: diffID, digest: sha256.New()}, nil
+	return &reader{layer: l, Reader: bufio.NewReaderSize(zipped, chunk), Closer: zipped, digest: sha256.New(),
+		diffID: func() (v1.Hash, error) { return sum256(diffID), nil }}, nil
 }
 
 // tar is the layer's tar stream; sum has seen all of it when its end is read.
@@ -229,7 +239,7 @@ type reader struct {
 	layer *layer
 	io.Reader
 	io.Closer
-	diffID hash.Hash // nil when the tar is not seen
+	diffID func() (v1.Hash, error) // once all is read
 	digest hash.Hash
 	size   int64
 }
@@ -239,11 +249,11 @@ func (r *reader) Read(p []byte) (int, error) {
 	r.digest.Write(p[:n])
 	r.size += int64(n)
 	if errors.Is(err, io.EOF) {
-		s := summary{digest: sum256(r.digest), diffID: r.layer.diffID, size: r.size}
-		if r.diffID != nil {
-			s.diffID = sum256(r.diffID)
+		diffID, derr := r.diffID()
+		if derr != nil {
+			return n, derr
 		}
-		if ferr := r.layer.finish(s); ferr != nil {
+		if ferr := r.layer.finish(summary{digest: sum256(r.digest), diffID: diffID, size: r.size}); ferr != nil {
 			return n, ferr
 		}
 	}

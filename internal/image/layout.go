@@ -133,7 +133,22 @@ func (l *storedLayer) Size() (int64, error)                { return l.of.Size, n
 func (l *storedLayer) MediaType() (types.MediaType, error) { return l.of.MediaType, nil }
 func (l *storedLayer) Compressed() (io.ReadCloser, error)  { return l.blobs.blob(l.of.Digest) }
 
+// index reads an index and all that it names: what cannot be pushed is told before anything is.
 func (l *blobs) index(h v1.Hash) (v1.ImageIndex, error) {
+	return l.nested(h, 1, map[v1.Hash]bool{})
+}
+
+// MaxNesting is how deep an index may name indexes. Builders nest none.
+const MaxNesting = 8
+
+// ErrNesting is the cause when they are nested deeper.
+var ErrNesting = fmt.Errorf("indexes that name indexes are nested deeper than %d", MaxNesting)
+
+// nested is an index at some depth; what was seen need not be read again.
+func (l *blobs) nested(h v1.Hash, depth int, seen map[v1.Hash]bool) (*storedIndex, error) {
+	if depth > MaxNesting {
+		return nil, ErrNesting
+	}
 	raw, err := l.document(h)
 	if err != nil {
 		return nil, err
@@ -142,10 +157,14 @@ func (l *blobs) index(h v1.Hash) (v1.ImageIndex, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", blobName(h), err)
 	}
-	for _, d := range m.Manifests { // what cannot be pushed is told before anything is
+	for _, d := range m.Manifests {
+		if seen[d.Digest] {
+			continue
+		}
+		seen[d.Digest] = true
 		switch {
 		case d.MediaType.IsIndex():
-			_, err = l.index(d.Digest)
+			_, err = l.nested(d.Digest, depth+1, seen)
 		case d.MediaType.IsImage():
 			_, err = l.image(d.Digest)
 		}

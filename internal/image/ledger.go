@@ -1,9 +1,12 @@
 package image
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,27 +18,30 @@ import (
 )
 
 // Ledger remembers, from one run to the next, what layers were compressed to and where their blobs went, so that they need
-// not be read again to be found in a registry. What it says is a guess until a registry confirms the digest. It is a file
-// that is replaced as each layer finishes; one that cannot be read or written costs time, and nothing else. A nil Ledger
-// knows nothing. Several goroutines and processes may use one file.
+// not be read again to be found in a registry. What it says is a guess until a registry confirms the digest. It is a file of
+// JSON lines that grows as each layer finishes; one that cannot be read or written costs time, and nothing else. A nil
+// Ledger knows nothing. Several goroutines and processes may use one file.
 type Ledger struct {
 	file string
 
-	mu     sync.Mutex
-	loaded bool
-	lines  []line // the newest last
+	mu    sync.Mutex
+	lines map[string]line // by their keys, nil until the file is read
 }
 
-// line is one thing known: what a source or a diffID is compressed to, or which repository has a blob.
+// line is one thing known: what a source or a diffID is compressed to, which repository has a blob, what an archive holds,
+// or when images were made. The last one with a key counts.
 type line struct {
-	Key        string  `json:"key"`
-	Digest     v1.Hash `json:"digest,omitzero"`
-	DiffID     v1.Hash `json:"diff_id,omitzero"`
-	Size       int64   `json:"size,omitempty"`
-	Repository string  `json:"repository,omitempty"`
+	Key        string   `json:"key"`
+	Digest     v1.Hash  `json:"digest,omitzero"`
+	DiffID     v1.Hash  `json:"diff_id,omitzero"`
+	Size       int64    `json:"size,omitempty"`
+	Repository string   `json:"repository,omitempty"`
+	Archive    *content `json:"archive,omitempty"`
+	Builds     []Build  `json:"builds,omitempty"`
 }
 
-// Bounds of the file: the newest lines stay, and what is larger than their like could be is not read.
+// Bounds of the file: it is cut down to the newest lines when it has become twice as long, and what is larger than their
+// like could be is not read.
 const (
 	ledgerLines = 4096
 	ledgerBytes = 8 << 20
@@ -51,50 +57,93 @@ func (l *Ledger) known(key string) (line, bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.loaded {
-		l.lines, l.loaded = l.read(), true
-	}
-	for _, known := range slices.Backward(l.lines) {
-		if known.Key == key {
-			return known, true
-		}
-	}
-	return line{}, false
+	l.load()
+	known, ok := l.lines[key]
+	return known, ok
 }
 
-// note adds lines, to those that other processes have written meanwhile.
+// note adds lines.
 func (l *Ledger) note(news ...line) {
-	if l == nil {
+	if l == nil || len(news) == 0 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.lock()()
-	replaced := func(old line) bool {
-		return slices.ContainsFunc(news, func(n line) bool { return n.Key == old.Key })
+	l.load()
+	for _, n := range news {
+		l.lines[n.Key] = n
 	}
-	l.lines, l.loaded = append(slices.DeleteFunc(l.read(), replaced), news...), true
-	l.lines = l.lines[max(0, len(l.lines)-ledgerLines):]
-	l.write()
+	unlock, _ := l.lock()
+	defer unlock()
+	if l.append(news) != nil {
+		l.replace(slices.Collect(maps.Values(l.lines)))
+	}
 }
 
-// lock keeps other processes from writing between our reading and our writing, until the returned function is called. One
-// that holds the lock for long, or a file system without locks, is not waited for.
-func (l *Ledger) lock() (unlock func()) {
+// load reads the file once, and cuts it down when it is long or spoiled.
+func (l *Ledger) load() {
+	if l.lines != nil {
+		return
+	}
+	lines, sound := l.read()
+	if !sound || len(lines) > 2*ledgerLines {
+		if unlock, held := l.lock(); held { // others may have added to it
+			lines, _ = l.read()
+			lines = newest(lines)
+			l.replace(lines)
+			unlock()
+		}
+	}
+	l.lines = map[string]line{}
+	for _, known := range lines {
+		l.lines[known.Key] = known
+	}
+}
+
+// newest are the last lines that there is room for, the last of each key.
+func newest(lines []line) []line {
+	var kept []line
+	seen, room := map[string]bool{}, ledgerBytes/2
+	for _, one := range slices.Backward(lines) {
+		if seen[one.Key] {
+			continue
+		}
+		seen[one.Key] = true
+		if room -= len(encoded(one)); room < 0 || len(kept) == ledgerLines {
+			break
+		}
+		kept = append(kept, one)
+	}
+	slices.Reverse(kept)
+	return kept
+}
+
+// encoded are lines as the file has them.
+func encoded(lines ...line) []byte {
+	var text bytes.Buffer
+	for _, one := range lines {
+		_ = json.NewEncoder(&text).Encode(one) // to memory, of nothing that has no JSON
+	}
+	return text.Bytes()
+}
+
+// lock keeps other processes from replacing the file, until unlock is called. One that holds the lock for long, or a file
+// system without locks, is not waited for.
+func (l *Ledger) lock() (unlock func(), held bool) {
 	if os.MkdirAll(filepath.Dir(l.file), 0o700) != nil {
-		return func() {}
+		return func() {}, false
 	}
 	f, err := os.OpenFile(l.file+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return func() {}
+		return func() {}, false
 	}
 	for range lockAttempts {
-		if !errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK) {
+		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) {
 			break
 		}
 		time.Sleep(lockPause)
 	}
-	return func() { f.Close() }
+	return func() { f.Close() }, err == nil
 }
 
 // How long another process is waited for: 200 ms.
@@ -103,31 +152,46 @@ const (
 	lockPause    = 2 * time.Millisecond
 )
 
-func (l *Ledger) read() []line {
+// read is what the file holds, and whether all of it made sense: a process that was killed may have written half a line.
+func (l *Ledger) read() (lines []line, sound bool) {
 	f, err := os.Open(l.file)
 	if err != nil {
-		return nil
+		return nil, errors.Is(err, fs.ErrNotExist)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, ledgerBytes+1))
-	var lines []line
-	if err != nil || len(data) > ledgerBytes || json.Unmarshal(data, &lines) != nil {
-		return nil
+	if err != nil || len(data) > ledgerBytes {
+		return nil, false
 	}
-	return lines
+	sound = true
+	for text := range bytes.Lines(data) {
+		var one line
+		if json.Unmarshal(text, &one) != nil || one.Key == "" || text[len(text)-1] != '\n' {
+			sound = false
+			continue
+		}
+		lines = append(lines, one)
+	}
+	return lines, sound
 }
 
-// write replaces the file as a whole: whoever reads it finds the old one or the new one.
-func (l *Ledger) write() {
-	data, err := json.Marshal(l.lines)
+// append writes lines at the end, at once.
+func (l *Ledger) append(lines []line) error {
+	f, err := os.OpenFile(l.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return
+		return err
 	}
+	_, err = f.Write(encoded(lines...))
+	return errors.Join(err, f.Close())
+}
+
+// replace replaces the file as a whole: whoever reads it finds the old one or the new one.
+func (l *Ledger) replace(lines []line) {
 	f, err := os.CreateTemp(filepath.Dir(l.file), ".layers-*")
 	if err != nil {
 		return
 	}
-	_, err = f.Write(data)
+	_, err = f.Write(encoded(lines...))
 	if cerr := f.Close(); err != nil || cerr != nil || os.Rename(f.Name(), l.file) != nil {
 		os.Remove(f.Name())
 	}

@@ -39,16 +39,16 @@ func TestLedgerBounded(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "layers.json")
 	l := OpenLedger(file)
 	var lines []line
-	for i := range ledgerLines + 10 {
+	for i := range 2*ledgerLines + 10 {
 		lines = append(lines, line{Key: fmt.Sprint(i), Digest: digestOf("a"), Size: 1})
 	}
 	l.note(lines...)
-	l.note(line{Key: "100", Size: 2})
+	l.note(line{Key: "9000", Digest: digestOf("a"), Size: 2}) // 8202 lines and one
 	l = OpenLedger(file)
-	if _, ok := l.known("9"); ok || len(l.lines) != ledgerLines {
+	if _, ok := l.known(fmt.Sprint(ledgerLines + 9)); ok || len(l.lines) != ledgerLines {
 		t.Errorf("%d lines, the oldest among them: %v", len(l.lines), ok)
 	}
-	if known, ok := l.known("100"); !ok || known.Size != 2 {
+	if known, ok := l.known("9000"); !ok || known.Size != 2 {
 		t.Errorf("%+v", known)
 	}
 }

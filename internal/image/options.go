@@ -3,6 +3,7 @@ package image
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -16,6 +17,24 @@ type Options struct {
 
 // Apply has the layers of an artifact that are still to be made made so. It comes before they are read.
 func (o Options) Apply(a Artifact) error {
+	ours, err := unread(a)
+	for _, l := range ours {
+		l.ledger = o.Ledger
+		if l.packed == nil {
+			l.compression = o.Compression
+		}
+	}
+	return err
+}
+
+// Compresses reports whether a push of the artifact has layers to compress.
+func Compresses(a Artifact) bool {
+	ours, _ := unread(a)
+	return slices.ContainsFunc(ours, func(l *layer) bool { return l.packed == nil })
+}
+
+// unread are the layers of an artifact that need not be known before they are read.
+func unread(a Artifact) (all []*layer, err error) {
 	images := []v1.Image{}
 	switch a := a.(type) {
 	case v1.Image:
@@ -26,22 +45,15 @@ func (o Options) Apply(a Artifact) error {
 	for _, img := range images {
 		layers, err := img.Layers()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, l := range layers {
 			if l, ok := l.(*layer); ok {
-				o.apply(l)
+				all = append(all, l)
 			}
 		}
 	}
-	return nil
-}
-
-func (o Options) apply(l *layer) {
-	l.ledger = o.Ledger
-	if l.packed == nil {
-		l.compression = o.Compression
-	}
+	return all, nil
 }
 
 // ForDocker gives a layer that is still to be made the media type that belongs into a manifest of Docker's family.
@@ -65,8 +77,12 @@ func (o Options) Recompress(a Artifact) (Artifact, error) {
 }
 
 func (o Options) recompressed(img v1.Image) (v1.Image, error) {
-	config, err := img.RawConfigFile()
+	raw, err := img.RawConfigFile()
 	if err != nil {
+		return nil, err
+	}
+	var config v1.ConfigFile // a configuration of something else has no sums, and no layers for us
+	if err := decode("its configuration", raw, &config); err != nil {
 		return nil, err
 	}
 	family, err := img.MediaType()
@@ -77,10 +93,10 @@ func (o Options) recompressed(img v1.Image) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &assembled{config: config, docker: family == types.DockerManifestSchema2}
+	made := &assembled{config: raw, docker: family == types.DockerManifestSchema2}
 	changed := false
-	for _, l := range layers {
-		again, err := o.recompressedLayer(l, made.docker)
+	for i, l := range layers {
+		again, err := o.recompressedLayer(l, config.RootFS.DiffIDs[min(i, len(config.RootFS.DiffIDs)):], made.docker)
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +119,8 @@ func (o Options) recompressed(img v1.Image) (v1.Image, error) {
 	return made, o.Apply(made)
 }
 
-func (o Options) recompressedLayer(l v1.Layer, docker bool) (v1.Layer, error) {
+// recompressedLayer is l, or is made from it; the sum of its tar is the first of diffIDs, to which it is held when it is read.
+func (o Options) recompressedLayer(l v1.Layer, diffIDs []v1.Hash, docker bool) (v1.Layer, error) {
 	mediaType, err := l.MediaType()
 	if err != nil {
 		return nil, err
@@ -111,11 +128,10 @@ func (o Options) recompressedLayer(l v1.Layer, docker bool) (v1.Layer, error) {
 	if is := algorithmOf(mediaType); is == "" || is == o.Compression.named() {
 		return l, nil
 	}
-	diffID, err := l.DiffID()
-	if err != nil {
-		return nil, err
+	if len(diffIDs) == 0 {
+		return nil, fmt.Errorf("%w: the configuration has fewer layers than the manifest", ErrCorrupt)
 	}
-	return &layer{diffID: diffID, docker: docker, write: from(l.Uncompressed)}, nil
+	return &layer{diffID: diffIDs[0], docker: docker, write: from(l.Uncompressed)}, nil
 }
 
 func (o Options) recompressedIndex(index v1.ImageIndex) (Artifact, error) {

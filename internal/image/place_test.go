@@ -22,8 +22,9 @@ import (
 
 // TestPlaces writes to each kind of place that a person may name, twice, and reads the image back.
 func TestPlaces(t *testing.T) {
+	layout := func(dir string, img v1.Image, names []string) error { return image.WriteLayout(dir, img, names) }
 	for place, write := range map[string]func(string, v1.Image, []string) error{
-		"new/deep/out": image.WriteLayout, "new/slash/": image.WriteLayout, ".": image.WriteLayout, "link": image.WriteLayout,
+		"new/deep/out": layout, "new/slash/": layout, ".": layout, "link": layout,
 		"new/out.tar": image.WriteArchive, "link.tar": image.WriteArchive,
 	} {
 		t.Run(place, func(t *testing.T) {
@@ -169,12 +170,9 @@ func TestEndsWithContext(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	must(t, filepath.WalkDir(out, func(name string, d fs.DirEntry, err error) error {
-		if !d.IsDir() {
-			t.Errorf("left behind: %s", name)
-		}
-		return err
-	}))
+	if left, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
 }
 
 func openError(ctx context.Context, path string) error {

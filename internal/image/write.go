@@ -1,11 +1,8 @@
 package image
 
 import (
-	"archive/tar"
-	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -15,25 +12,39 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/stream"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/ksera524/imgbump/internal/fault"
 )
 
 // Settle reads the layers whose digests are not known yet, and keeps nothing of them but their digests and sizes.
-func Settle(img v1.Image) error {
-	layers, err := img.Layers()
-	if err != nil {
-		return err
+func Settle(a Artifact) error {
+	for _, img := range Parts(a) {
+		layers, err := img.Layers()
+		if err != nil {
+			return err
+		}
+		for _, l := range layers {
+			if _, err := l.Digest(); err == nil {
+				continue
+			} else if !errors.Is(err, stream.ErrNotComputed) {
+				return err
+			}
+			if err := copyLayer(io.Discard, l); err != nil {
+				return err
+			}
+		}
 	}
-	for _, l := range layers {
-		if _, err := l.Digest(); err == nil {
-			continue
-		} else if !errors.Is(err, stream.ErrNotComputed) {
-			return err
-		}
-		if err := copyLayer(io.Discard, l); err != nil {
-			return err
-		}
+	return nil
+}
+
+// Parts are the images that an artifact was made of here: itself, or those that were joined.
+func Parts(a Artifact) []v1.Image {
+	switch a := a.(type) {
+	case v1.Image:
+		return []v1.Image{a}
+	case *Joined:
+		return a.Images
 	}
 	return nil
 }
@@ -48,22 +59,32 @@ func copyLayer(w io.Writer, l v1.Layer) error {
 	return err
 }
 
-// WriteLayout makes dir an OCI layout that holds img under the given names. A layout that is there already is
-// replaced, anything else is left alone. At every moment dir holds the old image, the new one, or none.
-func WriteLayout(dir string, img v1.Image, names []string) error {
+// WriteLayout makes dir an OCI layout that holds the artifact, an image or one joined here, under the given names. A layout
+// that is there already is replaced, anything else is left alone. At every moment dir holds the old artifact, the new one, or
+// none; one that it is not made for is not left behind.
+func WriteLayout(dir string, a Artifact, names []string) (err error) {
 	failed := func(err error) error { return &fault.Error{What: "write OCI layout", Where: dir, Err: err} }
 	if err := replaceable(dir); err != nil {
 		return failed(err)
+	}
+	undo, err := makeDir(dir)
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
+	if err != nil {
+		return failed(fault.Cause(err))
 	}
 	incoming := filepath.Join(dir, incoming)
 	if err := os.RemoveAll(incoming); err != nil {
 		return failed(fault.Cause(err))
 	}
-	if err := os.MkdirAll(incoming, 0o755); err != nil {
+	if err := os.Mkdir(incoming, 0o755); err != nil {
 		return failed(fault.Cause(err))
 	}
 	defer os.RemoveAll(incoming)
-	if err := fill(incoming, img, names); err != nil {
+	if err := fill(incoming, a, names); err != nil {
 		return failed(err)
 	}
 	if err := publish(incoming, dir); err != nil {
@@ -96,24 +117,51 @@ func replaceable(dir string) error {
 }
 
 // fill makes the empty folder dir a layout.
-func fill(dir string, img v1.Image, names []string) error {
+func fill(dir string, a Artifact, names []string) error {
 	path, err := layout.Write(dir, empty.Index)
 	if err != nil {
 		return err
 	}
-	if len(names) == 0 {
-		names = []string{""}
-	}
-	for _, name := range names {
-		var opts []layout.Option
-		if name != "" {
-			opts = append(opts, layout.WithAnnotations(map[string]string{annotationName: name}))
-		}
-		if err := path.AppendImage(img, opts...); err != nil {
+	for _, img := range Parts(a) {
+		if err := path.WriteImage(img); err != nil {
 			return err
 		}
 	}
-	return nil
+	if index, ok := a.(v1.ImageIndex); ok {
+		if err := path.WriteIndex(index); err != nil {
+			return err
+		}
+	}
+	top, err := topIndex(a, names)
+	if err != nil {
+		return err
+	}
+	return path.WriteFile("index.json", top, 0o644)
+}
+
+// topIndex is the index.json of a layout that holds the artifact under the given names.
+func topIndex(a Artifact, names []string) ([]byte, error) {
+	raw, err := a.RawManifest()
+	if err != nil {
+		return nil, err
+	}
+	is := v1.Descriptor{Size: int64(len(raw))}
+	if is.Digest, err = a.Digest(); err != nil {
+		return nil, err
+	}
+	if is.MediaType, err = a.MediaType(); err != nil {
+		return nil, err
+	}
+	top := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{}}
+	for _, name := range names {
+		named := is
+		named.Annotations = map[string]string{annotationName: name}
+		top.Manifests = append(top.Manifests, named)
+	}
+	if len(names) == 0 {
+		top.Manifests = append(top.Manifests, is)
+	}
+	return json.Marshal(top)
 }
 
 // publish moves the layout at from into dir: blobs first, then the index that names them; then blobs that it does not
@@ -145,102 +193,5 @@ func publish(from, dir string) error {
 			err = errors.Join(err, os.Remove(filepath.Join(dir, store, b.Name())))
 		}
 	}
-	return err
-}
-
-// WriteArchive makes file an archive as `docker save` writes it and `docker load` reads it, with img under the given
-// tags. file is never half-written.
-func WriteArchive(file string, img v1.Image, tags []string) error {
-	failed := func(err error) error { return &fault.Error{What: "write docker archive", Where: file, Err: err} }
-	target, err := destination(file)
-	if err != nil {
-		return failed(fault.Cause(err))
-	}
-	if err := Settle(img); err != nil {
-		return failed(err)
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(target), ".docker-*")
-	if err != nil {
-		return failed(fault.Cause(err))
-	}
-	defer os.Remove(tmp.Name())
-	err = errors.Join(writeArchive(tar.NewWriter(tmp), img, tags), tmp.Chmod(0o644), tmp.Close())
-	if err != nil {
-		return failed(err)
-	}
-	if err := os.Rename(tmp.Name(), target); err != nil {
-		return failed(err)
-	}
-	return nil
-}
-
-// destination is the file that name leads to through links; its folder is made. Only a file may be there already.
-func destination(name string) (string, error) {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return "", err
-	}
-	switch stat, err := os.Stat(name); {
-	case errors.Is(err, fs.ErrNotExist):
-		return name, nil
-	case err != nil:
-		return "", err
-	case !stat.Mode().IsRegular():
-		return "", errors.New("what is there is no file")
-	}
-	return filepath.EvalSymlinks(name)
-}
-
-func writeArchive(tw *tar.Writer, img v1.Image, tags []string) error {
-	config, err := img.RawConfigFile()
-	if err != nil {
-		return err
-	}
-	id, err := img.ConfigName()
-	if err != nil {
-		return err
-	}
-	layers, err := img.Layers()
-	if err != nil {
-		return err
-	}
-	names, written := []string{}, map[string]bool{}
-	for _, l := range layers {
-		name, size, err := archiveName(l)
-		if err != nil {
-			return err
-		}
-		names = append(names, name)
-		if written[name] {
-			continue
-		}
-		written[name] = true
-		if err := tw.WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o644}); err != nil {
-			return err
-		}
-		if err := copyLayer(tw, l); err != nil {
-			return err
-		}
-	}
-	manifest, err := json.Marshal([]map[string]any{{"Config": id.Hex + ".json", "RepoTags": tags, "Layers": names}})
-	if err != nil {
-		return err
-	}
-	return errors.Join(writeEntry(tw, id.Hex+".json", config), writeEntry(tw, "manifest.json", manifest), tw.Close())
-}
-
-func archiveName(l v1.Layer) (name string, size int64, err error) {
-	digest, err := l.Digest()
-	if err != nil {
-		return "", 0, err
-	}
-	size, err = l.Size()
-	return fmt.Sprintf("%s.tar.gz", digest.Hex), size, err
-}
-
-func writeEntry(tw *tar.Writer, name string, data []byte) error {
-	if err := tw.WriteHeader(&tar.Header{Name: name, Size: int64(len(data)), Mode: 0o644}); err != nil {
-		return err
-	}
-	_, err := io.Copy(tw, bytes.NewReader(data))
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -42,7 +43,7 @@ func (c *Client) Copy(ctx context.Context, from, to imageref.Ref) (image.Receipt
 	if err != nil {
 		return image.Receipt{}, err
 	}
-	artifact, err := f.artifact(nameOf(from))
+	artifact, err := f.artifact(nameOf(from), 1)
 	if err != nil {
 		return image.Receipt{}, err
 	}
@@ -86,27 +87,16 @@ func (f *fetch) attachments(artifact image.Artifact) ([]attachment, error) {
 }
 
 // manifestsOf are the digests of the manifests that an index names, at any depth.
-func manifestsOf(artifact image.Artifact) ([]v1.Hash, error) {
-	var all []v1.Hash
+func manifestsOf(artifact image.Artifact) (all []v1.Hash, err error) {
 	if _, isIndex := artifact.(v1.ImageIndex); !isIndex {
 		return nil, nil
 	}
-	for _, child := range children(artifact) {
-		a, err := child()
-		if err != nil {
-			return nil, err
-		}
+	err = descend(artifact, map[v1.Hash]bool{}, func(a image.Artifact) error {
 		digest, err := a.Digest()
-		if err != nil {
-			return nil, err
-		}
-		below, err := manifestsOf(a)
-		if err != nil {
-			return nil, err
-		}
-		all = append(append(all, digest), below...)
-	}
-	return all, nil
+		all = append(all, digest)
+		return err
+	})
+	return all, err
 }
 
 // attachedTo are what hangs on any of the subjects, in their order.
@@ -136,7 +126,7 @@ func tagOf(h v1.Hash) string { return h.Algorithm + "-" + h.Hex }
 
 // tagged is what a tag names, or nothing.
 func (f *fetch) tagged(tag string) ([]attachment, error) {
-	artifact, err := f.artifact(tag)
+	artifact, err := f.artifact(tag, 1)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
@@ -169,7 +159,7 @@ func (f *fetch) referrers(subject v1.Hash) ([]attachment, error) {
 	}
 	var all []attachment
 	for _, d := range listed {
-		artifact, err := f.artifact(d.Digest.String())
+		artifact, err := f.artifact(d.Digest.String(), 1)
 		if errors.Is(err, ErrNotFound) {
 			continue // a list that is a tag outlives what it names
 		}
@@ -224,34 +214,82 @@ func (d *destination) attach(ctx context.Context, artifact image.Artifact, attac
 	if len(attached) == 0 {
 		return nil
 	}
-	if err := d.untagged(ctx, artifact); err != nil {
+	err := d.untagged(ctx, artifact)
+	if err != nil {
 		return err
 	}
 	own := &destination{session: d.session, push: &push{layers: map[v1.Hash]int{}, slots: d.push.slots}, repository: d.repository, scopes: d.scopes, blobs: d.blobs}
 	unlisted := map[v1.Hash][]v1.Descriptor{}
 	for _, a := range attached {
+		if other, err := own.hasOther(ctx, a); err != nil {
+			return err
+		} else if other {
+			d.client.options.Kept(d.tagged(a.tag))
+			continue
+		}
 		if err := own.content(ctx, a.artifact); err != nil {
 			return err
 		}
-		name, where := a.digest.String(), d.name()+"@"+a.digest.String()
-		if a.tag != "" {
-			name, where = a.tag, d.name()+":"+a.tag
+		if a.tag == "" {
+			err = own.untagged(ctx, a.artifact)
+		} else {
+			_, err = own.tag(ctx, a.artifact, d.tagged(a.tag))
 		}
-		if err := own.manifest(ctx, a.artifact, name, where); err != nil {
+		if err != nil {
 			return err
 		}
+		d.push.receipt.Attached++
 		if a.subject.Hex != "" {
 			unlisted[a.subject] = append(unlisted[a.subject], a.listed)
 		}
 	}
 	d.push.count(own.push.receipt.BytesPushed)
-	d.push.receipt.Attached = len(attached)
 	for subject, descriptors := range unlisted {
 		if err := d.listReferrers(ctx, subject, descriptors); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// tagged is the reference of something that is attached under a tag.
+func (d *destination) tagged(tag string) imageref.Ref {
+	ref := d.refs[0].Bare()
+	ref.Tag = tag
+	return ref
+}
+
+// hasOther reports whether the repository has something of its own under the attachment's tag: signatures that were made
+// there, which must not get lost. What the attachment contains too is nothing of its own.
+func (d *destination) hasOther(ctx context.Context, a attachment) (bool, error) {
+	if a.tag == "" {
+		return false, nil
+	}
+	where := d.name() + ":" + a.tag
+	there, err := d.named(ctx, d.url("%s/manifests/%s", d.repository, a.tag), where)
+	if err != nil || there == "" || there == a.digest.String() {
+		return false, err
+	}
+	f := &fetch{session: d.session, ctx: ctx, repository: d.repository, what: "push", where: where, scopes: d.scopes}
+	raw, _, err := f.manifest(a.tag)
+	if err != nil {
+		return false, err
+	}
+	has, err := v1.ParseManifest(bytes.NewReader(raw))
+	ours, isImage := a.artifact.(v1.Image)
+	if err != nil || !isImage || len(has.Layers) == 0 {
+		return true, nil
+	}
+	manifest, err := ours.Manifest()
+	if err != nil {
+		return false, err
+	}
+	for _, l := range has.Layers { // of which cosign keeps the signature in an annotation
+		if !slices.ContainsFunc(manifest.Layers, func(d v1.Descriptor) bool { return reflect.DeepEqual(d, l) }) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // listReferrers adds to the list of a subject's referrers where the registry does not keep it (distribution specification,
@@ -279,7 +317,8 @@ func (d *destination) listReferrers(ctx context.Context, subject v1.Hash, referr
 	if err != nil {
 		return err
 	}
-	return d.manifest(ctx, rawIndex(list), tagOf(subject), where)
+	_, err = d.tag(ctx, rawIndex(list), d.tagged(tagOf(subject)))
+	return err
 }
 
 // rawIndex is an index as it is stored.

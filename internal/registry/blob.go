@@ -44,12 +44,14 @@ func (d *destination) layer(ctx context.Context, l v1.Layer, repeated func() (bo
 }
 
 func (d *destination) bring(ctx context.Context, l v1.Layer, repeated func() (bool, error)) error {
-	select {
-	case d.push.slots <- struct{}{}:
-		defer func() { <-d.push.slots }()
-	case <-ctx.Done():
+	slots := int64(1)
+	if pending, ok := l.(image.Pending); ok && pending.Heavy() {
+		slots = heavy
+	}
+	if d.push.slots.Acquire(ctx, slots) != nil {
 		return context.Cause(ctx)
 	}
+	defer d.push.slots.Release(slots)
 	progress := image.Progress{Layer: d.push.start()}
 	if size, err := l.Size(); err == nil {
 		progress.Size = size

@@ -51,6 +51,8 @@ type Options struct {
 	// KeepImmutable is told of each name that a push leaves as it is, because it is immutable and names another image; nil
 	// makes that an error.
 	KeepImmutable func(imageref.Ref)
+	// Kept is told of each tag of cosign's that a copy leaves as the destination has it: with signatures of its own.
+	Kept func(imageref.Ref)
 	// Progress is told of each layer of a push how far it is. Several goroutines may call it at once.
 	Progress func(image.Progress)
 	// Ledger remembers which repositories were given which blobs, so that others can mount them; nil remembers nothing.
@@ -73,7 +75,10 @@ func New(options Options) *Client {
 	if options.Progress == nil {
 		options.Progress = func(image.Progress) {}
 	}
-	c := &Client{options: options, wait: wait, now: time.Now, sessions: map[string]*session{}}
+	if options.Kept == nil {
+		options.Kept = func(imageref.Ref) {}
+	}
+	c := &Client{options: options, wait: Wait, now: time.Now, sessions: map[string]*session{}}
 	c.http = &bounded{named{c.transport(), options.UserAgent}, answerTimeout, closingTimeout, idleTimeout}
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -18,10 +19,15 @@ import (
 
 const (
 	hintPlainHTTP = "pass --plain-http if that is meant: the password then travels unencrypted"
-	hintLogin     = "check HARBOR_USERNAME and HARBOR_PASSWORD; a robot account may have expired or be disabled"
 	hintRunning   = "is the registry running, and does a firewall or proxy stand in between?"
 	hintProxy     = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
 	hintNoLogin   = "set HARBOR_USERNAME and HARBOR_PASSWORD, pass --username and --password-stdin, or log in with Docker's configuration"
+)
+
+// What to do about refusals that Harbor's own API has too.
+const (
+	HintLogin    = "check HARBOR_USERNAME and HARBOR_PASSWORD; a robot account may have expired or be disabled"
+	HintReadOnly = "Harbor is in read-only mode: an administrator ends that under Configuration, System Settings"
 )
 
 // Why a registry says no, for callers that go on from there (errors.Is).
@@ -112,10 +118,14 @@ func (s *session) refused(ctx context.Context, what, where string, r request, re
 	default:
 		f.Hint, f.Err = s.answer(status)
 	}
-	if temporaryStatus(resp.StatusCode) {
-		return &again{error: f, pause: s.client.retryAfter(resp.Header)}
+	if !temporaryStatus(resp.StatusCode) {
+		return f
 	}
-	return f
+	pause := s.client.retryAfter(resp.Header)
+	if resp.StatusCode == http.StatusTooManyRequests && pause > 0 {
+		f.Hint = fmt.Sprintf("it limits requests: try again in %v", pause.Round(time.Second))
+	}
+	return &again{error: f, pause: pause}
 }
 
 // unauthorized tells a missing project, a wrong login and a missing right apart; Harbor answers 401 to all three.
@@ -209,7 +219,7 @@ func (s *session) wrongLogin(ctx context.Context, what, where string) error {
 	if login, err := authn.Authorization(ctx, s.auth); err == nil {
 		user = cmp.Or(login.Username, user)
 	}
-	return &fault.Error{Kind: fault.Denied, What: what, Where: where, Err: because(ErrLogin, fmt.Errorf("the registry refused the login of %s", user)), Hint: hintLogin}
+	return &fault.Error{Kind: fault.Denied, What: what, Where: where, Err: because(ErrLogin, fmt.Errorf("the registry refused the login of %s", user)), Hint: HintLogin}
 }
 
 // forbidden tells Harbor's read-only mode and its quota apart, which share status and code: only read-only mode
@@ -224,7 +234,7 @@ func (s *session) forbidden(ctx context.Context, what, where string, r request, 
 		f.Hint = "the account needs push and pull rights there"
 	case s.readOnly(ctx, r):
 		f.Err = because(ErrReadOnly, f.Err)
-		f.Hint = "Harbor is in read-only mode: an administrator ends that under Configuration, System Settings"
+		f.Hint = HintReadOnly
 	default:
 		f.Kind, f.Err = fault.Failed, because(ErrQuota, f.Err)
 		f.Hint = "the project's storage quota is used up: delete images and run garbage collection, or raise the quota"
@@ -254,12 +264,17 @@ func (s *session) readOnly(ctx context.Context, r request) bool {
 func (s *session) answer(status *transport.Error) (hint string, cause error) {
 	var said []string
 	for _, d := range status.Errors {
-		said = append(said, strings.TrimSpace(fmt.Sprintf("%s: %.500s", d.Code, d.Message)))
+		said = append(said, fault.Said(fmt.Sprintf("%s: %s", d.Code, d.Message), 500))
 	}
 	line := fmt.Sprintf("%s answers %d %s", s.host, status.StatusCode, http.StatusText(status.StatusCode))
+	if status.StatusCode == http.StatusTooManyRequests {
+		hint = "it limits requests: try again later"
+	}
 	switch {
 	case len(said) > 0:
-		return "", fmt.Errorf("%s: %s", line, strings.Join(said, "; "))
+		return hint, fmt.Errorf("%s: %s", line, strings.Join(said, "; "))
+	case hint != "":
+		return hint, errors.New(line)
 	case status.Request != nil && status.Request.Method == http.MethodHead && status.StatusCode < 500: // the answer has no body
 		return "", errors.New(line)
 	case status.StatusCode == http.StatusRequestEntityTooLarge:

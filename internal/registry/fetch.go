@@ -56,10 +56,11 @@ func (c *Client) Artifact(ctx context.Context, ref imageref.Ref) (image.Artifact
 	if err != nil {
 		return nil, err
 	}
-	return f.artifact(nameOf(ref))
+	return f.artifact(nameOf(ref), 1)
 }
 
-func (f *fetch) artifact(name string) (image.Artifact, error) {
+// artifact is what name stands for; an index may be in others, depth of them with itself.
+func (f *fetch) artifact(name string, depth int) (image.Artifact, error) {
 	raw, mediaType, err := f.manifest(name)
 	if err != nil {
 		return nil, err
@@ -68,10 +69,13 @@ func (f *fetch) artifact(name string) (image.Artifact, error) {
 		return f.image(raw, mediaType)
 	}
 	manifest, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+	if err == nil && depth > image.MaxNesting {
+		err = image.ErrNesting
+	}
 	if err != nil {
 		return nil, &fault.Error{What: f.what, Where: f.where, Err: err}
 	}
-	return &fetchedIndex{fetch: f, raw: raw, mediaType: mediaType, parsed: manifest, images: map[v1.Hash]v1.Image{}}, nil
+	return &fetchedIndex{fetch: f, depth: depth, raw: raw, mediaType: mediaType, parsed: manifest, images: map[v1.Hash]v1.Image{}}, nil
 }
 
 func (f *fetch) image(raw []byte, mediaType types.MediaType) (v1.Image, error) {
@@ -94,17 +98,7 @@ func choose(raw []byte, platform v1.Platform) (v1.Hash, error) {
 	if err != nil {
 		return v1.Hash{}, err
 	}
-	var have []string
-	for _, m := range index.Manifests {
-		if m.Platform == nil || !m.MediaType.IsImage() {
-			continue
-		}
-		if m.Platform.Satisfies(platform) {
-			return m.Digest, nil
-		}
-		have = append(have, m.Platform.String())
-	}
-	return v1.Hash{}, fmt.Errorf("it has no image for %s, only for %s", platform, strings.Join(have, ", "))
+	return image.Choose(index, platform)
 }
 
 // fetch reads one repository.
@@ -141,11 +135,15 @@ func (f *fetch) manifest(name string) ([]byte, types.MediaType, error) {
 	}
 	body := resp.Body
 	if want, err := v1.NewHash(name); err == nil { // no tag
-		body = checked(body, want)
+		body = checked(body, want, maxManifest+1)
 	}
 	raw, err := f.all(body)
+	return raw, mediaTypeOf(resp), err
+}
+
+func mediaTypeOf(resp *http.Response) types.MediaType {
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return raw, types.MediaType(mediaType), err
+	return types.MediaType(mediaType)
 }
 
 // all reads a manifest or configuration to its end, where its digest is checked.
@@ -161,14 +159,14 @@ func (f *fetch) all(body io.ReadCloser) ([]byte, error) {
 	return raw, nil
 }
 
-// blob opens a blob; reading it to its end fails when it is not what its digest says.
-func (f *fetch) blob(digest v1.Hash) (io.ReadCloser, error) {
+// blob opens a blob of at most size bytes; reading it to its end fails when it is not what its digest says.
+func (f *fetch) blob(digest v1.Hash, size int64) (io.ReadCloser, error) {
 	r := request{method: http.MethodGet, url: f.url("%s/blobs/%s", f.repository, digest), scopes: f.scopes}
 	resp, err := f.expect(f.ctx, f.what, f.where, r, http.StatusOK)
 	if err != nil {
 		return nil, err
 	}
-	return checked(resp.Body, digest), nil
+	return checked(resp.Body, digest, size), nil
 }
 
 // remote is what partial needs to make a v1.Image.
@@ -185,7 +183,7 @@ func (r *remote) RawConfigFile() ([]byte, error)      { return r.config() }
 func (r *remote) MediaType() (types.MediaType, error) { return r.mediaType, nil }
 
 func (r *remote) readConfig() ([]byte, error) {
-	body, err := r.blob(r.parsed.Config.Digest)
+	body, err := r.blob(r.parsed.Config.Digest, maxManifest+1)
 	if err != nil {
 		return nil, err
 	}
@@ -209,11 +207,14 @@ type remoteLayer struct {
 func (l *remoteLayer) Digest() (v1.Hash, error)            { return l.of.Digest, nil }
 func (l *remoteLayer) Size() (int64, error)                { return l.of.Size, nil }
 func (l *remoteLayer) MediaType() (types.MediaType, error) { return l.of.MediaType, nil }
-func (l *remoteLayer) Compressed() (io.ReadCloser, error)  { return l.fetch.blob(l.of.Digest) }
+func (l *remoteLayer) Compressed() (io.ReadCloser, error) {
+	return l.fetch.blob(l.of.Digest, l.of.Size)
+}
 
 // fetchedIndex is an index whose images are fetched when they are asked for.
 type fetchedIndex struct {
 	*fetch
+	depth     int
 	raw       []byte
 	mediaType types.MediaType
 	parsed    *v1.IndexManifest
@@ -248,7 +249,7 @@ func (i *fetchedIndex) Image(h v1.Hash) (v1.Image, error) {
 }
 
 func (i *fetchedIndex) ImageIndex(h v1.Hash) (v1.ImageIndex, error) {
-	artifact, err := i.artifact(h.String())
+	artifact, err := i.artifact(h.String(), i.depth+1)
 	if err != nil {
 		return nil, err
 	}
@@ -289,24 +290,28 @@ func (f *fetched) LayerByDiffID(id v1.Hash) (v1.Layer, error) {
 	return &fetchedLayer{l, f.fetch}, err
 }
 
-// checkedBody compares what was read with a digest.
+// checkedBody compares what was read with a digest, and ends where more comes than there may be.
 type checkedBody struct {
 	io.ReadCloser
 	want v1.Hash
 	sum  hash.Hash
+	left int64
 }
 
-func checked(body io.ReadCloser, want v1.Hash) io.ReadCloser {
+func checked(body io.ReadCloser, want v1.Hash, most int64) io.ReadCloser {
 	sum, err := v1.Hasher(want.Algorithm)
 	if err != nil { // a manifest left the digest out: no sum will do
 		sum = sha256.New()
 	}
-	return &checkedBody{ReadCloser: body, want: want, sum: sum}
+	return &checkedBody{ReadCloser: body, want: want, sum: sum, left: most}
 }
 
 func (b *checkedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.sum.Write(p[:n])
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("%w: %s is larger than its manifest says", image.ErrCorrupt, b.want)
+	}
 	if errors.Is(err, io.EOF) {
 		if got := hex.EncodeToString(b.sum.Sum(nil)); got != b.want.Hex {
 			return n, fmt.Errorf("%w: asked for %s, got %s", image.ErrCorrupt, b.want, got)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/imageref"
@@ -38,15 +39,22 @@ func (c *Client) Digest(ctx context.Context, ref imageref.Ref) (string, error) {
 		return "", err
 	}
 	resp.Body.Close()
-	if digest, err := v1.NewHash(resp.Header.Get("Docker-Content-Digest")); err == nil {
+	digest, err := v1.NewHash(resp.Header.Get("Docker-Content-Digest"))
+	if err == nil && isManifest(mediaTypeOf(resp)) && (ref.Digest == "" || ref.Digest == digest.String()) {
 		return digest.String(), nil
 	}
-	raw, _, err := f.manifest(nameOf(ref)) // the distribution specification lets a registry leave the header out
+	raw, mediaType, err := f.manifest(nameOf(ref)) // the distribution specification lets a registry leave the header out
+	if err == nil && !isManifest(mediaType) {
+		err = &fault.Error{What: f.what, Where: f.where, Err: fmt.Errorf("%s answers with %q, which is no image", f.host, mediaType), Hint: f.hintPage()}
+	}
 	if err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("sha256:%x", sha256.Sum256(raw)), nil
 }
+
+// isManifest reports whether an answer of that type is an image or an index, and no web page.
+func isManifest(m types.MediaType) bool { return m.IsImage() || m.IsIndex() }
 
 // annotationCreated is when an image was built, RFC 3339, as annotation and as label (OCI image specification).
 const annotationCreated = "org.opencontainers.image.created"
@@ -75,7 +83,12 @@ func (f *fetch) created(name string) (time.Time, error) {
 		return time.Time{}, err
 	case mediaType.IsIndex():
 		return f.createdOfIndex(raw)
-	case !mediaType.IsImage():
+	}
+	return f.createdOfImage(raw, mediaType)
+}
+
+func (f *fetch) createdOfImage(raw []byte, mediaType types.MediaType) (time.Time, error) {
+	if !mediaType.IsImage() {
 		return time.Time{}, nil
 	}
 	manifest, err := v1.ParseManifest(bytes.NewReader(raw))
@@ -96,11 +109,17 @@ func (f *fetch) createdOfIndex(raw []byte) (newest time.Time, err error) {
 	if created := stated(index.Annotations); !created.IsZero() {
 		return created, nil
 	}
+	seen := map[v1.Hash]bool{}
 	for _, m := range index.Manifests {
-		if !m.MediaType.IsImage() || isAttestation(m) {
+		if !m.MediaType.IsImage() || isAttestation(m) || seen[m.Digest] {
 			continue
 		}
-		created, err := f.created(m.Digest.String())
+		seen[m.Digest] = true
+		raw, mediaType, err := f.manifest(m.Digest.String())
+		if err != nil {
+			return time.Time{}, err
+		}
+		created, err := f.createdOfImage(raw, mediaType)
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -117,7 +136,7 @@ func isAttestation(m v1.Descriptor) bool {
 }
 
 func (f *fetch) createdOfConfig(digest v1.Hash) (time.Time, error) {
-	body, err := f.blob(digest)
+	body, err := f.blob(digest, maxManifest+1)
 	if err != nil {
 		return time.Time{}, err
 	}

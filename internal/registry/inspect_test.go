@@ -156,7 +156,7 @@ func TestInspectRefusals(t *testing.T) {
 		"wrong password":  {change: login(robot, "wrong-pass"), kind: fault.Denied, part: "refused the login of robot$sandbox+ci", hint: "HARBOR_PASSWORD"},
 		"no login":        {change: login("", ""), kind: fault.Denied, part: "wants a login", hint: "HARBOR_USERNAME"},
 		"project missing": {repository: "nosuch/app", part: "project nosuch does not exist on ", hint: "create the project"},
-		"too many":        {status: http.StatusTooManyRequests, part: "answers 429 Too Many Requests"},
+		"too many":        {status: http.StatusTooManyRequests, part: "answers 429 Too Many Requests", hint: "it limits requests: try again later"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status = tt.status
@@ -170,9 +170,6 @@ func TestInspectRefusals(t *testing.T) {
 			check(t, err, tt.kind, tt.part, tt.hint)
 			if name == "not there" != errors.Is(err, registry.ErrNotFound) {
 				t.Errorf("ErrNotFound: %v", err)
-			}
-			if tt.status != 0 && fault.HintOf(err) != "" {
-				t.Errorf("hint %q", fault.HintOf(err))
 			}
 		})
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/docker/cli/cli/config/configfile"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/ksera524/imgbump/internal/environ"
 )
 
 // helperPatience is how long a credential helper may take; some log in to a cloud.
@@ -74,7 +76,10 @@ func askHelper(ctx context.Context, helper, key string) (authn.Authenticator, er
 	defer cancel()
 	cmd := exec.CommandContext(ctx, helper, "get")
 	cmd.Stdin = strings.NewReader(key)
-	cmd.Env = slices.DeleteFunc(os.Environ(), isOwnSecret)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool { // which are for other hosts than the helper's
+		name, _, _ := strings.Cut(variable, "=")
+		return environ.IsOurs(name)
+	})
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	var login struct{ Username, Secret string }
@@ -91,10 +96,4 @@ func askHelper(ctx context.Context, helper, key string) (authn.Authenticator, er
 		return authn.FromConfig(authn.AuthConfig{IdentityToken: login.Secret}), nil
 	}
 	return authn.FromConfig(authn.AuthConfig{Username: login.Username, Password: login.Secret}), nil
-}
-
-// isOwnSecret reports whether a variable is one of our secrets, which are for other hosts than the helper's.
-func isOwnSecret(variable string) bool {
-	key, _, _ := strings.Cut(variable, "=")
-	return key == "HARBOR_PASSWORD" || strings.HasPrefix(key, "IMGBUMP_")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/stream"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/image"
@@ -23,6 +23,9 @@ import (
 
 // parallel is how many blobs of an image are on their way at once.
 const parallel = 4
+
+// heavy is how many of those a layer counts for that takes much memory to make.
+const heavy = 2
 
 // manifestTypes are the media types that a reference may name.
 var manifestTypes = strings.Join([]string{
@@ -38,12 +41,12 @@ func (c *Client) Push(ctx context.Context, artifact image.Artifact, refs []image
 
 // push is Push of an artifact and of what is attached to it.
 func (c *Client) push(ctx context.Context, artifact image.Artifact, attached []attachment, refs []imageref.Ref) (image.Receipt, error) {
-	p := &push{layers: map[v1.Hash]int{}, complete: map[*session]string{}, slots: make(chan struct{}, parallel)}
+	p := &push{layers: map[v1.Hash]int{}, complete: map[*session]string{}, slots: semaphore.NewWeighted(parallel)}
 	var errs []error
 	for _, group := range byRepository(refs) {
 		errs = append(errs, c.pushTo(ctx, p, artifact, attached, group)...)
 	}
-	if len(p.receipt.References) > 0 {
+	if len(p.receipt.References) > 0 || p.there && len(errs) == 0 {
 		p.inOrder(artifact)
 		if err := p.receipt.Describe(artifact); err != nil {
 			errs = append(errs, err)
@@ -79,7 +82,8 @@ type push struct {
 	layers   map[v1.Hash]int     // into receipt.Layers
 	started  int                 // layers
 	complete map[*session]string // a repository of each registry that has all blobs by now
-	slots    chan struct{}       // one for each blob that is on its way
+	there    bool                // the artifact stands in a repository without a tag
+	slots    *semaphore.Weighted // of the blobs that are on their way
 }
 
 // note keeps the best word on a layer: that it was uploaded to one repository counts more than that another had it.
@@ -129,27 +133,6 @@ func (p *push) inOrder(artifact image.Artifact) {
 	slices.SortStableFunc(p.receipt.Layers, func(a, b image.LayerReceipt) int { return position[a.Digest] - position[b.Digest] })
 }
 
-// images are those of an artifact, as far as they can be read.
-func images(artifact image.Artifact) iter.Seq[v1.Image] {
-	return func(yield func(v1.Image) bool) {
-		if img, ok := artifact.(v1.Image); ok {
-			yield(img)
-			return
-		}
-		for _, child := range children(artifact) {
-			a, err := child()
-			if err != nil {
-				return
-			}
-			for img := range images(a) {
-				if !yield(img) {
-					return
-				}
-			}
-		}
-	}
-}
-
 // destination is one repository that an artifact goes to.
 type destination struct {
 	*session
@@ -182,20 +165,39 @@ func (c *Client) pushTo(ctx context.Context, p *push, artifact image.Artifact, a
 		return []error{err}
 	}
 	p.complete[s] = repository
-	var errs []error
-	for _, ref := range refs {
-		err := d.manifest(ctx, artifact, ref.Tag, ref.String())
-		if errors.Is(err, ErrImmutable) && c.options.KeepImmutable != nil {
-			c.options.KeepImmutable(ref)
-			continue
-		}
-		if err != nil {
+	return d.tagAll(ctx, artifact)
+}
+
+// tagAll gives the artifact, whose content is there, its tags. Where all of them are kept for others, it is there without.
+func (d *destination) tagAll(ctx context.Context, artifact image.Artifact) (errs []error) {
+	allKept := true
+	for _, ref := range d.refs {
+		kept, err := d.tag(ctx, artifact, ref)
+		switch {
+		case err != nil:
 			errs = append(errs, err)
-			continue
+		case !kept:
+			d.push.receipt.References = append(d.push.receipt.References, ref)
 		}
-		p.receipt.References = append(p.receipt.References, ref)
+		allKept = allKept && kept
+	}
+	if allKept {
+		if err := d.untagged(ctx, artifact); err != nil {
+			return []error{err}
+		}
+		d.push.there = true
 	}
 	return errs
+}
+
+// tag gives the artifact a tag; one that names another image and is immutable is kept where that is wanted.
+func (d *destination) tag(ctx context.Context, artifact image.Artifact, ref imageref.Ref) (kept bool, err error) {
+	err = d.manifest(ctx, artifact, ref.Tag, ref.String())
+	if keep := d.client.options.KeepImmutable; errors.Is(err, ErrImmutable) && keep != nil {
+		keep(ref)
+		return true, nil
+	}
+	return false, err
 }
 
 // content pushes all that the artifact's manifest names.
@@ -205,19 +207,28 @@ func (d *destination) content(ctx context.Context, artifact image.Artifact) erro
 	}
 	group, together := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
-	for _, child := range children(artifact) {
+	for _, c := range children(artifact) {
 		group.Go(func() error {
-			a, err := child()
-			if err != nil {
-				return err
+			bring := func() error { return d.child(together, c) }
+			if c.digest == (v1.Hash{}) {
+				return bring()
 			}
-			if err := d.content(together, a); err != nil {
-				return err
-			}
-			return d.untagged(together, a)
+			return d.once(c.digest, bring)
 		})
 	}
 	return group.Wait()
+}
+
+// child brings what an index names, without a tag.
+func (d *destination) child(ctx context.Context, c child) error {
+	a, err := c.open()
+	if err != nil {
+		return err
+	}
+	if err := d.content(ctx, a); err != nil {
+		return err
+	}
+	return d.untagged(ctx, a)
 }
 
 // untagged stores the artifact's manifest under its digest.
@@ -227,41 +238,6 @@ func (d *destination) untagged(ctx context.Context, artifact image.Artifact) err
 		return fmt.Errorf("push %s: %w", d.name(), err)
 	}
 	return d.manifest(ctx, artifact, digest.String(), d.name()+"@"+digest.String())
-}
-
-// children are what an index names, opened on demand.
-func children(artifact image.Artifact) []func() (image.Artifact, error) {
-	if joined, ok := artifact.(*image.Joined); ok { // which has no manifest before its images have theirs
-		var all []func() (image.Artifact, error)
-		for _, img := range joined.Images {
-			all = append(all, func() (image.Artifact, error) { return img, nil })
-		}
-		return all
-	}
-	failed := func(err error) []func() (image.Artifact, error) {
-		return []func() (image.Artifact, error){func() (image.Artifact, error) { return nil, err }}
-	}
-	index, ok := artifact.(v1.ImageIndex)
-	if !ok {
-		return failed(fmt.Errorf("push: %T is no image", artifact))
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return failed(err)
-	}
-	var all []func() (image.Artifact, error)
-	for _, d := range manifest.Manifests {
-		all = append(all, func() (image.Artifact, error) {
-			switch {
-			case d.MediaType.IsImage():
-				return index.Image(d.Digest)
-			case d.MediaType.IsIndex():
-				return index.ImageIndex(d.Digest)
-			}
-			return nil, fmt.Errorf("the index names a %s, which cannot be pushed yet", d.MediaType)
-		})
-	}
-	return all
 }
 
 // image brings the blobs of an image, and its configuration last: it is known when the layers are.

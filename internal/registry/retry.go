@@ -20,6 +20,20 @@ const (
 	longest    = 30 * time.Second // what a Retry-After may ask for
 )
 
+// Turns counts the attempts at one request. The zero value is before the first.
+type Turns struct {
+	made  int
+	pause time.Duration
+}
+
+// Next is how long to wait after an attempt that failed before the next, at least what the answer asked for; more is
+// false when there is none.
+func (t *Turns) Next(asked time.Duration) (pause time.Duration, more bool) {
+	t.made++
+	t.pause = max(firstPause, 3*t.pause)
+	return max(t.pause, asked), t.made < attempts && asked <= longest
+}
+
 // again marks an error after which the same request may succeed, at the earliest after pause.
 type again struct {
 	error
@@ -30,32 +44,29 @@ func (a *again) Unwrap() error { return a.error }
 
 // retry calls do until it succeeds, fails for good, or has had its attempts.
 func (c *Client) retry(ctx context.Context, do func() error) error {
-	pause := firstPause
-	for attempt := 1; ; attempt++ {
+	var turns Turns
+	for {
 		err := do()
 		var retry *again
 		if err == nil || !errors.As(err, &retry) {
 			return err
 		}
-		if attempt == attempts || retry.pause > longest || ctx.Err() != nil {
+		pause, more := turns.Next(retry.pause)
+		if !more || ctx.Err() != nil || c.wait(ctx, pause) != nil {
 			return err
 		}
-		if c.wait(ctx, max(pause, retry.pause)) != nil {
-			return err
-		}
-		pause *= 3
 	}
 }
 
-// wait lets d pass.
-func wait(ctx context.Context, d time.Duration) error {
+// Wait lets d pass. The error is why the context ended before.
+func Wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 
@@ -83,14 +94,16 @@ func temporaryStatus(status int) bool {
 	return status == http.StatusTooManyRequests || (status >= 500 && status != http.StatusNotImplemented)
 }
 
-// retryAfter is how long the answer asks to wait: seconds, or a date.
-func (c *Client) retryAfter(h http.Header) time.Duration {
+func (c *Client) retryAfter(h http.Header) time.Duration { return RetryAfter(h, c.now()) }
+
+// RetryAfter is how long an answer asks to wait: seconds, or until a date (RFC 9110, 10.2.3).
+func RetryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.Atoi(value); err == nil {
 		return time.Duration(seconds) * time.Second
 	}
 	if date, err := http.ParseTime(value); err == nil {
-		return date.Sub(c.now())
+		return date.Sub(now)
 	}
 	return 0
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -103,7 +104,7 @@ func (u *upload) stream(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		content = checked(content, digest)
+		content = checked(content, digest, math.MaxInt64)
 	}
 	defer content.Close()
 	if _, err := io.CopyN(io.Discard, content, u.received); err != nil {

@@ -2,6 +2,7 @@ package registrytest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,8 @@ type Artifact struct {
 	Digest     string
 	Tags       []string
 	Pushed     time.Time
+	Created    time.Time // by its configuration
+	OS, Arch   string
 	Size       int64
 	Children   []string
 	Subject    string
@@ -80,6 +83,7 @@ func (s *Server) pushed(repository, name, digest string, raw []byte) {
 	if a == nil {
 		a = &Artifact{Repository: repository, Digest: digest, Pushed: time.Now(), Size: int64(len(raw))}
 		a.read(raw)
+		s.configured(a, raw)
 		s.add(a)
 	}
 	if name != digest {
@@ -106,6 +110,21 @@ func (a *Artifact) read(raw []byte) {
 		for _, l := range m.Layers {
 			a.Size += l.Size
 		}
+	}
+}
+
+// configured takes what the API tells of an image out of its configuration.
+func (s *Server) configured(a *Artifact, raw []byte) {
+	m, err := v1.ParseManifest(bytes.NewReader(raw))
+	if err != nil {
+		return
+	}
+	body, err := s.blobs.Get(context.Background(), a.Repository, m.Config.Digest)
+	if err != nil {
+		return
+	}
+	if config, err := v1.ParseConfigFile(body); err == nil {
+		a.Created, a.OS, a.Arch = config.Created.Time, config.OS, config.Architecture
 	}
 }
 
@@ -225,6 +244,9 @@ func (s *Server) document(a *Artifact, overview bool) map[string]any {
 		"manifest_media_type": "application/vnd.oci.image.manifest.v1+json", "media_type": "application/vnd.oci.image.config.v1+json",
 		"project_id": s.projectID(project), "pull_time": "0001-01-01T00:00:00.000Z", "push_time": a.Pushed.UTC().Format(stamp), "references": nil,
 		"repository_id": 1, "repository_name": a.Repository, "size": a.Size, "tags": nil, "type": "IMAGE",
+	}
+	if len(a.Children) == 0 {
+		d["extra_attrs"] = map[string]any{"architecture": a.Arch, "author": "", "config": map[string]any{}, "created": a.Created.UTC().Format(time.RFC3339Nano), "os": a.OS}
 	}
 	var tags, references, accessories []map[string]any
 	for i, t := range a.Tags {

@@ -39,11 +39,22 @@ type Repository struct {
 }
 
 // Reference is an image that a manifest names, by tag or digest; Where is the place. Without a Repository its digest
-// counts in all of them.
+// counts in all of them. Without tag and digest it stands for all images of the repository, since one of them is meant.
 type Reference struct {
-	Repository  string // PROJECT/NAME
+	Repository  string // PROJECT/NAME; NAME... for all repositories that begin so
 	Tag, Digest string
 	Where       string
+}
+
+// Any is what ends a Reference's repository when it is only how the names begin.
+const Any = "..."
+
+// Names reports whether the reference is about a repository.
+func (r Reference) Names(repository string) bool {
+	if beginning, open := strings.CutSuffix(r.Repository, Any); open {
+		return strings.HasPrefix(repository, beginning)
+	}
+	return r.Repository == "" || r.Repository == repository
 }
 
 // Rules say what stays; each one alone is reason enough. The zero value lets everything go.
@@ -128,8 +139,8 @@ func (j *judgement) keep(a Artifact, format string, args ...any) {
 
 func (j *judgement) keeps(digest string) bool { return len(j.why[digest]) > 0 }
 
-// byRule applies the rules that look at one artifact and its rank. What belongs to another
-// image has no rank.
+// byRule applies what the rules say of tags, versions and ages, manifests aside. What is attached to another image is none
+// of the newest: it goes by that image.
 func (j *judgement) byRule() {
 	newest, highest := j.highest()
 	rank := 0
@@ -173,12 +184,14 @@ func lastPushed(a Artifact) time.Time {
 // byReference keeps what manifests name. A digest may be that of a child or an accessory, which goes with what holds it.
 func (j *judgement) byReference(repository Repository) {
 	for _, ref := range j.rules.References {
-		if ref.Repository != "" && ref.Repository != repository.Name {
+		if !ref.Names(repository.Name) {
 			continue
 		}
 		_, listed := j.byDigest[ref.Digest]
 		for _, a := range j.artifacts {
 			switch {
+			case ref.Tag == "" && ref.Digest == "":
+				j.keep(a, "the repository is named without a tag by %s", ref.Where)
 			case listed && a.Digest == ref.Digest:
 				j.keep(a, "named by %s", ref.Where)
 			case ref.Digest != "" && !listed && (slices.Contains(a.Accessories, ref.Digest) || slices.Contains(a.Children, ref.Digest)):

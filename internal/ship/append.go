@@ -1,8 +1,10 @@
 package ship
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"runtime"
@@ -44,9 +46,6 @@ func (a Append) Run(ctx context.Context, registry Registry) (Result, error) {
 }
 
 func (a Append) run(ctx context.Context, registry Registry) (image.Receipt, error) {
-	if a.Platform.OS == "" {
-		a.Platform = v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
-	}
 	base, closer, err := a.base(ctx, registry)
 	if err != nil {
 		return image.Receipt{}, err
@@ -66,6 +65,9 @@ func (a Append) run(ctx context.Context, registry Registry) (image.Receipt, erro
 	if err != nil {
 		return image.Receipt{}, &fault.Error{What: "append to", Where: a.References[0].String(), Err: err}
 	}
+	if err := levelOf(a.Options, img); err != nil {
+		return image.Receipt{}, err
+	}
 	return registry.Push(ctx, annotated(img, a.Annotations), a.References)
 }
 
@@ -78,24 +80,71 @@ func annotated(img v1.Image, annotations map[string]string) v1.Image {
 }
 
 // base is the image for the platform.
-func (a Append) base(ctx context.Context, registry Registry) (v1.Image, io.Closer, error) {
-	if a.Base == nil {
+func (a Append) base(ctx context.Context, registry Registry) (img v1.Image, closer io.Closer, err error) {
+	switch {
+	case a.Base == nil:
 		return mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), io.NopCloser(nil), nil
+	case a.Base.Path == "" && a.Base.Stream == nil:
+		img, err = registry.Image(ctx, a.Base.Ref, a.platform())
+		closer = io.NopCloser(nil)
+	default:
+		var artifact image.Artifact
+		if artifact, closer, err = a.Base.open(ctx, registry, a.Options); err == nil {
+			img, err = a.chosen(artifact)
+		}
 	}
-	if a.Base.Path == "" && a.Base.Stream == nil {
-		img, err := registry.Image(ctx, a.Base.Ref, a.Platform)
-		return img, io.NopCloser(nil), err
+	if err == nil {
+		err = a.fits(img)
 	}
-	artifact, closer, err := a.Base.open(ctx, registry)
-	if err != nil {
-		return nil, nil, err
-	}
-	img, ok := artifact.(v1.Image)
-	if !ok {
+	switch {
+	case err == nil:
+		return img, closer, nil
+	case closer != nil:
 		closer.Close()
-		return nil, nil, fault.Usagef("push it to a registry, and name it there", "%s is for several platforms", a.Base.Path)
 	}
-	return img, closer, nil
+	return nil, nil, err
+}
+
+// platform is the one asked for, else this machine's.
+func (a Append) platform() v1.Platform {
+	if a.Platform.OS == "" {
+		return v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	}
+	return a.Platform
+}
+
+// chosen is the artifact itself, or the image of an index that runs on the platform.
+func (a Append) chosen(artifact image.Artifact) (v1.Image, error) {
+	index, ok := artifact.(v1.ImageIndex)
+	if !ok {
+		return artifact.(v1.Image), nil
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	digest, err := image.Choose(manifest, a.platform())
+	if err != nil {
+		return nil, &fault.Error{What: "append to", Where: a.Base.String(), Err: err, Hint: "name one of them with --platform"}
+	}
+	return index.Image(digest)
+}
+
+// fits is an error when the base is for another platform than was asked for.
+func (a Append) fits(base v1.Image) error {
+	if a.Platform.OS == "" {
+		return nil
+	}
+	config, err := base.ConfigFile()
+	if err != nil {
+		return err
+	}
+	is := cmp.Or(config.Platform(), &v1.Platform{})
+	if is.Satisfies(a.Platform) {
+		return nil
+	}
+	return &fault.Error{What: "append to", Where: a.Base.String(), Hint: "leave --platform out to take it as it is",
+		Err: fmt.Errorf("it is for %s, not for %s", cmp.Or(is.String(), "a platform that it does not name"), a.Platform)}
 }
 
 // layers are those of the files to add.
@@ -128,7 +177,8 @@ func (a Append) configured(base v1.Image) (v1.Image, error) {
 	config = config.DeepCopy()
 	config.Created = v1.Time{Time: a.Created}
 	if a.Base == nil {
-		config.OS, config.Architecture, config.Variant = a.Platform.OS, a.Platform.Architecture, a.Platform.Variant
+		p := a.platform()
+		config.OS, config.Architecture, config.Variant = p.OS, p.Architecture, p.Variant
 	}
 	c := &config.Config
 	if a.Entrypoint != nil {
@@ -151,20 +201,7 @@ func (a Append) configured(base v1.Image) (v1.Image, error) {
 		c.Labels = map[string]string{}
 	}
 	maps.Copy(c.Labels, a.Labels)
-	return mutate.ConfigFile(unannotated{base}, config)
-}
-
-// unannotated is a base image without its manifest's annotations: they tell of that image, not of one made from it.
-type unannotated struct{ v1.Image }
-
-func (u unannotated) Manifest() (*v1.Manifest, error) {
-	m, err := u.Image.Manifest()
-	if err != nil {
-		return nil, err
-	}
-	m = m.DeepCopy()
-	m.Annotations = nil
-	return m, nil
+	return image.WithConfig(base, config)
 }
 
 // ParseCommand reads an entrypoint or a command: one flag for each word, or all of them as a JSON array.

@@ -2,6 +2,7 @@
 package ship
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"time"
@@ -46,13 +47,21 @@ type Source struct {
 	Ref    imageref.Ref
 }
 
+// String is the source as errors call it.
+func (s Source) String() string {
+	if s.Stream != nil {
+		return "standard input"
+	}
+	return cmp.Or(s.Path, s.Ref.String())
+}
+
 // open is the image, whole; it can be read until closer is closed.
-func (s Source) open(ctx context.Context, registry Registry) (artifact image.Artifact, closer io.Closer, err error) {
+func (s Source) open(ctx context.Context, registry Registry, o image.Options) (artifact image.Artifact, closer io.Closer, err error) {
 	switch {
 	case s.Stream != nil:
 		return image.Read(ctx, "from standard input", s.Stream)
 	case s.Path != "":
-		return image.Open(ctx, s.Path)
+		return o.Open(ctx, s.Path)
 	}
 	artifact, err = registry.Artifact(ctx, s.Ref)
 	return artifact, io.NopCloser(nil), err
@@ -74,7 +83,7 @@ func (p Push) run(ctx context.Context, registry Registry) (image.Receipt, error)
 	var images []v1.Image
 	var artifact image.Artifact
 	for _, s := range p.Sources {
-		a, closer, err := s.open(ctx, registry)
+		a, closer, err := s.open(ctx, registry, p.Options)
 		if err != nil {
 			return image.Receipt{}, err
 		}
@@ -107,5 +116,16 @@ func (p Push) run(ctx context.Context, registry Registry) (image.Receipt, error)
 	if err := p.Options.Apply(artifact); err != nil {
 		return failed(err)
 	}
+	if err := levelOf(p.Options, artifact); err != nil {
+		return image.Receipt{}, err
+	}
 	return registry.Push(ctx, artifact, p.References)
+}
+
+// levelOf is an error when a level of compression was asked for, and nothing is compressed.
+func levelOf(o image.Options, artifact image.Artifact) error {
+	if level := o.Compression.Level; level > 0 && !image.Compresses(artifact) {
+		return fault.Usagef("leave the level out, or name a --compression that they do not have", "--compression-level %d: all layers are compressed already, and stay as they are", level)
+	}
+	return nil
 }

@@ -11,10 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
-)
 
-// racy is how long after its last change a file's times may not tell of the next one: some ticks of the kernel's clock.
-const racy = 100 * time.Millisecond
+	"github.com/ksera524/imgbump/internal/image"
+)
 
 // walk collects what an addition adds, and the state that it is in.
 type walk struct {
@@ -70,7 +69,7 @@ func (w *walk) visit(name string, d fs.DirEntry, err error) error {
 	default:
 		return fmt.Errorf("%s is no file, folder or link", name)
 	}
-	w.note(&f.header, changed(stat), stat)
+	w.note(&f.header, image.Changed(stat), stat)
 	if f.header.Name != "/" {
 		w.files = append(w.files, f)
 	}
@@ -92,7 +91,7 @@ func (w *walk) note(h *tar.Header, changed time.Time, stat *syscall.Stat_t) {
 	binary.Write(w.state, binary.LittleEndian, []int64{
 		h.Mode, int64(h.Uid), int64(h.Gid), h.Size, h.ModTime.Unix(), changed.UnixNano(), stat.Size, int64(stat.Ino), int64(stat.Dev),
 	})
-	if changed.After(w.started.Add(-racy)) && h.Typeflag == tar.TypeReg {
+	if changed.After(w.started.Add(-image.Rest)) && h.Typeflag == tar.TypeReg {
 		w.unrested = true
 	}
 }

@@ -35,6 +35,20 @@ type Scheme struct {
 	Initial string // the first version
 }
 
+// Check refuses a first version that is none.
+func (s Scheme) Check() error {
+	_, err := s.first()
+	return err
+}
+
+func (s Scheme) first() (*semver.Version, error) {
+	first, err := semver.StrictNewVersion(strings.TrimPrefix(s.Initial, "v"))
+	if err != nil || first.Prerelease()+first.Metadata() != "" {
+		return nil, fault.Usagef("for example: 0.1.0", "%q is no version to begin with", s.Initial)
+	}
+	return first, nil
+}
+
 // release is a tag that names a version.
 type release struct {
 	tag     string
@@ -136,9 +150,9 @@ func (s Scheme) After(tags []string, bump Bump, pre string, commits []string) (N
 	n := Next{Previous: s.Latest(tags)}
 	var version semver.Version
 	if n.Previous == "" {
-		first, err := semver.StrictNewVersion(strings.TrimPrefix(s.Initial, "v"))
-		if err != nil || first.Prerelease()+first.Metadata() != "" {
-			return Next{}, fault.Usagef("for example: 0.1.0", "%q is no version to begin with", s.Initial)
+		first, err := s.first()
+		if err != nil {
+			return Next{}, err
 		}
 		version, n.Why = *first, "the first: no tag "+s.Prefix+s.letter(nil)+"1.2.3 yet"
 	} else {

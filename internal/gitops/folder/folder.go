@@ -107,10 +107,14 @@ func (f *Folder) walk(ctx context.Context, dir string, above *rules, visit func(
 }
 
 func (f *Folder) file(p string, mode fs.FileMode) manifest.File {
-	file := manifest.File{Path: p}
+	file := manifest.File{Path: p, Type: mode.Type()}
 	switch {
 	case mode&fs.ModeSymlink != 0:
 		file.Skip = f.linkReason(p)
+		file.Read = func([]byte) ([]byte, error) {
+			target, err := f.root.Readlink(p)
+			return []byte(target), err
+		}
 	case mode&fs.ModeNamedPipe != 0:
 		file.Skip = "a named pipe"
 	case mode&fs.ModeSocket != 0:

@@ -10,16 +10,30 @@ import (
 // own begins the branches that belong to pull requests of ours alone.
 const own = "imgbump/"
 
-// Close closes the open pull requests from a head branch of the repository itself, which are superseded, and says why in
-// a comment. Then it deletes the branch, if it is called imgbump/ something. urls are those that were closed, even when
-// what was left to do failed.
-func (c *Client) Close(ctx context.Context, owner, repository, head, comment string) (urls []string, err error) {
+// Close closes the open pull request from a head branch of the repository itself to base, which is superseded, and says
+// why in a comment. Then it deletes the branch, if it is called imgbump/ something and no other pull request needs it. Where
+// somebody else's commits are on the branch, nothing happens. urls are those that were closed, even when what was left to
+// do failed.
+func (c *Client) Close(ctx context.Context, owner, repository, base, head, comment string) (urls []string, err error) {
 	pulls, err := c.open(ctx, owner, repository, func(name string) bool { return name == head })
-	if err != nil || len(pulls) == 0 {
+	if err != nil {
 		return nil, err
 	}
+	needed, tip := false, ""
 	for _, pull := range pulls {
 		doing := deed{"close", pull.GetHTMLURL(), pullRequests}
+		at := pull.GetHead().GetSHA()
+		ours := pull.GetBase().GetRef() == base
+		if ours {
+			if ours, err = c.ours(ctx, owner, repository, base, at); err != nil {
+				return urls, c.explain(ctx, doing, err)
+			}
+		}
+		if !ours {
+			needed = true
+			continue
+		}
+		tip = at
 		if _, _, err := c.api.PullRequests.Edit(ctx, owner, repository, pull.GetNumber(), &github.PullRequest{State: github.String("closed")}); err != nil {
 			return urls, c.explain(ctx, doing, err)
 		}
@@ -29,15 +43,22 @@ func (c *Client) Close(ctx context.Context, owner, repository, head, comment str
 			return urls, c.explain(ctx, doing, err)
 		}
 	}
-	if strings.HasPrefix(head, own) {
-		err = c.drop(ctx, Series{Owner: owner, Repository: repository, Branch: head})
+	if len(urls) > 0 && !needed && strings.HasPrefix(head, own) {
+		err = c.drop(ctx, Series{Owner: owner, Repository: repository, Branch: head, Parent: tip})
 	}
 	return urls, err
 }
 
-// drop deletes a branch. That it is gone already, by a setting of the repository perhaps, is no error.
+// drop deletes a branch that is at Parent: REST does not compare, so that we look. That it is gone already, by a setting of
+// the repository perhaps, is no error.
 func (c *Client) drop(ctx context.Context, s Series) error {
-	_, err := c.api.Git.DeleteRef(ctx, s.Owner, s.Repository, s.ref())
+	at, err := c.tip(ctx, s)
+	if err == nil && at != s.Parent {
+		return nil
+	}
+	if err == nil {
+		_, err = c.api.Git.DeleteRef(ctx, s.Owner, s.Repository, s.ref())
+	}
 	if err != nil {
 		if at, look := c.tip(ctx, s); look == nil && at == "" {
 			return nil

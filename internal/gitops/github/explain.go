@@ -10,12 +10,13 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"unicode"
 
 	"github.com/google/go-github/v60/github"
 
 	"github.com/ksera524/imgbump/internal/fault"
 )
+
+const maxSaid = 500 // of a server's own words in a message, in bytes
 
 const hintAddress = "GITHUB_API_URL is https://api.github.com, or https://HOST/api/v3 for GitHub Enterprise Server"
 
@@ -116,18 +117,7 @@ func said(refusal *github.ErrorResponse) string {
 	return printable(strings.Join(parts, "; "))
 }
 
-// printable is a server's text on one line, without control characters, and not too long.
-func printable(text string) string {
-	const longest = 500
-	text = strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
-			return ' '
-		}
-		return c
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
-	return strings.ToValidUTF8(text[:min(longest, len(text))], "")
-}
+func printable(text string) string { return fault.Said(text, maxSaid) }
 
 // unreachable is for requests without an answer, and for answers that are none.
 func (c *Client) unreachable(f *fault.Error, err error) {
@@ -145,7 +135,7 @@ func (c *Client) unreachable(f *fault.Error, err error) {
 	case noJSON || otherJSON:
 		f.Err, f.Hint = fmt.Errorf("%s does not answer as GitHub's API does", c.host), hintAddress
 	case unknownCA:
-		f.Hint = "name the file of the server's CA certificate"
+		f.Hint = "name the file of the server's CA certificate: --git-ca-file, or git's http.sslCAInfo"
 	case errors.Is(err, context.DeadlineExceeded):
 		f.Err = fmt.Errorf("reach %s: no answer in time", c.host)
 	}

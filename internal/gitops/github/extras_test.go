@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -189,30 +190,39 @@ func TestClose(t *testing.T) {
 	s.add("imgbump/api", "main", "a fork's", "", "somebody")
 	s.add("feature", "main", "", "", "acme")
 	s.branch(t, "feature", "imgbump/api")
+	s.branch(t, "staging", "main")
 	c := s.client(t)
-	urls, err := c.Close(t.Context(), "acme", "gitops", "imgbump/api", "nothing is left to propose")
-	if err != nil || len(urls) != 2 || urls[0] != url1 {
-		t.Fatalf("%q, %v", urls, err)
+	close := func(base string, states ...string) {
+		t.Helper()
+		urls, err := c.Close(t.Context(), "acme", "gitops", base, "imgbump/api", "nothing is left to propose")
+		if err != nil || len(urls) != 1 {
+			t.Fatalf("%q, %v", urls, err)
+		}
+		var got []string
+		for _, p := range s.repo.Pulls() {
+			got = append(got, p.State+" "+strings.Join(p.Comments, ";"))
+		}
+		if diff := cmp.Diff(states, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
 	}
-	var states []string
-	for _, p := range s.repo.Pulls() {
-		states = append(states, p.State+" "+strings.Join(p.Comments, ";"))
+	close("main", "closed nothing is left to propose", "open ", "open ", "open ")
+	if _, err := s.git.Tip("imgbump/api"); err != nil {
+		t.Error("another pull request has lost its branch")
 	}
-	if diff := cmp.Diff([]string{"closed nothing is left to propose", "closed nothing is left to propose", "open ", "open "}, states); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	close("staging", "closed nothing is left to propose", "closed nothing is left to propose", "open ", "open ")
 	if at, err := s.git.Tip("imgbump/api"); err == nil {
 		t.Errorf("our branch is still at %s", at)
 	}
 
-	if urls, err := c.Close(t.Context(), "acme", "gitops", "feature", "superseded"); err != nil || len(urls) != 1 {
+	if urls, err := c.Close(t.Context(), "acme", "gitops", "main", "feature", "superseded"); err != nil || len(urls) != 1 {
 		t.Errorf("%q, %v", urls, err)
 	}
 	if _, err := s.git.Tip("feature"); err != nil {
 		t.Error("a branch that is not ours was deleted")
 	}
 	s.Requests()
-	if urls, err := c.Close(t.Context(), "acme", "gitops", "imgbump/api", "again"); err != nil || urls != nil || len(s.Requests()) != 1 {
+	if urls, err := c.Close(t.Context(), "acme", "gitops", "main", "imgbump/api", "again"); err != nil || urls != nil || len(s.Requests()) != 1 {
 		t.Errorf("again: %q, %v", urls, err)
 	}
 }
@@ -221,9 +231,109 @@ func TestClose(t *testing.T) {
 func TestCloseABranchThatIsGone(t *testing.T) {
 	s := start(t)
 	s.add("imgbump/gone", "main", "", "", "acme")
-	if urls, err := s.client(t).Close(t.Context(), "acme", "gitops", "imgbump/gone", ""); err != nil || len(urls) != 1 {
+	s.branch(t, "imgbump/gone", "imgbump/api")
+	s.on(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPatch {
+			s.gitOut(t, "update-ref", "-d", "refs/heads/imgbump/gone")
+		}
+		return false
+	})
+	if urls, err := s.client(t).Close(t.Context(), "acme", "gitops", "main", "imgbump/gone", ""); err != nil || len(urls) != 1 {
 		t.Errorf("%q, %v", urls, err)
 	}
+}
+
+// Who commits to our branch has their work there, and the pull request for it. The button "Update branch" is no work.
+func TestSomebodysCommits(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		make func(s *server)
+		ours bool
+	}{
+		{"a fixup", func(s *server) { s.commit(t, "imgbump/api", "fixup") }, false},
+		{"our commit upon theirs", func(s *server) { s.commit(t, "imgbump/api", "fixup"); s.commit(t, "imgbump/api", message) }, true},
+		{"a branch of theirs", func(s *server) { s.branch(t, "imgbump/api", "main"); s.commit(t, "imgbump/api", "theirs") }, false},
+		{"an old commit of the base", func(s *server) { s.branch(t, "imgbump/api", "main"); s.commit(t, "main", "next") }, true},
+		{"the base was merged into it", func(s *server) { s.commit(t, "main", "next"); s.merge(t, "main") }, true},
+		{"twice", func(s *server) {
+			s.commit(t, "main", "next")
+			s.merge(t, "main")
+			s.commit(t, "main", "next")
+			s.merge(t, "main")
+		}, true},
+		{"another branch was merged into it", func(s *server) {
+			s.branch(t, "feature", "main")
+			s.commit(t, "feature", "theirs")
+			s.merge(t, "feature")
+		}, false},
+		{"more than GitHub lists", func(s *server) {
+			s.commit(t, "main", "next")
+			s.merge(t, "main")
+			s.on(func(w http.ResponseWriter, r *http.Request) bool {
+				more := strings.Contains(r.URL.Path, "/compare/")
+				if more {
+					answer(w, http.StatusOK, map[string]any{"total_commits": 251, "commits": []any{}})
+				}
+				return more
+			})
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := start(t)
+			tt.make(s)
+			before, _ := s.git.Tip("imgbump/api")
+			s.add("imgbump/api", "main", "", "", "acme")
+			commits, err := s.client(t).Propose(t.Context(), s.series(t, "imgbump/api"))
+			now, _ := s.git.Tip("imgbump/api")
+			if tt.ours != (err == nil) || tt.ours && now != commits[0] {
+				t.Fatalf("%q, %v; it is at %s", commits, err, now)
+			}
+			if !tt.ours && (now != before || fault.KindOf(err) != fault.Failed || !strings.HasSuffix(err.Error(), "somebody else's commits are on it") || !strings.Contains(fault.HintOf(err), "--pr-branch")) {
+				t.Errorf("%v (%s); it is at %s", err, fault.HintOf(err), now)
+			}
+			s.gitOut(t, "update-ref", "refs/heads/imgbump/api", before)
+			urls, err := s.client(t).Close(t.Context(), "acme", "gitops", "main", "imgbump/api", "superseded")
+			if err != nil || len(urls) != map[bool]int{true: 1}[tt.ours] {
+				t.Errorf("closed %q, %v", urls, err)
+			}
+			if _, err := s.git.Tip("imgbump/api"); tt.ours == (err == nil) {
+				t.Errorf("the branch afterwards: %v", err)
+			}
+		})
+	}
+}
+
+// Between our look at a pull request and its end somebody commits to its branch.
+func TestCloseLosesTheRace(t *testing.T) {
+	s := start(t)
+	s.add("imgbump/api", "main", "", "", "acme")
+	s.on(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/comments") {
+			s.commit(t, "imgbump/api", "fixup")
+		}
+		return false
+	})
+	if urls, err := s.client(t).Close(t.Context(), "acme", "gitops", "main", "imgbump/api", "superseded"); err != nil || len(urls) != 1 {
+		t.Errorf("%q, %v", urls, err)
+	}
+	if _, err := s.git.Tip("imgbump/api"); err != nil {
+		t.Error("somebody's commit is gone")
+	}
+}
+
+// commit is somebody's commit to a branch.
+func (s *server) commit(t *testing.T, branch, message string) {
+	t.Helper()
+	if _, err := s.git.Commit(branch, message, fstest.MapFS{"notes": {Data: []byte(branch + message)}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// merge merges a branch into imgbump/api, as GitHub's buttons do.
+func (s *server) merge(t *testing.T, branch string) {
+	t.Helper()
+	made := s.gitOut(t, "commit-tree", "-p", "imgbump/api", "-p", branch, "-m", "Merge branch '"+branch+"' into imgbump/api", branch+"^{tree}")
+	s.gitOut(t, "update-ref", "refs/heads/imgbump/api", made)
 }
 
 func TestHeads(t *testing.T) {

@@ -5,11 +5,8 @@ package github
 
 import (
 	"cmp"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,18 +15,16 @@ import (
 	"github.com/google/go-github/v60/github"
 
 	"github.com/ksera524/imgbump/internal/fault"
-	"github.com/ksera524/imgbump/internal/trust"
 )
-
-const connectTimeout = 10 * time.Second
 
 // Options say which GitHub is spoken to, and as whom.
 type Options struct {
 	APIURL    string // GITHUB_API_URL; empty is https://api.github.com
 	Token     string
 	TokenName string // where the token came from ("GITHUB_TOKEN"), for messages
-	CAFile    string // PEM certificates to trust besides the system's
 	UserAgent string // empty is the library's own
+
+	Transport http.RoundTripper // the way to the server; nil is http.DefaultTransport
 
 	// Wait is told of each wait for a rate limit, before it, and why; nil is nobody.
 	Wait func(d time.Duration, why string)
@@ -44,8 +39,8 @@ type Client struct {
 	tokenName string
 }
 
-// New is a client; it sends nothing before it is asked to. A bad address or CA file is an error of kind Usage, a missing
-// token one of kind Denied.
+// New is a client; it sends nothing before it is asked to. A bad address is an error of kind Usage, a missing token one of
+// kind Denied.
 func New(options Options) (*Client, error) {
 	base, err := url.Parse(cmp.Or(options.APIURL, "https://api.github.com"))
 	if err != nil || base.Scheme != "https" && base.Scheme != "http" || base.Host == "" || base.User != nil {
@@ -55,11 +50,10 @@ func New(options Options) (*Client, error) {
 		return nil, &fault.Error{Kind: fault.Denied, What: "reach", Where: base.Host, Err: errors.New("the API needs a token, and there is none for this host"),
 			Hint: "set GITHUB_TOKEN; a workflow's own is ${{ github.token }}, and needs `permissions: contents: write` and `pull-requests: write`"}
 	}
-	roots, err := trust.Roots(options.CAFile)
-	if err != nil {
-		return nil, err
+	p := &patient{next: options.Transport, waiting: options.Wait, now: time.Now, pause: sleep}
+	if p.next == nil {
+		p.next = http.DefaultTransport
 	}
-	p := &patient{next: newTransport(roots), waiting: options.Wait, now: time.Now, pause: sleep}
 	if p.waiting == nil {
 		p.waiting = func(time.Duration, string) {}
 	}
@@ -80,13 +74,6 @@ func queries(api *url.URL) string {
 	root := *api
 	root.Path = strings.TrimSuffix(root.Path, "v3/")
 	return root.JoinPath("graphql").String()
-}
-
-func newTransport(roots *x509.CertPool) *http.Transport {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
-	transport.TLSClientConfig = &tls.Config{RootCAs: roots}
-	return transport
 }
 
 // stay follows redirects to the same host only: go-github sends the token with every request, wherever it goes. Nor is a

@@ -189,7 +189,7 @@ func TestCommentsAreNotRepeated(t *testing.T) {
 	s := start(t)
 	s.add("imgbump/api", "main", "", "", "acme")
 	s.Lose = func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/comments") }
-	urls, err := s.client(t).Close(t.Context(), "acme", "gitops", "imgbump/api", "superseded")
+	urls, err := s.client(t).Close(t.Context(), "acme", "gitops", "main", "imgbump/api", "superseded")
 	if err == nil || len(urls) != 1 || len(s.repo.Pulls()[0].Comments) != 1 {
 		t.Errorf("%q, %v, comments %q", urls, err, s.repo.Pulls()[0].Comments)
 	}

@@ -56,7 +56,9 @@ func (c *Client) commitOnBranch(ctx context.Context, s Series) ([]string, error)
 
 // judge looks where the branch is after createCommitOnBranch failed: our commit may be there, its answer lost.
 func (c *Client) judge(ctx context.Context, s Series, failure error) ([]string, error) {
-	at, look := c.tip(ctx, s)
+	then, cancel := looking(ctx)
+	defer cancel()
+	at, look := c.tip(then, s)
 	if look != nil {
 		return nil, c.explain(ctx, s.doing(), failure)
 	}
@@ -65,7 +67,7 @@ func (c *Client) judge(ctx context.Context, s Series, failure error) ([]string, 
 	case at == "":
 		return nil, c.conflict(s, at)
 	case at != s.Parent:
-		ours, err := c.alike(ctx, s, at, func() ([]string, error) { return c.trees(ctx, s) })
+		ours, err := c.alike(then, s, at, func() ([]string, error) { return c.trees(then, s) })
 		if err != nil || ours == nil {
 			return nil, c.conflict(s, at)
 		}

@@ -16,6 +16,8 @@ import (
 const (
 	refusals     = 3                      // a branch that is read from a copy that lags looks protected, but not thrice
 	refusalPause = 200 * time.Millisecond // times the number of the refusal
+
+	lastLook = 5 * time.Second // for a look at the branch when the time for everything else is up
 )
 
 // File is a file as a commit leaves it. Path is relative to the repository.
@@ -65,15 +67,18 @@ func (c *Client) Publish(ctx context.Context, s Series) (commits []string, err e
 	return commits, c.advance(ctx, s, commits[len(commits)-1])
 }
 
-// Propose makes the commits and puts the branch on the last, wherever it was: it is a pull request's own. When the branch
-// has the same content with the same messages upon Parent already, it stays, and the commits are those that it has. Somebody
-// else moving it meanwhile is an error of kind Conflict.
+// Propose makes the commits and puts the branch on the last, wherever it was, unless somebody else's commits are on it. When
+// the branch has the same content with the same messages upon Parent already, it stays, and the commits are those that it
+// has. Somebody else moving it meanwhile is an error of kind Conflict.
 func (c *Client) Propose(ctx context.Context, s Series) (commits []string, err error) {
 	trees := sync.OnceValues(func() ([]string, error) { return c.trees(ctx, s) })
 	at, err := c.tip(ctx, s)
 	if err == nil && at != "" {
 		if commits, err = c.alike(ctx, s, at, trees); commits != nil {
 			return commits, nil
+		}
+		if err == nil {
+			err = c.replaceable(ctx, s, at)
 		}
 	}
 	if err != nil {
@@ -89,6 +94,15 @@ func (c *Client) Propose(ctx context.Context, s Series) (commits []string, err e
 	return commits, c.replace(ctx, s, at, commits[len(commits)-1])
 }
 
+// replaceable is an error when the branch has commits of somebody else's.
+func (c *Client) replaceable(ctx context.Context, s Series, at string) error {
+	ours, err := c.ours(ctx, s.Owner, s.Repository, s.Parent, at)
+	if err == nil && !ours {
+		err = &fault.Error{Err: errors.New("somebody else's commits are on it"), Hint: "name another branch with --pr-branch, or merge this one"}
+	}
+	return err
+}
+
 // tip is where the branch is, "" when it is nowhere.
 func (c *Client) tip(ctx context.Context, s Series) (string, error) {
 	ref, answer, err := c.api.Git.GetRef(ctx, s.Owner, s.Repository, s.ref())
@@ -100,11 +114,11 @@ func (c *Client) tip(ctx context.Context, s Series) (string, error) {
 }
 
 // advance moves the branch from Parent to commit. REST moves a branch forward from anywhere, so that we look first; and look
-// again when it fails, because the answer may be lost and not the race.
+// again when it fails, because the answer may be lost and not the race, even when the time was up.
 func (c *Client) advance(ctx context.Context, s Series, commit string) error {
 	var failure error
 	for try := 0; ; try++ {
-		at, err := c.tip(ctx, s)
+		at, err := c.lastTip(ctx, s)
 		switch {
 		case err != nil:
 			return c.explain(ctx, s.doing(), err)
@@ -112,7 +126,7 @@ func (c *Client) advance(ctx context.Context, s Series, commit string) error {
 			return nil
 		case at != s.Parent:
 			return c.conflict(s, at)
-		case failure != nil && !refused(failure):
+		case failure != nil && (!refused(failure) || ctx.Err() != nil):
 			return c.explain(ctx, s.doing(), failure)
 		case try == refusals:
 			return c.protected(s, failure)
@@ -120,10 +134,22 @@ func (c *Client) advance(ctx context.Context, s Series, commit string) error {
 		if _, _, failure = c.api.Git.UpdateRef(ctx, s.Owner, s.Repository, reference(s, commit), false); failure == nil {
 			return nil
 		}
-		if err := c.patient.pause(ctx, time.Duration(try+1)*refusalPause); err != nil {
-			return c.explain(ctx, s.doing(), err)
-		}
+		_ = c.patient.pause(ctx, time.Duration(try+1)*refusalPause) // when it ends early, the look is the last
 	}
+}
+
+// looking is for a look at what became of a request, when the time is up too: it may have been done.
+func looking(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() == nil {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+}
+
+func (c *Client) lastTip(ctx context.Context, s Series) (string, error) {
+	ctx, cancel := looking(ctx)
+	defer cancel()
+	return c.tip(ctx, s)
 }
 
 // replace puts the branch on commit if it still is where it was, or creates it.
@@ -145,7 +171,7 @@ func (c *Client) replace(ctx context.Context, s Series, was, commit string) erro
 	if err == nil {
 		return nil
 	}
-	switch at, look := c.tip(ctx, s); {
+	switch at, look := c.lastTip(ctx, s); {
 	case look == nil && at == commit:
 		return nil
 	case look == nil && at != was:

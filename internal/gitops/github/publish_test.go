@@ -14,6 +14,7 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/githubtest"
 	"github.com/ksera524/imgbump/internal/gitops/github"
+	"github.com/ksera524/imgbump/internal/gitops/trailer"
 	"github.com/ksera524/imgbump/internal/gittest"
 )
 
@@ -330,12 +331,12 @@ func TestPropose(t *testing.T) {
 		}
 	}
 
-	w.Commits[0].Message = "other words\n"
+	w.Commits[0].Message = "other words\n\n" + trailer.Mark + "\n"
 	if said, err := c.Propose(t.Context(), w); err != nil || said[0] == first[0] {
 		t.Fatalf("other words: %q, %v", said, err)
 	}
 	w.Commits[0].Files[0].Content = []byte("image: registry.example.com/api:1.6.0\n")
-	w.Commits = append(w.Commits, github.Commit{Message: "web", Files: []github.File{{Path: "web.yaml", Content: []byte("image: web:2\n")}}})
+	w.Commits = append(w.Commits, github.Commit{Message: "web\n\n" + trailer.Mark, Files: []github.File{{Path: "web.yaml", Content: []byte("image: web:2\n")}}})
 	for range 2 {
 		second, err := c.Propose(t.Context(), w)
 		if err != nil || second[0] == first[0] {
@@ -469,4 +470,41 @@ func (s *server) write(ctx context.Context, c *github.Client, writer, bumps int)
 		}
 	}
 	return nil
+}
+
+// A commit that landed is reported, also when the time was up, or somebody interrupted us, before its answer was here.
+func TestLandedWhenTheTimeWasUp(t *testing.T) {
+	for name, way := range map[string]struct {
+		publish func(c *github.Client, ctx context.Context, s github.Series) ([]string, error)
+		at      func(r *http.Request) bool
+	}{
+		"graphql": {(*github.Client).Publish, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/graphql") }},
+		"rest":    {(*github.Client).Publish, func(r *http.Request) bool { return r.Method == http.MethodPatch }},
+		"propose": {(*github.Client).Propose, func(r *http.Request) bool { return r.Method == http.MethodPatch }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t)
+			s.repo.Unqueried = name != "graphql"
+			w := s.series(t, map[bool]string{true: "imgbump/api", false: "main"}[name == "propose"])
+			ctx, cancel := context.WithCancel(t.Context())
+			s.Lose = func(r *http.Request) bool {
+				if !way.at(r) {
+					return false
+				}
+				cancel()
+				return true
+			}
+			commits, err := way.publish(s.client(t), ctx, w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.landed(t, w, commits)
+
+			s.Lose = func(*http.Request) bool { return false }
+			w = s.series(t, "main", github.File{Path: manifest, Content: []byte("image: never\n")})
+			if _, err := s.client(t).Publish(ctx, w); err == nil {
+				t.Error("published when the time was up")
+			}
+		})
+	}
 }

@@ -46,7 +46,7 @@ func unstarted(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	s.branch(t, "imgbump/api", "main")
-	if _, err := s.git.Commit("imgbump/api", "bump", fstest.MapFS{"api/deployment.yaml": {Data: []byte("image: registry.example.com/api:1.4.2\n")}}); err != nil {
+	if _, err := s.git.Commit("imgbump/api", "bump\n\nImgbump: v1", fstest.MapFS{"api/deployment.yaml": {Data: []byte("image: registry.example.com/api:1.4.2\n")}}); err != nil {
 		t.Fatal(err)
 	}
 	s.repo = s.Add("acme/gitops", s.git.Dir)

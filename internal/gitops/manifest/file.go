@@ -6,6 +6,7 @@ package manifest
 
 import (
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -20,11 +21,13 @@ var ErrTooLarge = fmt.Errorf("larger than %d MiB", MaxSize>>20)
 
 // File is one file that may name images. Path is relative to the root with "/". Read returns the whole content, in buf
 // when that has room, and may be called from several goroutines. Skip says why the file cannot be edited (a symbolic
-// link, a submodule), else "".
+// link, a submodule), else "". Type is 0 for a regular file, fs.ModeSymlink for a link, of which Read gives where it
+// leads, and fs.ModeDir for a submodule, whose files are in another repository.
 type File struct {
 	Path string
 	Read func(buf []byte) ([]byte, error)
 	Skip string
+	Type fs.FileMode
 }
 
 // kustomizationNames are the file names that kustomize looks for in a directory, in its order.

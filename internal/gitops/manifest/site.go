@@ -45,9 +45,16 @@ type Site struct {
 	root  mapping // the object's
 }
 
-// writer makes the edits that let a site name want. With rename the repository is written too.
+// Holds reports whether a byte of the file, by its offset, is one of a value that Ref was read from.
+func (s Site) Holds(offset int) bool {
+	return slices.ContainsFunc(s.write.values(), func(v scalar) bool { return v.start <= offset && offset < v.end })
+}
+
+// writer makes the edits that let a site name want. With rename the repository is written too. Its values are those that
+// the site consists of, as far as they are located.
 type writer interface {
 	edits(want imageref.Ref, rename bool) ([]Edit, error)
+	values() []scalar
 }
 
 // Set is the edits that make the site name want's tag and digest, and with rename its repository; none when it does. The
@@ -67,3 +74,5 @@ func (s Site) Set(want imageref.Ref, rename bool) ([]Edit, error) {
 type unwritable struct{ err error }
 
 func (u unwritable) edits(imageref.Ref, bool) ([]Edit, error) { return nil, u.err }
+
+func (unwritable) values() []scalar { return nil }

@@ -28,6 +28,8 @@ func (w whole) edits(want imageref.Ref, rename bool) ([]Edit, error) {
 	return []Edit{w.value.replace(w.src, prefix+ref.String())}, nil
 }
 
+func (w whole) values() []scalar { return []scalar{w.value} }
+
 // errNoDigestField is why a Helm map without a digest key cannot be pinned to a digest alone.
 var errNoDigestField = errors.New("no digest key to write to: name a tag beside the digest, or add the key")
 
@@ -67,6 +69,10 @@ func (s *spread) edits(want imageref.Ref, rename bool) ([]Edit, error) {
 		edits = append(edits, s.name.insert(pair{s.tagKey, tag}))
 	}
 	return edits, nil
+}
+
+func (s *spread) values() []scalar {
+	return []scalar{s.name.value, s.registry.value, s.tag.value, s.digest.value}
 }
 
 func (s *spread) rename(want imageref.Ref) ([]Edit, error) {
@@ -122,6 +128,10 @@ func (k *entry) edits(want imageref.Ref, rename bool) ([]Edit, error) {
 		edit(after.insert(missing...))
 	}
 	return edits, nil
+}
+
+func (k *entry) values() []scalar {
+	return []scalar{k.name.value, k.newName.value, k.newTag.value, k.digest.value}
 }
 
 // only writes p to keep and takes drop out of the entry. A key that would open the list element when it is dropped

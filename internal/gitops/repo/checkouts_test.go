@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/repo"
 	"github.com/ksera524/imgbump/internal/gittest"
 )
@@ -18,6 +19,7 @@ var checkouts = []struct {
 	make   func(w *world) (dir string)
 	stays  string // what the warning of a push says
 	refuse string // what the error of a commit says
+	hint   string // and what to do about it
 }{
 	{name: "plain", make: func(w *world) string { return w.clone() }},
 	{name: "shallow", make: func(w *world) string { return w.clone("--depth=1") }},
@@ -27,14 +29,15 @@ var checkouts = []struct {
 	{name: "sparse", make: func(w *world) string { return w.sparse("--cone") }},
 	{name: "sparse by patterns", make: func(w *world) string { return w.sparse("--no-cone") }},
 	{name: "sparse index", make: func(w *world) string { return w.sparse("--cone", "--sparse-index") },
-		stays: "apps/b/dep.yaml: it lies in a folder that git's sparse index has as one", refuse: "apps/b/dep.yaml: it lies in a folder that git's sparse index has as one"},
+		stays:  "apps/b/dep.yaml: it lies in a folder that git's sparse index has as one",
+		refuse: "apps/b/dep.yaml: it lies in a folder that git's sparse index has as one", hint: "git sparse-checkout reapply --no-sparse-index"},
 	{name: "sparse, without blobs", make: func(w *world) string {
 		dir := w.clone("--filter=blob:none", "--sparse")
 		w.git(dir, "sparse-checkout", "set", "--cone", "apps/a")
 		return dir
 	}},
 	{name: "split index", make: func(w *world) string { return w.after("update-index", "--split-index") },
-		stays: "git's index is split", refuse: "git's index is split"},
+		stays: "git's index is split", refuse: "git's index is split", hint: "git update-index --no-split-index"},
 	{name: "index version 4", make: func(w *world) string { return w.after("update-index", "--index-version=4") }},
 	{name: "untracked cache", make: func(w *world) string {
 		dir := w.after("update-index", "--force-untracked-cache")
@@ -188,8 +191,8 @@ func TestCommitInCheckouts(t *testing.T) {
 			w.intact(dir)
 			w.equal("warnings", told.warnings, []string(nil))
 			if tt.refuse != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.refuse) {
-					t.Errorf("err = %v", err)
+				if err == nil || !strings.Contains(err.Error(), tt.refuse) || tt.hint != "" && fault.HintOf(err) != tt.hint {
+					t.Errorf("err %v, hint %q", err, fault.HintOf(err))
 				}
 				w.equal("state", w.state(dir), before)
 				return

@@ -40,7 +40,8 @@ func (s settings) values(section, subsection, key string) []string {
 
 // readConfig reads what git would read here: the system's file, the user's, the repository's, the worktree's, and the
 // environment. go-git follows neither include nor includeIf, with which actions/checkout v6 points at its credentials. A
-// file whose path is not absolute is passed over: it would be one that somebody committed.
+// file whose path is not absolute is passed over: it would be one that somebody committed. Of the repository's own, in a
+// checkout that git would not trust, only a part counts.
 func (r *Repo) readConfig() (settings, error) {
 	getenv := r.options.Getenv
 	reader := configReader{home: getenv("HOME"), gitDir: r.gitDir}
@@ -54,13 +55,19 @@ func (r *Repo) readConfig() (settings, error) {
 	if off := getenv("GIT_CONFIG_NOSYSTEM"); off == "" || off == "0" || off == "false" {
 		files = append([]string{"/etc/gitconfig"}, files...)
 	}
-	files = append(files, filepath.Join(r.common, "config"), filepath.Join(r.gitDir, "config.worktree"))
-	for _, file := range files {
-		if err := reader.read(file, 0); err != nil {
-			return nil, err
-		}
+	protected, err := reader.readAll(files)
+	if err != nil {
+		return nil, err
 	}
-	return append(reader.lines, environmentConfig(getenv)...), nil
+	own, err := reader.readAll([]string{filepath.Join(r.common, "config"), filepath.Join(r.gitDir, "config.worktree")})
+	if err != nil {
+		return nil, err
+	}
+	environment := environmentConfig(getenv)
+	if owner, foreign := r.foreign(append(slices.Clip(protected), environment...)); foreign {
+		own = r.harmless(own, owner)
+	}
+	return slices.Concat(protected, own, environment), nil
 }
 
 // environmentConfig are the settings in GIT_CONFIG_COUNT, GIT_CONFIG_KEY_N and GIT_CONFIG_VALUE_N.
@@ -79,6 +86,17 @@ func environmentConfig(getenv func(string) string) settings {
 type configReader struct {
 	home, gitDir string
 	lines        settings
+}
+
+// readAll reads files, and the files that they include.
+func (c *configReader) readAll(files []string) (settings, error) {
+	c.lines = nil
+	for _, file := range files {
+		if err := c.read(file, 0); err != nil {
+			return nil, err
+		}
+	}
+	return c.lines, nil
 }
 
 func (c *configReader) read(file string, depth int) error {

@@ -2,10 +2,12 @@ package repo
 
 import (
 	"cmp"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/fault"
@@ -31,8 +33,8 @@ func (l login) SetAuth(r *http.Request) {
 // login finds the credential for a remote, the most explicit first: what the caller has for the host, what
 // actions/checkout left in git's configuration, what the URL itself says, what .netrc has. What git is configured to
 // send goes where git would send it, over plain HTTP too.
-func (r *Repo) login(remote *url.URL) (login, error) {
-	c, err := r.options.Credential(remote)
+func (r *Repo) login(ctx context.Context, remote *url.URL) (login, error) {
+	c, err := r.options.Credential(ctx, remote)
 	if err != nil || c.Secret != "" {
 		return login{header: basic(cmp.Or(c.Username, "x-access-token"), c.Secret), origin: c.Name}, err
 	}
@@ -80,24 +82,39 @@ func (r *Repo) mask(secret string) {
 	}
 }
 
-// address is a remote's URL: pushed to, and so read from too, with git's pushInsteadOf or else insteadOf applied. A URL
-// instead of a name is taken as one.
+// address is a remote's URL: pushed to, and so read from too, with git's pushInsteadOf or else insteadOf applied. What no
+// remote is called, and looks like an address, is one.
 func (r *Repo) address(remote string) (string, error) {
-	address, explicit := remote, false
-	if !strings.ContainsAny(remote, ":/") {
-		address = r.config.value("remote", remote, "pushurl")
-		if explicit = address != ""; !explicit {
-			address = r.config.value("remote", remote, "url")
-		}
+	address := r.config.value("remote", remote, "pushurl")
+	explicit := address != ""
+	if !explicit {
+		address = r.config.value("remote", remote, "url")
 	}
-	if address == "" {
-		return "", &fault.Error{Kind: fault.Usage, What: "push to", Where: remote, Err: fmt.Errorf("%s has no such remote", r.root),
-			Hint: "git remote add " + remote + " URL"}
+	switch {
+	case address != "":
+	case r.root == "" || strings.ContainsAny(remote, ":/"):
+		address = remote
+	default:
+		return "", &fault.Error{Kind: fault.Usage, What: "push to", Where: remote, Err: fmt.Errorf("%s has no such remote", r.root), Hint: r.instead(remote)}
 	}
 	if pushed := r.rewritten("pushinsteadof", address); !explicit && pushed != address {
 		return pushed, nil
 	}
 	return r.rewritten("insteadof", address), nil
+}
+
+// instead is the hint when there is no remote of a name.
+func (r *Repo) instead(remote string) string {
+	var names []string
+	for _, line := range r.config {
+		if line.section == "remote" && line.key == "url" && !slices.Contains(names, line.subsection) {
+			names = append(names, line.subsection)
+		}
+	}
+	if len(names) == 0 {
+		return "git remote add " + remote + " URL"
+	}
+	return "name another with --remote: there is " + abridged(names)
 }
 
 // rewritten replaces the longest beginning of an address that url.BASE.KEY names by BASE.

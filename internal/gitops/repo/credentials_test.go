@@ -1,6 +1,7 @@
 package repo_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/pem"
 	"io"
@@ -36,8 +37,8 @@ func header(password string) string {
 	return "AUTHORIZATION: basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:"+password))
 }
 
-func only(host string, c repo.Credential) func(*url.URL) (repo.Credential, error) {
-	return func(address *url.URL) (repo.Credential, error) {
+func only(host string, c repo.Credential) func(context.Context, *url.URL) (repo.Credential, error) {
+	return func(_ context.Context, address *url.URL) (repo.Credential, error) {
 		if address.Host != host {
 			return repo.Credential{}, nil
 		}

@@ -31,6 +31,10 @@ func (s *server) explain(ctx context.Context, err error) error {
 	case s.explainLogin(f, err), s.explainEnd(f, err), s.explainTLS(f), explainProxy(f):
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
 		f.Err, f.Hint = errUnborn, "push a first commit"
+	case errors.Is(err, errNoGit):
+		f.Err, f.Hint = errNoGit, "check the address: https://github.com/OWNER/NAME.git, for example"
+	case errors.Is(err, sha256):
+		f.Err = sha256
 	case errors.Is(err, errTooMuch):
 		f.Hint = "check out the branch itself beforehand, so that less has to be fetched"
 	case errors.Is(err, exec.ErrNotFound):

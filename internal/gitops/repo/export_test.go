@@ -13,6 +13,13 @@ func LimitAnswers(t *testing.T, bytes int64) {
 	t.Cleanup(func() { maxAnswer = was })
 }
 
+// Become makes us another user as far as checkouts are concerned.
+func Become(t *testing.T, user int) {
+	was := effectiveUser
+	effectiveUser = func() int { return user }
+	t.Cleanup(func() { effectiveUser = was })
+}
+
 // ProxyOf is the proxy that an address of a remote is reached through, or "".
 func (r *Repo) ProxyOf(remote, address string) string {
 	request := httptest.NewRequest(http.MethodGet, address, nil)

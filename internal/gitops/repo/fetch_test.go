@@ -107,6 +107,8 @@ func TestFetchLeavesHistoryOut(t *testing.T) {
 func TestProposalLeavesHistoryOut(t *testing.T) {
 	w := newWorld(t, gittest.Options{})
 	w.heavy("other", 8)
+	_, err := w.remote.Commit("other", "ours\n\nImgbump: v1", fstest.MapFS{"README": {Data: []byte("ours")}})
+	w.check(err)
 	dir := w.clone("--single-branch")
 	fetches := w.watch(dir)
 	b, _ := w.openRemote(dir, repo.Options{})
@@ -127,7 +129,7 @@ func TestFetchIsBounded(t *testing.T) {
 	repo.LimitAnswers(t, 32<<10)
 	b, _ := w.openRemote(dir, repo.Options{})
 	_, err := b.Tip(t.Context())
-	if fault.KindOf(err) != fault.Failed || !strings.Contains(message(err), w.remote.URL) || !strings.HasSuffix(message(err), "it sends more than this can hold in memory") || !strings.Contains(fault.HintOf(err), "check out") {
+	if fault.KindOf(err) != fault.Failed || !strings.Contains(message(err), w.remote.URL) || !strings.HasSuffix(message(err), "it sends more at once than a bump can need") || !strings.Contains(fault.HintOf(err), "check out") {
 		t.Errorf("err %v, hint %q", err, fault.HintOf(err))
 	}
 }

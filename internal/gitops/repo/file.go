@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -10,13 +11,29 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
+
+	"github.com/ksera524/imgbump/internal/fault"
 )
 
-// dialFile is a repository on this machine; git's own programs serve it.
+// dialFile is a repository on this machine; git's own programs serve it. A relative path is one from the top of the
+// checkout or, without one, from here.
 func (r *Repo) dialFile(path string) (*server, error) {
+	absolute := path
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(r.root, path)
+		absolute = filepath.Join(r.root, path)
 	}
+	absolute, err := filepath.Abs(absolute)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(absolute); err != nil {
+		f := &fault.Error{Kind: fault.Usage, What: "find the repository", Where: absolute, Err: fault.Cause(err), Hint: "check the path"}
+		if host, _, _ := strings.Cut(path, "/"); strings.Contains(strings.Trim(host, "."), ".") {
+			f.Hint = "if it is on a server: https://" + path
+		}
+		return nil, f
+	}
+	path = absolute
 	return &server{url: path, client: localCommands(path), endpoint: &transport.Endpoint{Protocol: "file", Path: path}}, nil
 }
 
@@ -25,7 +42,7 @@ func localCommands(path string) commands {
 	return func(ctx context.Context, service string) (*process, error) {
 		var said snippet
 		cmd := exec.Command("git", strings.TrimPrefix(service, "git-"), path)
-		cmd.Env, cmd.Stderr, cmd.WaitDelay = childEnv(), &said, time.Second
+		cmd.Env, cmd.Stderr, cmd.WaitDelay = childEnv(isPrivate), &said, time.Second
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		in, err := cmd.StdinPipe()
 		if err != nil {

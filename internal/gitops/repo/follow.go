@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
@@ -33,6 +34,8 @@ type followed struct {
 	temp          string // holds after until apply
 }
 
+const hintStash = "commit or stash the changes, then run this again"
+
 // prepare writes all that apply needs to temporary files. It fails when the checkout cannot follow: a file has changes of
 // the user's, for example.
 func (r *Repo) prepare(ctx context.Context, o *objects, edits []edit) (*following, error) {
@@ -40,6 +43,7 @@ func (r *Repo) prepare(ctx context.Context, o *objects, edits []edit) (*followin
 	if err != nil {
 		return nil, err
 	}
+	r.sweep()
 	for i := range f.files {
 		if err := f.files[i].writeTemp(r.gitDir); err != nil {
 			f.abandon()
@@ -51,6 +55,28 @@ func (r *Repo) prepare(ctx context.Context, o *objects, edits []edit) (*followin
 		return nil, &fault.Error{What: "write the index of", Where: r.root, Err: err}
 	}
 	return f, nil
+}
+
+// The names of our temporary files, and the age after which one is what a killed run left: they live for moments.
+const (
+	tempPrefix = ".imgbump-"
+	tempAge    = 10 * time.Minute
+)
+
+// sweep removes what killed runs left in git's folder. The age is that of the inode: an index on its way has the time of
+// the one before it.
+func (r *Repo) sweep() {
+	entries, _ := os.ReadDir(r.gitDir) // who cannot read it cannot write to it either, which is said then
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil || !strings.HasPrefix(entry.Name(), tempPrefix) || !info.Mode().IsRegular() {
+			continue
+		}
+		const changed = 0
+		if r.options.Now().Sub(time.Unix(int64(statFields(info)[changed]), 0)) > tempAge {
+			os.Remove(filepath.Join(r.gitDir, entry.Name()))
+		}
+	}
 }
 
 // plan reads the index and the working files, and decides what each becomes.
@@ -67,12 +93,16 @@ func (r *Repo) plan(ctx context.Context, o *objects, edits []edit) (*following, 
 		f.index, err = readIndex(file, edits)
 	}
 	if err != nil {
-		return nil, &fault.Error{What: "read the index of", Where: r.root, Err: err}
+		refused := &fault.Error{What: "read the index of", Where: r.root, Err: err}
+		if errors.Is(err, errSplit) {
+			refused.Hint = "git update-index --no-split-index"
+		}
+		return nil, refused
 	}
 	for _, e := range edits {
-		file, reason := f.planFile(ctx, o, e)
-		if reason != nil {
-			return nil, &fault.Error{Where: e.path, Err: reason, Hint: "commit or stash the changes, then run this again"}
+		file, err := f.planFile(ctx, o, e)
+		if err != nil {
+			return nil, wrap("read", e.path, err)
 		}
 		f.files = append(f.files, file)
 	}
@@ -82,15 +112,16 @@ func (r *Repo) plan(ctx context.Context, o *objects, edits []edit) (*following, 
 // planFile decides what one working file becomes; the error says what of the user's is in the way.
 func (f *following) planFile(ctx context.Context, o *objects, e edit) (followed, error) {
 	file := followed{edit: e, entry: f.index.at[e.path]}
+	inTheWay := func(why, hint string) error { return &fault.Error{Where: e.path, Err: errors.New(why), Hint: hint} }
 	switch {
 	case file.entry == 0 && f.index.folders:
-		return file, errFolders
+		return file, inTheWay("it lies in a folder that git's sparse index has as one", "git sparse-checkout reapply --no-sparse-index")
 	case file.entry == 0:
-		return file, errors.New("it is not in git's index")
+		return file, inTheWay("it is not in git's index", "git reset brings it back into the index")
 	case f.index.flags(file.entry)&flagStage != 0:
-		return file, errors.New("it has merge conflicts")
+		return file, inTheWay("it has merge conflicts", "resolve them, and commit")
 	case f.index.hash(file.entry) != e.old:
-		return file, errors.New("it has staged changes")
+		return file, inTheWay("it has staged changes", hintStash)
 	}
 	target := filepath.Join(f.repo.root, filepath.FromSlash(e.path))
 	info, err := os.Lstat(target)
@@ -98,7 +129,7 @@ func (f *following) planFile(ctx context.Context, o *objects, e edit) (followed,
 		return file, nil
 	}
 	if real, _ := filepath.EvalSymlinks(target); err != nil || !info.Mode().IsRegular() || real != target {
-		return file, errors.New("it was deleted, or is not a file of its own any more")
+		return file, inTheWay("it was deleted, or is not a file of its own any more", "git restore brings it back")
 	}
 	before, err := o.blob(ctx, e.old)
 	if err != nil {
@@ -116,7 +147,7 @@ func (f *following) planFile(ctx context.Context, o *objects, e edit) (followed,
 	case bytes.Equal(working, withCRLF(before)): // as core.autocrlf and eol=crlf check it out
 		after = withCRLF(after)
 	default:
-		return file, errors.New("it has uncommitted changes")
+		return file, inTheWay("it has uncommitted changes", hintStash)
 	}
 	file.target, file.info, file.before, file.after = target, info, working, after
 	return file, nil
@@ -141,7 +172,7 @@ func (f *followed) writeTemp(gitDir string) error {
 	if info, err := os.Stat(gitDir); err == nil && statFields(info)[device] == stat[device] {
 		dir = gitDir
 	}
-	temp, err := os.CreateTemp(dir, ".imgbump-*")
+	temp, err := os.CreateTemp(dir, tempPrefix+"*")
 	if err != nil {
 		return err
 	}
@@ -154,7 +185,7 @@ func (f *followed) writeTemp(gitDir string) error {
 
 // writeIndex writes the new index, but for the stamps of the files: the disk has room for it then.
 func (f *following) writeIndex() error {
-	file, err := os.CreateTemp(f.repo.gitDir, ".imgbump-*")
+	file, err := os.CreateTemp(f.repo.gitDir, tempPrefix+"*")
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
+
+	"github.com/ksera524/imgbump/internal/environ"
 )
 
 const (
@@ -133,7 +134,7 @@ func (h *helpers) run(ctx context.Context, command helper, operation string) map
 		request += "password=" + h.password + "\n"
 	}
 	cmd := exec.CommandContext(ctx, "sh", "-c", command.command+" "+operation)
-	cmd.Dir, cmd.Env, cmd.Stdin = h.repo.root, childEnv(), strings.NewReader(request+"\n")
+	cmd.Dir, cmd.Env, cmd.Stdin = h.repo.root, childEnv(environ.IsOurs), strings.NewReader(request+"\n")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return killGroup(cmd) }
 	cmd.WaitDelay = time.Second
@@ -149,17 +150,6 @@ func (h *helpers) run(ctx context.Context, command helper, operation string) map
 		}
 	}
 	return answer
-}
-
-// childEnv is our environment without our own secrets, which are no other program's business, and nobody to ask.
-func childEnv() []string {
-	env := []string{"GIT_TERMINAL_PROMPT=0", "GCM_INTERACTIVE=never"}
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "IMGBUMP_") && !strings.HasPrefix(variable, "HARBOR_") {
-			env = append(env, variable)
-		}
-	}
-	return env
 }
 
 // limitedWriter fails when more than it has left is written.

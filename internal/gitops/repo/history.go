@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
 	"path"
@@ -137,9 +138,9 @@ func (h *history) file(ctx context.Context, p string, entry object.TreeEntry) ma
 	file := manifest.File{Path: p, Read: func(buf []byte) ([]byte, error) { return h.objects.blobInto(ctx, entry.Hash, buf) }}
 	switch entry.Mode {
 	case filemode.Symlink:
-		file.Skip = "symbolic link"
+		file.Skip, file.Type = "symbolic link", fs.ModeSymlink
 	case filemode.Submodule:
-		file.Skip = "submodule"
+		file.Skip, file.Type = "submodule", fs.ModeDir
 	default:
 		size, here := h.objects.size(entry.Hash)
 		switch {

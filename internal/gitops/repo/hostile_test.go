@@ -63,6 +63,7 @@ func (w *world) advertise(edit func(*packp.AdvRefs)) string {
 			w.expect(refs.Decode(real.Body))
 			refs.Capabilities.Delete(capability.Sideband64k)
 			edit(refs)
+			rw.Header().Set("Content-Type", real.Header().Get("Content-Type"))
 			w.expect(refs.Encode(rw))
 		case strings.HasSuffix(r.URL.Path, "/git-receive-pack"):
 			update := packp.NewReferenceUpdateRequest()

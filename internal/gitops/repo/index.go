@@ -36,9 +36,8 @@ const (
 )
 
 var (
-	errIndex   = errors.New("git's index is damaged")
-	errSplit   = errors.New("git's index is split, which `git update-index --no-split-index` undoes")
-	errFolders = errors.New("it lies in a folder that git's sparse index has as one, which `git sparse-checkout reapply --no-sparse-index` undoes")
+	errIndex = errors.New("git's index is damaged")
+	errSplit = errors.New("git's index is split")
 )
 
 // readIndex reads an index and finds the entries of the wanted paths.

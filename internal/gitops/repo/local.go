@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/fault"
@@ -29,7 +30,11 @@ func (l *Local) Name() string {
 func (l *Local) Tip(ctx context.Context) (string, error) {
 	_, commit, err := l.repo.head()
 	if err != nil {
-		return "", &fault.Error{What: "read HEAD of", Where: l.repo.root, Err: err}
+		f := &fault.Error{What: "read HEAD of", Where: l.repo.root, Err: err}
+		if errors.Is(err, errUnborn) {
+			f.Hint = "make a first commit with git"
+		}
+		return "", f
 	}
 	return commit.String(), nil
 }

@@ -81,6 +81,9 @@ func TestLocalRefusesDirtyFiles(t *testing.T) {
 			r, _ := w.open(dir, repo.Options{})
 			commit, err := bump(t.Context(), r.Local(), "app:1", "app:2")
 			w.equal("error", message(err), tt.want)
+			if err != nil && !strings.HasPrefix(fault.HintOf(err), "commit or stash") {
+				t.Errorf("hint %q", fault.HintOf(err))
+			}
 			w.equal("status", w.git(dir, "status", "--porcelain"), tt.status)
 			w.equal("dirty file", w.read(dir, tt.path), "mine")
 			if err != nil {
@@ -330,6 +333,7 @@ func TestOpenRefuses(t *testing.T) {
 	r, _ := w.open(unborn, repo.Options{})
 	_, err := r.Local().Tip(t.Context())
 	w.equal("unborn", message(err), "read HEAD of "+r.Root()+": refs/heads/main: it has no commit yet")
+	w.equal("unborn", fault.HintOf(err), "make a first commit with git")
 	_, err = r.Prefix(t.TempDir())
 	w.equal("outside", fault.KindOf(err), fault.Usage)
 }

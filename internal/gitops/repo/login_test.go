@@ -11,14 +11,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/repo"
@@ -112,6 +111,10 @@ func TestCredentialHelpers(t *testing.T) {
 			w.git(dir, "config", "credential."+w.server.URL+".username", "x-access-token")
 			w.git(dir, "config", "credential.useHttpPath", "true")
 		}, "", "op=sh\nprotocol=http\nhost=ADDRESS\npath=org/app.git\nusername=x-access-token\n\n0\nop=sh\nprotocol=http\nhost=ADDRESS\npath=org/app.git\nusername=x-access-token\npassword=" + secret + "\n\n0\n"},
+		{"a snippet that hands out a variable", func(w *world, dir, log string) {
+			w.Setenv("GITHUB_TOKEN", secret)
+			w.git(dir, "config", "credential.helper", "!echo username=x-access-token; echo password=$GITHUB_TOKEN; :")
+		}, "", ""},
 		{"one that knows a wrong login", func(w *world, dir, log string) {
 			w.git(dir, "config", "credential.helper", script(w, log, "echo username=x-access-token; echo password=wr0ng"))
 		}, "the server does not accept the login for ADDRESS from git's credential helper (helper)",
@@ -377,35 +380,32 @@ func (w *world) secure() (address, ca string) {
 // A helper that waits for somebody is ended with all that it started.
 func TestHelperThatWaits(t *testing.T) {
 	w, dir := private(t)
-	pid := filepath.Join(t.TempDir(), "pid")
-	w.check(exec.Command("mkfifo", pid).Run())
-	w.git(dir, "config", "credential.helper", "!(sh -c 'echo $$ >"+pid+"; exec sleep 60'); :")
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	w.check(syscall.Mkfifo(pipe, 0o600))
+	w.git(dir, "config", "credential.helper", "!(exec 9>"+pipe+"; echo >&9; exec sleep 60); :")
 	b, _ := w.openRemote(dir, repo.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
-	var started int
+	ended := make(chan error, 1)
 	go func() {
-		defer cancel()
-		data, err := os.ReadFile(pid) // when it waits
+		open, err := os.Open(pipe)
 		if err == nil {
-			started, _ = strconv.Atoi(strings.TrimSpace(string(data)))
+			_, err = open.Read(make([]byte, 1)) // when it waits
 		}
+		cancel()
+		if err == nil {
+			_, err = io.ReadAll(open) // until it has ended
+		}
+		ended <- err
 	}()
 	if _, err := b.Tip(ctx); err == nil {
 		t.Error("the server let us in")
 	}
-	<-ctx.Done()
-	if err := syscall.Kill(started, 0); started == 0 || !gone(started) {
-		t.Errorf("process %d: %v", started, err)
+	select {
+	case err := <-ended:
+		w.check(err)
+	case <-time.After(10 * time.Second):
+		t.Error("what the helper started goes on")
 	}
-}
-
-// gone reports whether a process has ended, or is about to.
-func gone(pid int) bool {
-	if syscall.Kill(pid, 0) != nil {
-		return true
-	}
-	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	return err != nil || strings.Contains(string(status), ") Z ") || strings.Contains(string(status), ") X ")
 }
 
 func TestClientCertificate(t *testing.T) {

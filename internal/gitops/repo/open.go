@@ -7,6 +7,7 @@
 package repo
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,8 +43,8 @@ type Options struct {
 	Unsigned bool
 
 	// Credential gives the login meant for the server of an address, and wins over what the checkout has; without a
-	// Secret there is none. An error is that the server must not see it.
-	Credential func(address *url.URL) (Credential, error)
+	// Secret there is none. An error is that the server must not see it. It is asked before the first request.
+	Credential func(ctx context.Context, address *url.URL) (Credential, error)
 	CAFile     string // PEM certificates to trust besides the system's
 
 	SSH         openssh.Options // the key and the known hosts that were asked for
@@ -57,7 +58,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Credential == nil {
-		o.Credential = func(*url.URL) (Credential, error) { return Credential{}, nil }
+		o.Credential = func(context.Context, *url.URL) (Credential, error) { return Credential{}, nil }
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -101,9 +102,9 @@ func Open(dir string, options Options) (*Repo, error) {
 	if r.config, err = r.readConfig(); err != nil {
 		return nil, &fault.Error{What: "read git's configuration for", Where: r.root, Err: err}
 	}
-	for extension, refused := range map[string]string{"objectformat": "sha256", "refstorage": "reftable"} {
-		if value := r.config.value("extensions", "", extension); strings.EqualFold(value, refused) {
-			return nil, &fault.Error{What: "open", Where: r.root, Err: fmt.Errorf("%s repositories are not supported yet", refused)}
+	for extension, refused := range map[string]unsupported{"objectformat": sha256, "refstorage": "reftable"} {
+		if value := r.config.value("extensions", "", extension); strings.EqualFold(value, string(refused)) {
+			return nil, &fault.Error{What: "open", Where: r.root, Err: refused}
 		}
 	}
 	for _, dir := range r.objectDirs(filepath.Join(r.common, "objects"), 0) {
@@ -112,6 +113,13 @@ func Open(dir string, options Options) (*Repo, error) {
 	}
 	return r, nil
 }
+
+// unsupported is a kind of repositories that cannot be worked with.
+type unsupported string
+
+const sha256 unsupported = "sha256"
+
+func (u unsupported) Error() string { return string(u) + " repositories are not supported yet" }
 
 // NoCheckout is a repository without a working tree, for remotes that are named by their address. Git's configuration is
 // the system's and the user's.

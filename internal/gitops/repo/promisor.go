@@ -30,11 +30,7 @@ func (h *history) fillFrom(promisor string) {
 		if len(lacking) == 0 || err != nil {
 			return err
 		}
-		address, err := r.address(promisor)
-		if err == nil {
-			from.server, err = r.dial(promisor, address)
-		}
-		if err == nil {
+		if from.server, err = r.dial(promisor); err == nil {
 			err = from.fetchParts(ctx, order{wants: lacking, filter: small})
 		}
 		if err != nil && ctx.Err() == nil {

@@ -2,6 +2,8 @@ package repo
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -9,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitops/trailer"
 )
 
 // Proposal is a branch for a pull request: its commit is decided on the tip of the base, a branch of the remote, and
@@ -50,7 +53,7 @@ func (p *Proposal) target() *Remote {
 
 // Publish replaces the head by the commits, if it still is where it was when Publish looked; else it fails with a
 // Conflict. When the head already has the same content with the same messages upon parent, it stays, and the commits are
-// those that it has.
+// those that it has. Somebody else's commits are not replaced.
 func (p *Proposal) Publish(ctx context.Context, parent string, commits []string) ([]string, error) {
 	if p.fork == nil && p.head == p.branch {
 		return nil, fault.Usagef("name a branch for the pull request alone, since it is replaced", "%s cannot be merged into itself", p.Base())
@@ -64,6 +67,9 @@ func (p *Proposal) Publish(ctx context.Context, parent string, commits []string)
 	if err != nil || proposed != nil {
 		return proposed, err
 	}
+	if err := p.replaceable(ctx, target, at); err != nil {
+		return nil, err
+	}
 	return commits, target.send(ctx, &draft{parent: at, commit: d.commit, objects: d.objects})
 }
 
@@ -76,6 +82,51 @@ func (p *Proposal) proposed(ctx context.Context, target *Remote, parent string, 
 		return at, nil, err
 	}
 	return at, p.same(ctx, at, parent, ours), nil
+}
+
+// replaceable is an error when the head at a commit is somebody else's work: neither is that commit ours, nor all that it
+// has beyond the base, merges apart, as GitHub's button "Update branch" makes them.
+func (p *Proposal) replaceable(ctx context.Context, target *Remote, at plumbing.Hash) error {
+	if at.IsZero() || at == p.tip {
+		return nil
+	}
+	tip, err := p.objects.commit(ctx, at)
+	if err != nil || trailer.Marked(tip.Message) {
+		return err
+	}
+	beyond, err := target.beyond(ctx, p.tip, at)
+	if err != nil || !slices.ContainsFunc(beyond, func(c *object.Commit) bool { return len(c.ParentHashes) < 2 && !trailer.Marked(c.Message) }) {
+		return err
+	}
+	subject, _, _ := strings.Cut(tip.Message, "\n")
+	return &fault.Error{What: "replace", Where: p.Name() + " of " + target.server.url,
+		Err:  fmt.Errorf("somebody else's commits are on it, the last is %s %q", short(at.String()), subject),
+		Hint: "name another branch with --pr-branch, or merge this one"}
+}
+
+// beyond are the commits that lead to commit and not to base, by the word of the server: it is told that we have base and
+// nothing else, so that it sends these, without their files where it can leave them out.
+func (r *Remote) beyond(ctx context.Context, base, commit plumbing.Hash) ([]*object.Commit, error) {
+	asked := &Remote{history: r.repo.newHistory(), server: r.server, remote: r.remote, branch: r.branch}
+	defer asked.hangUp()
+	err := asked.connect(ctx)
+	if err == nil {
+		err = asked.fetchFirst(ctx, commit, basis{haves: []plumbing.Hash{base}}, packp.FilterTreeDepth(0), "")
+	}
+	if err != nil {
+		return nil, asked.explained(ctx, err)
+	}
+	var commits []*object.Commit
+	for hash, sent := range asked.objects.fetched.at {
+		if sent.kind == plumbing.CommitObject {
+			c, err := asked.here(hash)
+			if err != nil {
+				return nil, err
+			}
+			commits = append(commits, c)
+		}
+	}
+	return commits, nil
 }
 
 // lookAt asks the server where the branch is, and fetches its last commits, without their files where the server can.

@@ -114,6 +114,9 @@ func checkPushOptions(options []string) error {
 	return nil
 }
 
+// byHook reports whether a hook, or a rule of the server, is the reason: git's words for it are the same on all servers.
+func (r *refusal) byHook() bool { return strings.Contains(r.status, "hook declined") }
+
 // Protected reports whether a push failed because the branch is protected: a commit can reach it by a pull request
 // alone. Servers say so in words only: GitHub in codes that it keeps (GH006 for branch protection, GH013 for rulesets),
 // GitLab, Gitea and Bitbucket in sentences.

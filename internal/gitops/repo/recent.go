@@ -1,13 +1,11 @@
 package repo
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"path"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -23,9 +21,10 @@ type Version struct {
 	manifest.File
 }
 
-// Recent are the files of the last n commits of the checkout below the slash-separated paths in under (all, when there
-// are none): the newest commit's, then what differs in each one before. Files come as from Files. That the checkout has
-// no such long history although there is one is an error.
+// Recent are the files of the last n commits of the checked-out branch, below the slash-separated paths in under (all,
+// when there are none): the newest commit's, then what differs in each one before. The commits of a branch that was merged
+// do not count, the merge does. Files come as from Files. That the checkout has no such long history although there is one
+// is an error.
 func (l *Local) Recent(ctx context.Context, n int, under []string) iter.Seq2[Version, error] {
 	return func(yield func(Version, error) bool) {
 		tip, err := l.Tip(ctx)
@@ -116,38 +115,23 @@ func (w *versions) walk(ctx context.Context, hash plumbing.Hash, dir string) (mo
 	return true, nil
 }
 
-// last are the newest n commits that lead to tip, itself the first, in the order of git log.
+// last are tip and the commits before it on its branch, n in all: first parents only. What a branch was merged from was
+// never what the branch said.
 func (h *history) last(tip plumbing.Hash, n int) ([]*object.Commit, error) {
-	queue := &ages{}
-	queued := map[plumbing.Hash]bool{}
-	add := func(hash plumbing.Hash, before time.Time) {
-		if queued[hash] {
-			return
-		}
-		queued[hash] = true
-		c, err := h.here(hash)
-		if err == nil {
-			before = c.Committer.When
-		}
-		heap.Push(queue, aged{c, err, before})
-	}
-	add(tip, time.Time{})
 	var commits []*object.Commit
-	for len(commits) < n && queue.Len() > 0 {
-		next := heap.Pop(queue).(aged)
+	for next := tip; ; next = commits[len(commits)-1].ParentHashes[0] {
+		c, err := h.here(next)
 		switch {
-		case errors.Is(next.err, plumbing.ErrObjectNotFound):
+		case errors.Is(err, plumbing.ErrObjectNotFound):
 			return nil, &fault.Error{What: "read the history of", Where: h.repo.root, Err: fmt.Errorf("it holds %d of the last %d commits, and not those before", len(commits), n),
 				Hint: fmt.Sprintf("fetch more of it (git fetch --depth %d; fetch-depth of actions/checkout), or ask for less", n)}
-		case next.err != nil:
-			return nil, wrap("read the history of", h.repo.root, next.err)
+		case err != nil:
+			return nil, wrap("read the history of", h.repo.root, err)
 		}
-		commits = append(commits, next.commit)
-		for _, parent := range next.commit.ParentHashes {
-			add(parent, next.when)
+		if commits = append(commits, c); len(commits) == n || len(c.ParentHashes) == 0 {
+			return commits, nil
 		}
 	}
-	return commits, nil
 }
 
 // here is a commit, if that needs no fetching: a shallow clone lacks those before some.
@@ -159,25 +143,4 @@ func (h *history) here(hash plumbing.Hash) (*object.Commit, error) {
 		return nil, err
 	}
 	return object.DecodeCommit(h.objects.memory, found)
-}
-
-// aged is a commit in a queue, or why it cannot be read; that one is taken for as young as the one after it.
-type aged struct {
-	commit *object.Commit
-	err    error
-	when   time.Time
-}
-
-// ages is a heap, the youngest first.
-type ages []aged
-
-func (a ages) Len() int           { return len(a) }
-func (a ages) Less(i, j int) bool { return a[i].when.After(a[j].when) }
-func (a ages) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *ages) Push(x any)        { *a = append(*a, x.(aged)) }
-
-func (a *ages) Pop() any {
-	last := (*a)[len(*a)-1]
-	*a = (*a)[:len(*a)-1]
-	return last
 }

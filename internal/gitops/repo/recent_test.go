@@ -24,14 +24,16 @@ func (w *world) dated(dir string, second int, args ...string) {
 	}
 }
 
-// history adds to the first commit one on main, one on a side branch and their merge, and pushes them.
+// history adds to the first commit one on main, two on a side branch and their merge, and pushes them.
 func (w *world) history() string {
 	dir := w.clone()
 	w.write(dir, "apps/b/dep.yaml", "image: b:2\n")
 	w.dated(dir, 2, "commit", "-qam", "two")
 	w.git(dir, "checkout", "-q", "-b", "side", "HEAD~1")
-	w.write(dir, "apps/a/dep.yaml", "image: a:2\n")
+	w.write(dir, "apps/a/dep.yaml", "image: a:never\n")
 	w.dated(dir, 1, "commit", "-qam", "side")
+	w.write(dir, "apps/a/dep.yaml", "image: a:2\n")
+	w.dated(dir, 2, "commit", "-qam", "side, again")
 	w.git(dir, "checkout", "-q", "main")
 	w.dated(dir, 3, "merge", "-q", "--no-ff", "-m", "merge", "side")
 	w.write(dir, "apps/b/dep.yaml", "image: b:3\n")
@@ -55,7 +57,8 @@ func (w *world) contents(files iter.Seq2[repo.Version, error]) (all []string, er
 	return all, nil
 }
 
-// TestRecent meets each content of a path once, the newest commit's first, merged branches too, in a checkout and without.
+// TestRecent meets each content of a path once, the newest commit's first, and not what a merged branch had in between, in
+// a checkout and without.
 func TestRecent(t *testing.T) {
 	w := newWorld(t, gittest.Options{})
 	dir := w.history()

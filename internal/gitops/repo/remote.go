@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,6 +16,8 @@ import (
 const (
 	refusals     = 3                      // a lock held by another push looks like a refusal, but not thrice
 	refusalPause = 100 * time.Millisecond // times the number of the refusal
+
+	lastLook = 5 * time.Second // for a look at the branch when the time for everything else is up
 )
 
 // Remote is a branch of a remote repository, decided on and pushed to without the checkout's help.
@@ -33,18 +34,7 @@ type Remote struct {
 // Remote is a branch of a remote, which is a name ("origin") or a URL. Without a branch it is the one checked out;
 // on a detached HEAD the one a GitHub workflow runs for, else the remote's default.
 func (r *Repo) Remote(remote, branch string) (*Remote, error) {
-	if r.root == "" && !strings.Contains(remote, ":") { // a path, since there is nothing that names remotes
-		absolute, err := filepath.Abs(remote)
-		if err != nil {
-			return nil, err
-		}
-		remote = absolute
-	}
-	address, err := r.address(remote)
-	if err != nil {
-		return nil, err
-	}
-	s, err := r.dial(remote, address)
+	s, err := r.dial(remote)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +124,12 @@ func (r *Remote) look(ctx context.Context) (plumbing.Hash, error) {
 // tracking is the ref that remembers the remote's branch in the checkout.
 func (r *Remote) tracking() string { return "refs/remotes/" + r.remote + "/" + r.Name() }
 
+// tracked is where the remote's branch was, as far as the checkout knows it: not when the remote is given by its address.
+func (r *Remote) tracked() (at plumbing.Hash, ok bool) {
+	at, err := r.repo.ref(r.tracking())
+	return at, err == nil
+}
+
 // Publish moves the remote's branch from parent to the last of the commits, if it still is at parent; else it fails with a
 // Conflict and nothing has happened. Whether it lost a race is decided by where the branch is, never by the server's
 // words. Afterwards the checkout follows if it can.
@@ -168,12 +164,19 @@ func (r *Remote) send(ctx context.Context, d *draft) error {
 	}
 }
 
-// judge looks where the branch is after a push failed. Neither landed nor an error: try again.
+// judge looks where the branch is after a push failed, also when that was because the time was up: the push may have
+// landed. Neither landed nor an error: try again.
 func (r *Remote) judge(ctx context.Context, d *draft, failure error, last bool) (landed bool, err error) {
 	if elsewhere, ok := errors.AsType[moved](failure); ok {
 		return false, r.conflict(elsewhere.to)
 	}
-	session, refs, look := advertised(ctx, r.server, r.server.client.NewUploadPackSession)
+	then := ctx
+	if ctx.Err() != nil {
+		var cancel func()
+		then, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+		defer cancel()
+	}
+	session, refs, look := advertised(then, r.server, r.server.client.NewUploadPackSession)
 	if look != nil {
 		return false, failure
 	}
@@ -193,14 +196,18 @@ func (r *Remote) judge(ctx context.Context, d *draft, failure error, last bool) 
 }
 
 func (r *Remote) refused(no *refusal) error {
-	f := &fault.Error{Kind: fault.Denied, What: "push to", Where: r.Name() + " of " + r.server.url, Err: no}
+	f := &fault.Error{What: "push to", Where: r.Name() + " of " + r.server.url, Err: no}
 	switch {
 	case no.unpacking:
-		f.Kind, f.Hint = fault.Failed, "the server could not store the commit: see whether its disk is full, or the size of a push limited"
+		f.Hint = "the server could not store the commit: see whether its disk is full, or the size of a push limited"
 	case Protected(no):
-		f.Hint = "the branch is protected: allow this credential to push to it, or propose the change with --on-protected pr"
+		f.Kind, f.Hint = fault.Denied, "the branch is protected: allow this credential to push to it, or propose the change with --on-protected pr"
+	case no.byHook():
+		f.Kind, f.Hint = fault.Denied, "a hook of the server refused: do what it says, or commit to another branch with --branch"
+	case strings.Contains(no.status, "checked out"): // git's word, receive.denyCurrentBranch
+		f.Hint = "somebody works in that repository, on this branch: push to a bare one, or to another branch with --branch"
 	default:
-		f.Hint = "a hook of the server refused: do what it says, or commit to another branch with --branch"
+		f.Hint = "that is the server's own word: do what it says, or commit to another branch with --branch"
 	}
 	return f
 }
@@ -211,9 +218,13 @@ func (r *Remote) conflict(tip plumbing.Hash) error {
 }
 
 // follow brings the checkout to the commit that was pushed, when it stands on the branch and nothing of the user's is
-// in the way. It only warns: the push stands.
+// in the way. It only warns: the push stands. A branch that the checkout does not track is perhaps another repository's.
 func (r *Remote) follow(ctx context.Context, d *draft) {
-	err := r.remember(ctx, d)
+	was, tracked := r.tracked()
+	if !tracked {
+		return
+	}
+	err := r.remember(ctx, d, was)
 	if head, at, _ := r.repo.head(); err == nil && head == r.branch {
 		if err = errElsewhere; at == d.parent {
 			err = r.checkOut(ctx, d)
@@ -228,16 +239,12 @@ var errElsewhere = errors.New("it is not at the commit that the remote had")
 
 // remember stores the commit in the repository, and that the remote has it, as git push does. A commit whose parent
 // is not there would be a hole in the history; git fetches it when it wants.
-func (r *Remote) remember(ctx context.Context, d *draft) error {
+func (r *Remote) remember(ctx context.Context, d *draft, was plumbing.Hash) error {
 	if !r.objects.stored(d.parent) {
 		return nil
 	}
 	if err := r.objects.store(d.objects); err != nil {
 		return err
-	}
-	was, err := r.repo.ref(r.tracking())
-	if err != nil {
-		return nil // not tracked
 	}
 	return r.repo.moveRef(ctx, r.tracking(), was, d.commit, "update by push")
 }
@@ -255,7 +262,7 @@ func (r *Remote) checkOut(ctx context.Context, d *draft) error {
 // pushed. Where the histories do not meet, a shallow checkout's for example, it is silent.
 func (r *Remote) warnOfLocal(ctx context.Context, tip plumbing.Hash) {
 	local, err := r.repo.ref(r.branch)
-	if r.warned || err != nil || local == tip {
+	if _, tracked := r.tracked(); !tracked || r.warned || err != nil || local == tip {
 		return
 	}
 	r.warned = true

@@ -39,7 +39,7 @@ func TestPushFromAnyCheckout(t *testing.T) {
 		{name: "index v4", prepare: [][]string{{"update-index", "--index-version", "4"}}},
 		{name: "many files", prepare: [][]string{{"config", "feature.manyFiles", "true"}, {"update-index", "--force-write-index"}}},
 		{name: "untracked cache", prepare: [][]string{{"update-index", "--force-untracked-cache"}}},
-		{name: "split index", prepare: [][]string{{"update-index", "--split-index"}}, stays: "git update-index --no-split-index"},
+		{name: "split index", prepare: [][]string{{"update-index", "--split-index"}}, stays: "git's index is split"},
 		{name: "sparse index", prepare: [][]string{{"sparse-checkout", "set", "--cone", "--sparse-index", "apps/b"}}, stays: "apps/a/dep.yaml: it lies in a folder that git's sparse index has as one"},
 		{name: "packed refs", prepare: [][]string{{"pack-refs", "--all"}}},
 		{name: "packed objects", prepare: [][]string{{"repack", "-adq"}}},
@@ -265,7 +265,12 @@ func TestEmptyRemoteAndMissingBranch(t *testing.T) {
 	w.equal("empty", fmt.Sprint(err), "reach "+empty.URL+": it has no commit yet")
 
 	_, err = r.Remote("upstream", "")
-	w.equal("no such remote", fault.KindOf(err), fault.Usage)
+	w.equal("no such remote", []any{fault.KindOf(err), fault.HintOf(err)}, []any{fault.Usage, "name another with --remote: there is origin, empty"})
+	w.git(dir, "remote", "remove", "origin")
+	w.git(dir, "remote", "remove", "empty")
+	r, _ = w.open(dir, repo.Options{})
+	_, err = r.Remote("upstream", "")
+	w.equal("no remote", fault.HintOf(err), "git remote add upstream URL")
 	_, err = r.Remote("ftp://git:s3cret@example.com/app.git", "")
 	w.equal("ftp", message(err), "the remote's address ftp://example.com/app.git is not of a kind that is supported")
 }

@@ -76,7 +76,11 @@ func (s *session) AdvertisedReferencesContext(ctx context.Context) (*packp.AdvRe
 	}
 	defer s.process.until(ctx)()
 	refs := packp.NewAdvRefs()
-	err = refs.Decode(s.answer())
+	var begins snippet
+	err = refs.Decode(io.TeeReader(s.answer(), &begins))
+	if namesSHA256(begins) {
+		return nil, sha256
+	}
 	empty := errors.Is(err, packp.ErrEmptyAdvRefs)
 	switch {
 	case err != nil && !empty:

@@ -16,12 +16,12 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 )
 
-// Signer signs commits.
+// Signer signs commits and tags.
 type Signer interface {
 	// Name says which key it is, for messages.
 	Name() string
-	// Sign is the armored signature of a commit, given as git hashes it without one.
-	Sign(commit []byte) ([]byte, error)
+	// Sign is the armored signature of a commit or a tag, given as git hashes it without one.
+	Sign(object []byte) ([]byte, error)
 }
 
 // signingKey is a key to sign with, as it was given.
@@ -102,40 +102,47 @@ func (k signingKey) signer(format string) (Signer, error) {
 
 // sign signs a commit, if anybody is to sign it.
 func (r *Repo) sign(commit *object.Commit) error {
-	r.signing.once.Do(func() { r.signing.by = r.findSigner() })
+	r.signing.once.Do(func() { r.signing.by = r.findSigner("commit") })
 	signer := r.signing.by
 	if signer == nil {
 		return nil
 	}
+	var err error
+	commit.PGPSignature, err = signature(signer, commit.EncodeWithoutSignature) // the header is the same for all formats
+	return err
+}
+
+// signature is that of an object, which encode writes as git hashes it without one.
+func signature(signer Signer, encode func(plumbing.EncodedObject) error) (string, error) {
 	var unsigned plumbing.MemoryObject
-	if err := commit.EncodeWithoutSignature(&unsigned); err != nil {
-		return err
+	if err := encode(&unsigned); err != nil {
+		return "", err
 	}
 	reader, _ := unsigned.Reader()
 	data, err := io.ReadAll(reader)
 	if err != nil {
-		return err
+		return "", err
 	}
-	signature, err := signer.Sign(data)
+	made, err := signer.Sign(data)
 	if err != nil {
-		return &fault.Error{What: "sign the commit with", Where: signer.Name(), Err: err}
+		return "", &fault.Error{What: "sign with", Where: signer.Name(), Err: err}
 	}
-	commit.PGPSignature = string(signature) // the header is the same for all formats
-	return nil
+	return string(made), nil
 }
 
-// findSigner is who signs our commits: the one asked for, else who would sign git's. When that cannot be, it warns.
-func (r *Repo) findSigner() Signer {
+// findSigner is who signs what we make of a kind, "commit" or "tag": the one asked for, else who would sign git's. When that
+// cannot be, it warns.
+func (r *Repo) findSigner(kind string) Signer {
 	if r.options.Signer != nil || r.options.Unsigned {
 		return r.options.Signer
 	}
-	if on := strings.ToLower(r.config.value("commit", "", "gpgsign")); on != "true" && on != "yes" && on != "on" && on != "1" {
+	if !isTrue(r.config.value(kind, "", "gpgsign")) {
 		return nil
 	}
 	signer, err := r.configuredSigner()
 	if err != nil {
-		r.options.Warn(fmt.Sprintf("git's commit.gpgsign asks for signed commits, but ours is not signed: %v; %s",
-			err, cmp.Or(fault.HintOf(err), "name a key with --sign-key")))
+		r.options.Warn(fmt.Sprintf("git's %s.gpgSign asks for signed %[1]ss, but ours is not signed: %v; %s",
+			kind, err, cmp.Or(fault.HintOf(err), "name a key with --sign-key")))
 	}
 	return signer
 }

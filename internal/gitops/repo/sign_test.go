@@ -346,7 +346,7 @@ func TestSignRefused(t *testing.T) {
 func TestSignAsGitIsConfigured(t *testing.T) {
 	plain, locked := sshKey(t, "-t", "ed25519", "-N", ""), sshKey(t, "-t", "ed25519", "-N", passphrase)
 	agent := sshAgent(t, plain)
-	const unsigned = "git's commit.gpgsign asks for signed commits, but ours is not signed: "
+	const unsigned = "git's commit.gpgSign asks for signed commits, but ours is not signed: "
 	for _, tt := range []struct {
 		name    string
 		config  map[string]string
@@ -401,7 +401,7 @@ func TestSignFails(t *testing.T) {
 	tip, err := b.Tip(t.Context())
 	w.check(err)
 	_, err = b.Commit(t.Context(), tip, map[string][]byte{"README": []byte("x")}, "x")
-	w.equal("error", message(err), "sign the commit with key 7: it fell into the sea")
+	w.equal("error", message(err), "sign with key 7: it fell into the sea")
 	w.equal("HEAD", w.git(dir, "rev-parse", "HEAD"), tip)
 }
 

@@ -207,7 +207,9 @@ func TestHooksAfterPush(t *testing.T) {
 		"file": func(w *sshWorld) string { return w.remote.Dir },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv("IMGBUMP_TOKEN", secret)
+			for _, name := range []string{"IMGBUMP_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "npm_password", "ACTIONS_RUNTIME", "INPUT_X", "GIT_CONFIG_PARAMETERS"} {
+				t.Setenv(name, secret)
+			}
 			w := newSSHWorld(t)
 			w.git(w.dir, "remote", "set-url", "origin", address(w))
 			w.check(w.remote.Hook("post-receive", "sleep 0.3; echo words; env >"+filepath.Join(w.home, "env")+".new && mv "+filepath.Join(w.home, "env")+".new "+filepath.Join(w.home, "env")))
@@ -215,7 +217,10 @@ func TestHooksAfterPush(t *testing.T) {
 			_, err := bump(t.Context(), b, "app:1", "app:2")
 			w.check(err)
 			if strings.Contains(w.read(w.home, "env"), secret) {
-				t.Error("the hook sees our token")
+				t.Error("the hook sees our secrets")
+			}
+			if !strings.Contains(w.read(w.home, "env"), "\nPATH=") {
+				t.Error("the hook has no PATH")
 			}
 		})
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -33,11 +32,7 @@ type Tags struct{ remote *Remote }
 
 // Tags are those of a remote, which is a name ("origin") or a URL, together with the checkout's own.
 func (r *Repo) Tags(remote string) (*Tags, error) {
-	address, err := r.address(remote)
-	if err != nil {
-		return nil, err
-	}
-	s, err := r.dial(remote, address)
+	s, err := r.dial(remote)
 	if err != nil {
 		return nil, err
 	}
@@ -196,32 +191,13 @@ func (t *Tags) make(name, commit, message string) (plumbing.Hash, error) {
 
 // signTag signs a tag, if anybody is to sign it: the one asked for, else who would sign git's.
 func (r *Repo) signTag(tag *object.Tag) error {
-	signer := r.options.Signer
-	if signer == nil && isTrue(r.config.value("tag", "", "gpgsign")) {
-		var err error
-		if signer, err = r.configuredSigner(); err != nil {
-			r.options.Warn(fmt.Sprintf("git's tag.gpgSign asks for signed tags, but ours is not signed: %v; %s",
-				err, cmp.Or(fault.HintOf(err), "name a key with --sign-key")))
-		}
-	}
+	signer := r.findSigner("tag")
 	if signer == nil {
 		return nil
 	}
-	var unsigned plumbing.MemoryObject
-	if err := tag.EncodeWithoutSignature(&unsigned); err != nil {
-		return err
-	}
-	reader, _ := unsigned.Reader()
-	data, err := io.ReadAll(reader)
-	if err != nil {
-		return err
-	}
-	signature, err := signer.Sign(data)
-	if err != nil {
-		return &fault.Error{What: "sign the tag with", Where: signer.Name(), Err: err}
-	}
-	tag.PGPSignature = string(signature) // it ends the tag, whatever its format
-	return nil
+	var err error
+	tag.PGPSignature, err = signature(signer, tag.EncodeWithoutSignature) // it ends the tag, whatever its format
+	return err
 }
 
 // load brings a tag into memory for a push.
@@ -256,11 +232,13 @@ func (t *Tags) refused(name string, err error) error {
 	case no.unpacking:
 		f.Hint = "the server could not store the tag: see whether its disk is full"
 	case strings.Contains(no.status, "missing necessary objects"): // git's own word for it
-		f.Kind, f.Hint = fault.Failed, "the remote does not have the commit: push that first"
+		f.Hint = "the remote does not have the commit: push that first"
 	case Protected(no):
 		f.Hint = "tags of this name are protected: allow this credential to create them"
-	default:
+	case no.byHook():
 		f.Hint = "a hook or a rule of the server refused: do what it says"
+	default:
+		f.Hint = "that is the server's own word: do what it says"
 	}
 	return f
 }

@@ -152,7 +152,7 @@ func (s *span) meet(hash plumbing.Hash, old bool) error {
 	if !old {
 		s.open++
 	}
-	heap.Push(&s.queue, aged{commit: p.commit, when: p.commit.Committer.When})
+	heap.Push(&s.queue, aged{p.commit, p.commit.Committer.When})
 	return nil
 }
 
@@ -164,4 +164,24 @@ func (s *span) found() []*object.Commit {
 		}
 	}
 	return commits
+}
+
+// aged is a commit in a queue.
+type aged struct {
+	commit *object.Commit
+	when   time.Time
+}
+
+// ages is a heap, the youngest first.
+type ages []aged
+
+func (a ages) Len() int           { return len(a) }
+func (a ages) Less(i, j int) bool { return a[i].when.After(a[j].when) }
+func (a ages) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *ages) Push(x any)        { *a = append(*a, x.(aged)) }
+
+func (a *ages) Pop() any {
+	last := (*a)[len(*a)-1]
+	*a = (*a)[:len(*a)-1]
+	return last
 }

@@ -73,6 +73,7 @@ func TestTagsHostile(t *testing.T) {
 	commit := w.git(w.remote.Dir, "rev-parse", "main")
 	dir := w.clone()
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		out.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
 		line := func(s string) string { return fmt.Sprintf("%04x%s", len(s)+4, s) }
 		fmt.Fprint(out, line("# service=git-upload-pack\n"), "0000", line(commit+" refs/heads/main\x00agent=x\n"))
 		for _, name := range []string{"../../x", "a..b", "v1.0.0", "v2\x1b[31m"} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -22,25 +23,40 @@ const (
 	maxSaid        = 500              // of a server's own words in a message, in bytes
 )
 
-// maxAnswer is what a server may send at once, in bytes; memory holds it. Manifests are far below. Tests lower it.
+// maxAnswer is what a server may send at once, in bytes. Manifests are far below. Tests lower it.
 var maxAnswer int64 = 512 << 20
 
-var errTooMuch = errors.New("it sends more than this can hold in memory")
+var (
+	errTooMuch = errors.New("it sends more at once than a bump can need")
+	errNoGit   = errors.New("it answers, but is no git server, or speaks git's old protocol only")
+)
+
+// sha256Name is the first line of a list of refs, behind its length, of a repository whose names are longer than SHA-1's;
+// go-git does not read so far as to the capability that says it (gitprotocol-capabilities, "object-format").
+var sha256Name = regexp.MustCompile(`(^|\n0000)[0-9a-f]{4}[0-9a-f]{64} `)
+
+func namesSHA256(refs []byte) bool { return sha256Name.Match(refs) }
 
 // server is a remote repository: its address and how to speak to it.
 type server struct {
 	url         string // without a login: fit for messages
 	login       login
-	helpers     *helpers        // have a login when the server wants another; nil for none
-	ssh         *openssh.Client // nil unless it is reached so
+	findLogin   func(context.Context) (login, error) // nil when the login is found
+	helpers     *helpers                             // have a login when the server wants another; nil for none
+	ssh         *openssh.Client                      // nil unless it is reached so
 	endpoint    *transport.Endpoint
 	client      transport.Transport
 	pushOptions []string
 	unverified  bool // git is configured to take any certificate, which is not followed
 }
 
-// dial prepares a server; nothing is sent yet. The name of the remote has settings of its own.
-func (r *Repo) dial(name, address string) (*server, error) {
+// dial prepares the server of a remote, which is a name or an address; nothing is sent yet. The name has settings of its
+// own.
+func (r *Repo) dial(name string) (*server, error) {
+	address, err := r.address(name)
+	if err != nil {
+		return nil, err
+	}
 	where, err := parseAddress(address)
 	if err != nil {
 		return nil, err
@@ -69,7 +85,7 @@ func (r *Repo) dial(name, address string) (*server, error) {
 }
 
 // parseAddress reads a remote's address as git does (git-fetch, "GIT URLS"): a URL, [USER@]HOST:PATH, or a local path.
-// The path of an SSH address begins with / or ~, or is relative to the home folder.
+// The path of an SSH address begins with / or ~, or is relative to the home folder. Slashes at the end are taken away.
 func parseAddress(address string) (*url.URL, error) {
 	refused := func(why string) error {
 		return fault.Usagef("for example: https://github.com/OWNER/NAME.git, or git@github.com:OWNER/NAME.git", "the remote's address %s %s", redacted(address), why)
@@ -91,9 +107,13 @@ func parseAddress(address string) (*url.URL, error) {
 		default:
 			return nil, refused("is not of a kind that is supported")
 		}
-		if where.Hostname() == "" {
+		switch {
+		case where.Hostname() == "":
 			return nil, refused("names no server")
+		case where.RawQuery != "" || where.ForceQuery || where.Fragment != "":
+			return nil, refused("ends with ? or # and something, which no repository's does")
 		}
+		where.Path, where.RawPath = strings.TrimRight(where.Path, "/"), strings.TrimRight(where.RawPath, "/")
 		return where, checkSSH(where, refused)
 	}
 	login, path, scp := strings.Cut(address, ":")
@@ -104,7 +124,7 @@ func parseAddress(address string) (*url.URL, error) {
 	if !scp || strings.Contains(login, "/") {
 		return &url.URL{Scheme: "file", Path: address}, nil
 	}
-	where := &url.URL{Scheme: "ssh", Host: login, Path: path}
+	where := &url.URL{Scheme: "ssh", Host: login, Path: strings.TrimRight(path, "/")}
 	if at := strings.LastIndexByte(login, '@'); at >= 0 {
 		where.User, where.Host = url.User(login[:at]), login[at+1:]
 	}
@@ -150,12 +170,32 @@ func (s *server) credential() string {
 	return s.login.origin
 }
 
+// logIn finds the login, once.
+func (s *server) logIn(ctx context.Context) error {
+	if s.findLogin == nil {
+		return nil
+	}
+	found, err := s.findLogin(ctx)
+	if err != nil {
+		return err
+	}
+	s.login, s.findLogin = found, nil
+	if !found.replaceable {
+		s.helpers = nil
+	}
+	return nil
+}
+
 // opener makes a session of one of the two services.
 type opener[S transport.Session] func(*transport.Endpoint, transport.AuthMethod) (S, error)
 
 // advertised opens a session and reads the refs, in bounded time. The caller closes the session. When the server wants
 // another login than it was shown, and git's credential helpers have one, that is tried.
 func advertised[S transport.Session](ctx context.Context, s *server, open opener[S]) (S, *packp.AdvRefs, error) {
+	if err := s.logIn(ctx); err != nil {
+		var none S
+		return none, nil, err
+	}
 	session, refs, err := discover(ctx, s, open)
 	if errors.Is(err, transport.ErrAuthenticationRequired) && s.ask(ctx) {
 		session, refs, err = discover(ctx, s, open)
@@ -194,14 +234,4 @@ func (s *snippet) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// printable is a server's text on one line, without control characters, and not too long.
-func printable(text string) string {
-	text = strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
-			return ' '
-		}
-		return c
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
-	return strings.ToValidUTF8(text[:min(maxSaid, len(text))], "")
-}
+func printable(text string) string { return fault.Said(text, maxSaid) }

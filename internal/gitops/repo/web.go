@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -21,22 +22,31 @@ import (
 
 // dialWeb prepares a server that speaks HTTP.
 func (r *Repo) dialWeb(name string, remote *url.URL) (*server, error) {
-	s := &server{unverified: r.unverified(remote)}
-	var err error
-	if s.login, err = r.login(remote); err != nil {
-		return nil, err
-	}
-	if s.login.replaceable {
-		s.helpers = r.credentialHelpers(remote)
-	}
+	s := &server{unverified: r.unverified(remote), helpers: r.credentialHelpers(remote)}
+	s.findLogin = func(ctx context.Context) (login, error) { return r.login(ctx, remote) }
 	bare := *remote
 	bare.User = nil
 	s.url = bare.String()
+	var err error
 	if s.endpoint, err = transport.NewEndpoint(s.url); err != nil {
 		return nil, &fault.Error{Kind: fault.Usage, What: "push to", Where: s.url, Err: err}
 	}
+	web, err := r.transport(name, remote)
+	if err != nil {
+		return nil, err
+	}
+	s.client = githttp.NewClient(&http.Client{Transport: gitOnly{bounded{web, maxAnswer}}})
+	return s, nil
+}
+
+// Transport is the way to a web server that is no remote, GitHub's API for example, as git is configured: whom to trust,
+// the certificate to show, the proxy. An error is of kind fault.Usage.
+func (r *Repo) Transport(address *url.URL) (*http.Transport, error) { return r.transport("", address) }
+
+func (r *Repo) transport(name string, remote *url.URL) (*http.Transport, error) {
 	web := http.DefaultTransport.(*http.Transport).Clone()
 	web.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	var err error
 	if web.TLSClientConfig, err = r.tls(remote); err != nil {
 		return nil, err
 	}
@@ -49,8 +59,7 @@ func (r *Repo) dialWeb(name string, remote *url.URL) (*server, error) {
 		}
 		return &proxyError{proxy.Host, answer.StatusCode}
 	}
-	s.client = githttp.NewClient(&http.Client{Transport: bounded{web, maxAnswer}})
-	return s, nil
+	return web, nil
 }
 
 // tls is whom to trust, and the certificate to show the server, both also as git is configured.
@@ -124,6 +133,33 @@ type proxyError struct {
 
 func (e *proxyError) Error() string {
 	return fmt.Sprintf("the proxy %s refuses to connect: %d %s", e.host, e.status, http.StatusText(e.status))
+}
+
+// gitOnly is a transport that knows a list of refs which go-git cannot read.
+type gitOnly struct{ http.RoundTripper }
+
+func (g gitOnly) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := g.RoundTripper.RoundTrip(r)
+	if err != nil || answer.StatusCode != http.StatusOK || r.Method != http.MethodGet {
+		return answer, err
+	}
+	body := bufio.NewReaderSize(answer.Body, maxSaid)
+	begins, _ := body.Peek(maxSaid)
+	switch {
+	case !strings.HasPrefix(answer.Header.Get("Content-Type"), "application/x-git-"):
+		err = errNoGit
+	case namesSHA256(begins):
+		err = sha256
+	}
+	if err != nil {
+		answer.Body.Close()
+		return nil, err
+	}
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{body, answer.Body}
+	return answer, nil
 }
 
 // bounded is a transport whose answers fail where they reach a limit in bytes.

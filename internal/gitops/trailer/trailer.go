@@ -6,6 +6,16 @@ import (
 	"strings"
 )
 
+// Mark is the trailer of every commit that imgbump makes: a workflow that one starts can stop by it, and a branch that ends
+// with one may be replaced.
+const Mark = "Imgbump: v1"
+
+// Marked reports whether a message is that of a commit of ours.
+func Marked(message string) bool {
+	_, block := Cut(message)
+	return slices.Contains(strings.Split(block, "\n"), Mark)
+}
+
 // Valid reports whether line is one that git takes for a trailer: a key of letters, digits and dashes, a colon, a value.
 func Valid(line string) bool {
 	key, value, found := strings.Cut(line, ":")

@@ -2,6 +2,7 @@ package harbor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,6 +18,8 @@ type Artifact struct {
 	ProjectID   int64
 	Digest      string
 	Pushed      time.Time
+	Created     time.Time // by its configuration; zero where that has no date, and of an index
+	Platform    string    // os/arch, Harbor tells no variant; "" where its configuration has none, and of an index
 	Size        int64 // in bytes, layers shared with others included
 	Tags        []Tag
 	Children    []string // digests
@@ -35,6 +38,7 @@ type document struct {
 	Digest     string    `json:"digest"`
 	ProjectID  int64     `json:"project_id"`
 	PushTime   time.Time `json:"push_time"`
+	Attributes json.RawMessage `json:"extra_attrs"` // of an image, parts of its configuration; else anything
 	Size       int64     `json:"size"`
 	Tags       []Tag     `json:"tags"`
 	References []struct {
@@ -46,6 +50,16 @@ type document struct {
 
 func (d document) artifact(repository string) Artifact {
 	a := Artifact{Repository: repository, ProjectID: d.ProjectID, Digest: d.Digest, Pushed: d.PushTime, Size: d.Size, Tags: d.Tags}
+	var attributes struct {
+		Created          time.Time
+		OS, Architecture string
+	}
+	if json.Unmarshal(d.Attributes, &attributes) == nil && len(d.References) == 0 {
+		a.Created = attributes.Created
+		if attributes.OS != "" && attributes.Architecture != "" {
+			a.Platform = attributes.OS + "/" + attributes.Architecture
+		}
+	}
 	for _, r := range d.References {
 		a.Children = append(a.Children, r.ChildDigest)
 	}

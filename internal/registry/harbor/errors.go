@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/registry"
 )
 
 // Refusal is an answer of Harbor other than the one hoped for, in Harbor's words. It is the cause of the errors here.
@@ -60,11 +61,13 @@ func (c *Client) refused(r call, resp *http.Response, raw []byte) error {
 	project, _, _ := strings.Cut(r.where, "/")
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
-		f.Kind, f.Hint = fault.Denied, "check HARBOR_USERNAME and HARBOR_PASSWORD; a robot account may have expired or be disabled"
+		f.Kind, f.Hint = fault.Denied, registry.HintLogin
 	case errors.Is(refusal, errReadOnly):
-		f.Kind, f.Hint = fault.Denied, "Harbor is in read-only mode: an administrator ends that under Configuration, System Settings"
+		f.Kind, f.Hint = fault.Denied, registry.HintReadOnly
 	case errors.Is(refusal, ErrForbidden):
 		f.Kind, f.Hint = fault.Denied, "the account needs that right on project "+project+", and the project must exist: Harbor does not tell which"
+	case resp.StatusCode == http.StatusTooManyRequests && said.Errors == nil: // of a proxy; Harbor itself has no limit
+		f.Err, f.Hint = fmt.Errorf("%s answers 429 %s", c.host, http.StatusText(resp.StatusCode)), "it limits requests: try again later"
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		f.Err, f.Hint = fmt.Errorf("%s sends its clients elsewhere", c.host), "name the address that Harbor itself has, with https:// where it wants that"
 	case resp.StatusCode >= http.StatusInternalServerError && said.Errors == nil:

@@ -37,7 +37,7 @@ type Client struct {
 // New is a client of the Harbor at host, spelled as in references. It reaches Harbor as client does, with the same login,
 // and sends nothing before it is asked to.
 func New(client *registry.Client, host string) *Client {
-	return &Client{host: host, registry: client, wait: wait}
+	return &Client{host: host, registry: client, wait: registry.Wait}
 }
 
 // Host is Harbor's host as in references.
@@ -75,24 +75,19 @@ type call struct {
 // maxAnswer is how much of an answer is read, in bytes: reports of scans have some MiB.
 const maxAnswer = 64 << 20
 
-// A request that may be repeated is tried three times, with growing pauses; Retry-After may ask for half a minute.
-const (
-	attempts   = 3
-	firstPause = 500 * time.Millisecond
-	longest    = 30 * time.Second
-)
-
 // send makes the call, again while that may help and does no harm, and returns the headers of the answer. An answer other
 // than the one expected is an error with a *Refusal in its chain.
 func (c *Client) send(ctx context.Context, r call) (http.Header, error) {
-	pause := firstPause
-	for attempt := 1; ; attempt++ {
+	var turns registry.Turns
+	for {
 		header, status, err := c.once(ctx, r)
-		asked := retryAfter(header)
-		if err == nil || !r.repeats(status) || attempt == attempts || asked > longest || c.wait(ctx, max(pause, asked)) != nil {
+		if err == nil || !r.repeats(status) {
 			return header, err
 		}
-		pause *= 3
+		pause, more := turns.Next(registry.RetryAfter(header, time.Now()))
+		if !more || c.wait(ctx, pause) != nil {
+			return header, err
+		}
 	}
 }
 
@@ -180,7 +175,7 @@ func pages[T any](ctx context.Context, c *Client, r call) ([]T, error) {
 		}
 		all = append(all, some...)
 		total, err := strconv.Atoi(header.Get("X-Total-Count"))
-		more := strings.Contains(header.Get("Link"), `rel="next"`) || len(some) == pageSize || err == nil && total > len(all)
+		more := strings.Contains(header.Get("Link"), `rel="next"`) || err != nil && len(some) == pageSize || err == nil && total > len(all)
 		if len(some) == 0 || !more {
 			return all, nil
 		}
@@ -197,23 +192,4 @@ func repositoryPath(repository string) string {
 
 func artifactPath(repository, reference string) string {
 	return repositoryPath(repository) + "/artifacts/" + url.PathEscape(reference)
-}
-
-func retryAfter(h http.Header) time.Duration {
-	seconds, err := strconv.Atoi(h.Get("Retry-After"))
-	if err != nil {
-		return 0
-	}
-	return time.Duration(seconds) * time.Second
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

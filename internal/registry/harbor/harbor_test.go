@@ -87,6 +87,7 @@ func TestRefusals(t *testing.T) {
 		"may not collect": {user: robot, do: func(ctx context.Context, c *harbor.Client) error { _, err := c.Collect(ctx); return err },
 			kind: fault.Denied, part: "may not collect garbage", hint: "administrator"},
 		"core down": {user: admin, config: registrytest.Config{Instead: page(http.StatusBadGateway)}, do: read, part: "502 Bad Gateway", hint: "pods"},
+		"limited":   {user: admin, config: registrytest.Config{Instead: page(http.StatusTooManyRequests)}, do: read, part: "429 Too Many Requests", hint: "try again later"},
 		"portal":    {user: admin, config: registrytest.Config{Instead: page(http.StatusOK)}, do: read, part: "not answer as Harbor", hint: "a Harbor?"},
 		"no API":    {user: admin, config: registrytest.Config{Instead: page(http.StatusNotFound)}, do: read, part: "not answer as Harbor", hint: "a Harbor?"},
 		"moved":     {user: admin, config: registrytest.Config{Instead: page(http.StatusPermanentRedirect, "Location", "https://other.test/")}, do: read, part: "elsewhere", hint: "https"},
@@ -285,19 +286,21 @@ func TestScanGoingOn(t *testing.T) {
 func TestRepeats(t *testing.T) {
 	for name, tt := range map[string]struct {
 		status   int
+		after    string // Retry-After
 		times    int32
 		post     bool
 		requests int32
 		fails    bool
 	}{
-		"busy":           {status: 429, times: 2, requests: 3},
-		"ill":            {status: 503, times: 1, requests: 2},
-		"too long":       {status: 503, times: 9, requests: 3, fails: true},
-		"POST, ill":      {status: 503, times: 1, post: true, requests: 1, fails: true},
-		"POST, busy":     {status: 429, times: 1, post: true, requests: 2},
-		"refused is not": {status: 403, times: 9, requests: 1, fails: true},
-		"broken":         {status: 0, times: 1, requests: 2},
-		"POST, broken":   {status: 0, times: 1, post: true, requests: 1, fails: true},
+		"busy":            {status: 429, times: 2, requests: 3},
+		"busy until 2100": {status: 429, after: "Fri, 01 Jan 2100 00:00:00 GMT", times: 2, requests: 1, fails: true},
+		"ill":             {status: 503, times: 1, requests: 2},
+		"too long":        {status: 503, times: 9, requests: 3, fails: true},
+		"POST, ill":       {status: 503, times: 1, post: true, requests: 1, fails: true},
+		"POST, busy":      {status: 429, times: 1, post: true, requests: 2},
+		"refused is not":  {status: 403, times: 9, requests: 1, fails: true},
+		"broken":          {status: 0, times: 1, requests: 2},
+		"POST, broken":    {status: 0, times: 1, post: true, requests: 1, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asked atomic.Int32
@@ -310,6 +313,9 @@ func TestRepeats(t *testing.T) {
 				}
 				if tt.status == 0 {
 					panic(http.ErrAbortHandler)
+				}
+				if tt.after != "" {
+					w.Header().Set("Retry-After", tt.after)
 				}
 				w.WriteHeader(tt.status)
 				return true
@@ -326,6 +332,19 @@ func TestRepeats(t *testing.T) {
 				t.Errorf("%d requests, %v", asked.Load(), err)
 			}
 		})
+	}
+}
+
+func TestParseSeverity(t *testing.T) {
+	for typed, want := range map[string]harbor.Severity{"critical": "Critical", "HIGH": "High", "Unknown": "Unknown"} {
+		if got, err := harbor.ParseSeverity(typed); err != nil || got != want {
+			t.Errorf("%s: %s, %v", typed, got, err)
+		}
+	}
+	for _, typed := range []string{"none", "", "grave"} {
+		if got, err := harbor.ParseSeverity(typed); err == nil || !strings.HasSuffix(err.Error(), ": critical, high, medium, low, negligible, unknown are") {
+			t.Errorf("%q: %s, %v", typed, got, err)
+		}
 	}
 }
 

@@ -21,14 +21,16 @@ var Severities = []Severity{"Critical", "High", "Medium", "Low", "Negligible", "
 // unknown is the severity of what the scanner has no word for that Harbor knows.
 const unknown Severity = "Unknown"
 
-// ParseSeverity reads a severity in any case.
+// ParseSeverity reads the severity of a finding, in any case. None is not that of any.
 func ParseSeverity(s string) (Severity, error) {
-	for _, known := range Severities {
+	var names []string
+	for _, known := range Severities[:len(Severities)-1] {
 		if strings.EqualFold(s, string(known)) {
 			return known, nil
 		}
+		names = append(names, strings.ToLower(string(known)))
 	}
-	return "", fmt.Errorf("%q is no severity: it is critical, high, medium, low, negligible or unknown", s)
+	return "", fmt.Errorf("%q is no severity of a finding: %s are", s, strings.Join(names, ", "))
 }
 
 // AtLeast reports whether s is as grave as other or graver.

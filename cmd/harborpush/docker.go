@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ksera524/imgbump/internal/fault"
+)
+
+// Flags of 'docker build' and 'docker buildx build' that ask for what is so anyway, or that matter to RUN only, which is
+// refused itself; true for those without a value.
+var taken = map[string]bool{
+	"no-cache": true, "pull": true, "rm": true, "force-rm": true, "compress": true,
+	"no-cache-filter": false, "secret": false, "ssh": false, "add-host": false, "network": false, "shm-size": false, "ulimit": false,
+	"cgroup-parent": false, "memory": false, "memory-swap": false, "cpu-period": false, "cpu-quota": false, "cpu-shares": false,
+	"cpuset-cpus": false, "cpuset-mems": false,
+}
+
+// limited are flags of docker's that are taken with some values only, and why not with others.
+var limited = map[string]struct {
+	values []string
+	why    string
+}{
+	"progress":   {[]string{"auto", "plain", "tty", "quiet"}, "progress has no other form; the result has --format json"},
+	"provenance": {[]string{"false"}, "no attestations are made yet"},
+	"sbom":       {[]string{"false"}, "no attestations are made yet"},
+	"call":       {[]string{"build", "check"}, "there are no other methods; use --check"},
+}
+
+// refused are flags of docker's that would be without effect, and what to do instead.
+var refused = map[string]string{
+	"load":         "there is no Docker daemon to load into; write -o docker:FILE, and then docker load -i FILE",
+	"cache-from":   "there is no cache of steps; layers that a registry has are neither made nor sent again",
+	"cache-to":     "there is no cache of steps; layers that a registry has are neither made nor sent again",
+	"attest":       "no attestations are made yet",
+	"builder":      "there is one builder, in this program",
+	"allow":        "nothing here needs an entitlement",
+	"squash":       "layers are not merged",
+	"security-opt": "nothing here runs in a container",
+	"isolation":    "nothing here runs in a container",
+	"policy":       "policies on sources are not supported yet",
+}
+
+// dockerFlag is one of those flags.
+type dockerFlag struct {
+	name  string
+	value string
+	check *bool // what --call=check sets
+}
+
+func (f *dockerFlag) String() string { return f.value }
+func (f *dockerFlag) Type() string   { return "string" }
+
+func (f *dockerFlag) Set(value string) error {
+	f.value = value
+	if why, ok := refused[f.name]; ok {
+		return refusal{fmt.Errorf("--%s is unknown to harborpush: %s", f.name, why)}
+	}
+	if only, ok := limited[f.name]; ok && !slices.Contains(only.values, value) {
+		return refusal{fmt.Errorf("--%s %s is unknown to harborpush: %s", f.name, value, only.why)}
+	}
+	if f.name == "call" {
+		*f.check = value == "check"
+	}
+	return nil
+}
+
+// refusal is an error that says itself which flag it is about.
+type refusal struct{ error }
+
+// bindDocker adds docker's other flags, which help does not list.
+func (f *buildFlags) bindDocker(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	add := func(name string, bare bool) {
+		flag := flags.VarPF(&dockerFlag{name: name, check: &f.check}, name, "", "as in docker build")
+		flag.Hidden = true
+		if bare {
+			flag.NoOptDefVal = "true"
+		}
+	}
+	for name, bare := range taken {
+		add(name, bare)
+	}
+	for name := range limited {
+		add(name, false)
+	}
+	for name := range refused {
+		add(name, name == "load" || name == "squash")
+	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		var invalid *pflag.InvalidValueError
+		var own refusal
+		if errors.As(err, &invalid) && errors.As(invalid.Unwrap(), &own) {
+			message, hint, _ := strings.Cut(own.Error(), "; ")
+			return fault.Usagef(hint, "%s", message)
+		}
+		return cmd.Parent().FlagErrorFunc()(cmd, err)
+	})
+}

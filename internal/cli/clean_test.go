@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// heard is a Workflow that keeps what it is told.
+type heard struct {
+	nowhere
+	told []string
+}
+
+func (h *heard) Active() bool                         { return true }
+func (h *heard) Group(title string)                   { h.told = append(h.told, title) }
+func (h *heard) Error(file string, _ int, m string)   { h.told = append(h.told, file, m) }
+func (h *heard) Warning(file string, _ int, m string) { h.told = append(h.told, file, m) }
+func (h *heard) Summary(markdown string) error        { h.told = append(h.told, markdown); return nil }
+
+// TestForeignText has text from elsewhere that wants to be taken for our own, or to take hold of the terminal.
+func TestForeignText(t *testing.T) {
+	const foreign = "it says\nharborpush: error: forged\r\x1b[2K\u202etxet\u2028done"
+	var out bytes.Buffer
+	c := &Console{Streams: Streams{Err: &out}, Workflow: nowhere{}, binary: "harborpush"}
+	c.failure(foreign, "apply\nkind: Role\nimgbump: hint: forged")
+	c.Warnf("a\nb", 3, "%s", foreign)
+	c.Progressf("%s", foreign)
+	const clean = "it says\n  harborpush: error: forged\ufffd\ufffd[2K\ufffdtxet\ufffddone\n"
+	want := "harborpush: error: " + clean +
+		"harborpush: hint: apply\nkind: Role\n  imgbump: hint: forged\n" +
+		"harborpush: warning: a\n  b:3: " + clean + "harborpush: " + clean
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+
+	workflow := &heard{}
+	c.Workflow = cleaned{workflow}
+	c.failure("\x1b[2J", "\x1b")
+	c.Warnf("a\x1bb", 1, "\x1b[2J")
+	c.Group("one\ntwo\x1b")
+	if err := c.Workflow.Summary("| \x1b[2J |\n"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"", "\ufffd[2J\n\ufffd", "a\ufffdb", "\ufffd[2J", "one two\ufffd", "| \ufffd[2J |\n"}, workflow.told); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}

@@ -1,0 +1,48 @@
+package image
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Build is one image as its configuration tells of it: for which platform (os/arch[/variant], "" when it does not tell),
+// and when it was made (zero when it does not tell).
+type Build struct {
+	Platform string    `json:"platform"`
+	Created  time.Time `json:"created,omitzero"`
+}
+
+// Wanted reports whether platform is one of those that are wanted; with none, every one is. A wanted one without a variant
+// takes any variant.
+func Wanted(wanted []string, platform string) bool {
+	return len(wanted) == 0 || slices.ContainsFunc(wanted, func(w string) bool {
+		return w == platform || strings.Count(w, "/") == 1 && strings.HasPrefix(platform, w+"/")
+	})
+}
+
+// Builds are the images that the digest stood for, as far as they were wanted for platforms.
+func (l *Ledger) Builds(digest string, platforms []string) (builds []Build, ok bool) {
+	known, ok := l.known(buildsKey(digest, platforms))
+	return known.Builds, ok
+}
+
+// NoteBuilds remembers the images that the digest stands for, as far as they are wanted for platforms.
+func (l *Ledger) NoteBuilds(digest string, platforms []string, builds []Build) {
+	l.note(line{Key: buildsKey(digest, platforms), Builds: builds})
+}
+
+func buildsKey(digest string, platforms []string) string {
+	return strings.Join(append([]string{"builds", digest}, slices.Sorted(slices.Values(platforms))...), " ")
+}
+
+// Empty reports whether the ledger knows nothing yet.
+func (l *Ledger) Empty() bool {
+	if l == nil {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.load()
+	return len(l.lines) == 0
+}

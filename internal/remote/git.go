@@ -1,0 +1,192 @@
+package remote
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"strings"
+
+	"github.com/ksera524/imgbump/internal/fault"
+)
+
+// Repository is a git repository, and what is wanted of it.
+type Repository struct {
+	Address    string
+	Ref        string // branch, tag or commit; empty is the default branch
+	Commit     string // what Ref must be, or the beginning of it; empty is anything
+	Subdir     string // of the repository, empty is all of it
+	KeepGitDir bool
+	Submodules bool
+}
+
+// Clone checks a repository out, and gives its files as a tar in a file without a name. It needs the git program, which
+// is shown neither the user's configuration nor any of the environment's secrets.
+func (c *Client) Clone(ctx context.Context, r Repository) (*os.File, error) {
+	failed := func(hint string, err error) (*os.File, error) {
+		return nil, &fault.Error{What: "clone", Where: r.Address, Hint: hint, Err: err}
+	}
+	git, err := exec.LookPath("git")
+	if err != nil {
+		return failed("install git, or clone it beforehand and COPY it", errors.New("there is no git program on PATH"))
+	}
+	dir, err := os.MkdirTemp("", "clone-*")
+	if err != nil {
+		return failed("", fault.Cause(err))
+	}
+	defer os.RemoveAll(dir)
+	w := worktree{ctx: ctx, git: git, dir: dir, env: c.environment()}
+	if err := w.checkOut(r); err != nil {
+		return failed("check the address and the branch; private repositories are not supported yet", err)
+	}
+	f, err := c.spool(func(to io.Writer) error { return w.pack(to, r) })
+	if err != nil {
+		return failed("", err)
+	}
+	return f, nil
+}
+
+// environment is what git needs to reach a server, and nothing else.
+func (c *Client) environment() []string {
+	env := []string{"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull,
+		"GIT_SSH_COMMAND=ssh -o BatchMode=yes"}
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy",
+		"HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"} {
+		if value := c.options.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// worktree is a folder that git works in.
+type worktree struct {
+	ctx context.Context
+	git string
+	dir string
+	env []string
+}
+
+// run runs git. Only protocols that reach another machine are allowed, for a submodule's address is a stranger's.
+func (w worktree) run(args ...string) (string, error) {
+	guards := []string{"-c", "protocol.allow=never", "-c", "core.hooksPath=" + os.DevNull, "-c", "advice.detachedHead=false"}
+	for _, protocol := range []string{"http", "https", "git", "ssh"} {
+		guards = append(guards, "-c", "protocol."+protocol+".allow=always")
+	}
+	cmd := exec.CommandContext(w.ctx, w.git, append(guards, args...)...)
+	cmd.Dir, cmd.Env = w.dir, w.env
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		if w.ctx.Err() != nil {
+			return "", w.ctx.Err()
+		}
+		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+		return "", fmt.Errorf("git %s: %s", args[0], lines[len(lines)-1])
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// checkOut puts the files of a commit into the folder. One commit is fetched; where a server cannot do that, all are.
+func (w worktree) checkOut(r Repository) error {
+	if strings.HasPrefix(r.Ref, "-") || strings.HasPrefix(r.Address, "-") {
+		return errors.New("neither an address nor a branch begins with a dash")
+	}
+	ref := r.Ref
+	if ref == "" {
+		ref = "HEAD"
+	}
+	if _, err := w.run("init", "--quiet", "--template="); err != nil {
+		return err
+	}
+	if _, err := w.run("remote", "add", "origin", r.Address); err != nil {
+		return err
+	}
+	commit := "FETCH_HEAD"
+	if _, err := w.run("fetch", "--quiet", "--depth=1", "origin", ref); err != nil {
+		if _, all := w.run("fetch", "--quiet", "--tags", "origin"); all != nil {
+			return err
+		}
+		commit = ref // which may be the beginning of a commit's name
+	}
+	is, err := w.run("rev-parse", "--verify", "--quiet", "--end-of-options", commit+"^{commit}")
+	if err != nil {
+		return fmt.Errorf("there is no branch, tag or commit %s", r.Ref)
+	}
+	if !strings.HasPrefix(is, r.Commit) {
+		return fmt.Errorf("%s is the commit %s, not %s", ref, is, r.Commit)
+	}
+	if _, err := w.run("checkout", "--quiet", "--detach", is); err != nil {
+		return err
+	}
+	if r.Submodules {
+		_, err = w.run("submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
+	}
+	return err
+}
+
+// pack writes the files as a tar, root's, with the modes that git knows.
+func (w worktree) pack(to io.Writer, r Repository) error {
+	root, err := os.OpenRoot(w.dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if subdir := strings.TrimPrefix(path.Join("/", r.Subdir), "/"); subdir != "" {
+		if root, err = root.OpenRoot(subdir); err != nil {
+			return fmt.Errorf("the folder %s: %w", subdir, fault.Cause(err))
+		}
+		defer root.Close()
+	}
+	tw := tar.NewWriter(to)
+	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil || name == ".":
+			return err
+		case path.Base(name) != ".git" || r.KeepGitDir:
+			return packEntry(tw, root, name, d)
+		case d.IsDir():
+			return fs.SkipDir
+		}
+		return nil
+	})
+	return errors.Join(err, tw.Close())
+}
+
+func packEntry(tw *tar.Writer, root *os.Root, name string, d fs.DirEntry) error {
+	info, err := d.Info()
+	if err != nil {
+		return err
+	}
+	hdr := &tar.Header{Name: name, Mode: 0o644, ModTime: info.ModTime(), Format: tar.FormatPAX}
+	switch {
+	case d.IsDir():
+		hdr.Typeflag, hdr.Name, hdr.Mode = tar.TypeDir, name+"/", 0o755
+	case info.Mode()&fs.ModeSymlink != 0:
+		hdr.Typeflag, hdr.Mode = tar.TypeSymlink, 0o777
+		if hdr.Linkname, err = root.Readlink(name); err != nil {
+			return err
+		}
+	default:
+		hdr.Typeflag, hdr.Size = tar.TypeReg, info.Size()
+		if info.Mode()&0o100 != 0 {
+			hdr.Mode = 0o755
+		}
+	}
+	if err := tw.WriteHeader(hdr); err != nil || hdr.Size == 0 {
+		return err
+	}
+	f, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(tw, f)
+	return err
+}

@@ -1,0 +1,157 @@
+// Package remote fetches what a Dockerfile's ADD names by address: files over HTTP, and repositories with the git
+// program. No credential is sent anywhere, and what was fetched leaves nothing behind.
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/ksera524/imgbump/internal/fault"
+)
+
+// Options of a Client.
+type Options struct {
+	Agent  string         // as servers are told
+	Roots  *x509.CertPool // certificate authorities that are trusted, nil for the system's
+	Getenv func(string) string
+}
+
+// Client fetches, several things at a time. Close ends the use of all that it gave.
+type Client struct {
+	options Options
+	http    *http.Client
+
+	mu    sync.Mutex
+	files []*os.File
+}
+
+const (
+	maxRedirects = 10
+	maxSize      = 64 << 30 // of a file, in bytes
+)
+
+// patience is how long a server may say nothing. A test shortens it.
+var patience = time.Minute
+
+// New is a client. Proxies are those of the environment.
+func New(o Options) *Client {
+	return &Client{options: o, http: &http.Client{
+		CheckRedirect: checkRedirect,
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSHandshakeTimeout: patience,
+			DisableCompression: true, // an archive is wanted as it is
+			TLSClientConfig:    &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
+		},
+	}}
+}
+
+// checkRedirect keeps what was asked for privately private.
+func checkRedirect(r *http.Request, via []*http.Request) error {
+	switch {
+	case len(via) > maxRedirects:
+		return fmt.Errorf("there are more than %d redirects", maxRedirects)
+	case via[0].URL.Scheme == "https" && r.URL.Scheme != "https":
+		return fmt.Errorf("it redirects from https to %s://%s", r.URL.Scheme, r.URL.Host)
+	}
+	r.Header.Del("Referer") // which would tell the next server the path on this one
+	return nil
+}
+
+// Close gives back the disk space of what was fetched.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs []error
+	for _, f := range c.files {
+		errs = append(errs, f.Close())
+	}
+	c.files = nil
+	return errors.Join(errs...)
+}
+
+// File is what is at an http or https address, in a file without a name, and when it was changed last, zero if the
+// server does not say.
+func (c *Client) File(ctx context.Context, address string) (*os.File, time.Time, error) {
+	f, modified, err := c.file(ctx, address)
+	if err != nil {
+		return nil, time.Time{}, &fault.Error{What: "fetch", Where: address, Hint: "check the address with a browser or curl", Err: err}
+	}
+	return f, modified, nil
+}
+
+func (c *Client) file(ctx context.Context, address string) (*os.File, time.Time, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(patience, func() { cancel(fmt.Errorf("the server has said nothing for %s", patience)) })
+	defer silence.Stop()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	request.Header.Set("User-Agent", c.options.Agent)
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return nil, time.Time{}, errors.Join(context.Cause(ctx), fault.Cause(err))
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, time.Time{}, fmt.Errorf("the server answers %s", answer.Status)
+	}
+	if answer.ContentLength > maxSize {
+		return nil, time.Time{}, fmt.Errorf("it has more than %d bytes", int64(maxSize))
+	}
+	modified, _ := http.ParseTime(answer.Header.Get("Last-Modified"))
+	f, err := c.spool(func(w io.Writer) error {
+		n, err := io.Copy(w, io.LimitReader(heard{answer.Body, silence}, maxSize+1))
+		switch {
+		case err != nil:
+			return errors.Join(context.Cause(ctx), err)
+		case n > maxSize:
+			return fmt.Errorf("it has more than %d bytes", int64(maxSize))
+		}
+		return nil
+	})
+	return f, modified, err
+}
+
+// heard is a body that puts off the end of patience with every byte.
+type heard struct {
+	io.Reader
+	silence *time.Timer
+}
+
+func (h heard) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	if n > 0 {
+		h.silence.Reset(patience)
+	}
+	return n, err
+}
+
+// spool is a file with what write writes. It has no name any more when that begins, so that nothing can leave it behind.
+func (c *Client) spool(write func(io.Writer) error) (*os.File, error) {
+	f, err := os.CreateTemp("", "fetched-*")
+	if err != nil {
+		return nil, err
+	}
+	err = os.Remove(f.Name())
+	if err == nil {
+		err = write(f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.files = append(c.files, f)
+	return f, nil
+}
