@@ -55,6 +55,7 @@ var imports = map[string][]string{
 	"internal/registry":        {"environ", "fault", "imageref", "image"},
 	"internal/registry/harbor": {"fault", "registry"},
 	"internal/retention":       {},
+	"internal/policy":          {"fault", "image"},
 	"internal/sarif":           {},
 	"internal/provenance":      {},
 	"internal/remote":          {"fault"},

@@ -26,10 +26,12 @@ that needs none from standard input. The Dockerfile means what docker/dockerfile
 layers are those of BuildKit. RUN is not supported yet: it is an error that names the line, before
 anything is built. What BuildKit's linter finds is a warning with its line.
 
+With several platforms the image is an index. -o keeps it elsewhere: oci:DIR, docker:FILE, local:DIR and
+tar:FILE (the files in it), or what 'docker buildx' reads, as type=oci,dest=FILE; - is standard output.
 Without --push or --output the image is made, checked and dropped. Flags of 'docker build' that ask for
 what is so anyway, or that matter to RUN only, are taken; others are refused with the reason.`
 
-const buildEnvironment = access.Environment + cacheEnvironment + `  SOURCE_DATE_EPOCH  seconds since 1970: when the image was created, for reproducible builds
+const buildEnvironment = access.Environment + cacheEnvironment + originEnvironment + `  SOURCE_DATE_EPOCH  seconds since 1970: when the image was created, for reproducible builds
 `
 
 const buildExamples = `  # build ./Dockerfile and push it
@@ -38,8 +40,12 @@ const buildExamples = `  # build ./Dockerfile and push it
   # another Dockerfile and folder, two names, a build argument
   harborpush build ./app -f app/Dockerfile.prod -t app:1.2.3 -t app:latest --build-arg VERSION=1.2.3 --push
 
-  # keep it as an OCI layout
-  harborpush build -o oci:./out`
+  # for two platforms
+  harborpush build --platform linux/amd64,linux/arm64 -t app:1.2.3 --push
+
+  # keep it as an OCI layout; or just the files in it
+  harborpush build -o oci:./out
+  harborpush build --target assets -o ./dist`
 
 // buildFlags are the flags of build, as typed.
 type buildFlags struct {
@@ -50,7 +56,8 @@ type buildFlags struct {
 	push, check      bool
 	args, labels     []string
 	contexts         []string
-	target, platform string
+	target, progress string
+	platforms        []string
 	outputs          []string
 	iidfile          string
 }
@@ -76,9 +83,10 @@ func buildCommand(c *cli.Console) *cobra.Command {
 	flags.StringArrayVar(&f.args, "build-arg", nil, "`KEY=VALUE` of an ARG; KEY alone takes it from the environment (repeatable)")
 	flags.StringArrayVar(&f.labels, "label", nil, "`KEY=VALUE` label of the image (repeatable)")
 	flags.StringVar(&f.target, "target", "", "`STAGE` to build, by name or number (default the last)")
-	flags.StringVar(&f.platform, "platform", "", "`OS/ARCH` to build for (default linux on this machine's architecture)")
-	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "write the image to `KIND:PATH`: oci:DIR or docker:FILE (repeatable)")
-	flags.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` annotation of the manifest (repeatable)")
+	flags.StringArrayVar(&f.platforms, "platform", nil, "`OS/ARCH` to build for; several with commas (repeatable; default linux on this machine's architecture)")
+	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "write the image to `KIND:PATH`: oci:DIR, docker:FILE, local:DIR or tar:FILE (repeatable)")
+	flags.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` annotation of the manifest; index:KEY=VALUE of the index for several platforms (repeatable)")
+	flags.StringVar(&f.progress, "progress", "auto", "`HOW` to show what goes on: auto, plain, tty or quiet")
 	f.layers.bind(flags, "the layers that are built")
 	f.bindTags(cmd)
 	f.bind(cmd)
@@ -87,7 +95,10 @@ func buildCommand(c *cli.Console) *cobra.Command {
 }
 
 func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) error {
-	options, err := f.options(c.Getenv)
+	if err := c.ShowProgress(f.progress); err != nil {
+		return err
+	}
+	build, err := f.described(c)
 	if err != nil {
 		return err
 	}
@@ -103,19 +114,17 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 	if err != nil {
 		return f.report(c, "build", ship.Result{}, err)
 	}
-	if f.push && len(refs) == 0 {
+	if build.Push && len(refs) == 0 {
 		return fault.Usagef("for example: -t harbor.example.com/team/app:1.2.3", "--push needs the image's name, -t")
 	}
 	findings := 0
-	options.Warn = func(file string, line int, message string) {
+	build.Options.Warn = func(file string, line int, message string) {
 		findings++
 		c.Warnf(file, line, "%s", message)
 	}
 	fetching := remote.New(remote.Options{Agent: c.Agent(), Getenv: c.Getenv})
 	defer fetching.Close()
-	build := ship.Build{Context: folder, Dockerfile: f.file, Options: options, References: refs, Push: f.push, Fetch: fetch(fetching), Step: func(s dockerfile.Step) {
-		c.Progressf("[%d/%d] %s", s.Number, s.Total, s.Instruction)
-	}}
+	build.Context, build.Dockerfile, build.References, build.Fetch = folder, f.file, refs, fetch(fetching)
 	if build.Text, err = f.stdin(c); err != nil {
 		return err
 	}
@@ -127,23 +136,13 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 		}
 		return f.report(c, "build", ship.Result{}, err)
 	}
-	for _, s := range f.outputs {
-		o, err := ship.ParseOutput(s)
-		if err != nil {
-			return err
-		}
-		build.Outputs = append(build.Outputs, o)
-	}
-	if !f.push && len(f.outputs) == 0 {
+	if !build.Push && len(build.Outputs) == 0 {
 		c.Warnf("", 0, "neither --push nor --output: the image is built, checked and dropped")
 	}
-	if build.Layers, err = f.layers.options(f.ledger(c)); err != nil {
-		return err
-	}
-	if build.Annotations, err = pairs("--annotation", f.annotations, emptyValue); err != nil {
-		return err
-	}
-	fill(build.Annotations, c.Getenv, refs, options.Created)
+	f.originate(c, &build)
+	f.steps = newSteps(c, f.transfers, len(build.Platforms) > 1)
+	defer f.steps.end()
+	build.Step = f.steps.step
 	return f.destination.run(ctx, c, "build", title, func() (ship.Result, error) {
 		result, err := build.Run(ctx, client)
 		if err == nil && f.iidfile != "" {
@@ -151,6 +150,102 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 		}
 		return result, err
 	})
+}
+
+// described is the build as far as the flags alone tell it.
+func (f *buildFlags) described(c *cli.Console) (build ship.Build, err error) {
+	build.Push = f.push
+	if build.Options, err = f.options(c.Getenv); err != nil {
+		return build, err
+	}
+	if build.Platforms, err = ship.ParsePlatforms(f.platforms); err != nil {
+		return build, err
+	}
+	if build.Annotations, build.Index, err = f.annotated(len(build.Platforms)); err != nil {
+		return build, err
+	}
+	if build.Layers, err = f.layers.options(f.ledger(c)); err != nil {
+		return build, err
+	}
+	for _, s := range f.outputs {
+		o, err := ship.ParseOutput(s)
+		if err != nil {
+			return build, err
+		}
+		build.Push = build.Push || o.Pushes()
+		build.Outputs = append(build.Outputs, o)
+		if o.Streams() {
+			if err := claimStdout(c, &build); err != nil {
+				return build, err
+			}
+		}
+	}
+	return build, nil
+}
+
+// claimStdout keeps standard output for the image: the result is on standard error then.
+func claimStdout(c *cli.Console, build *ship.Build) error {
+	switch {
+	case c.JSON():
+		return fault.Usagef("write the image to a file", "standard output cannot have both the image and --format json")
+	case build.Stdout != nil: // ship refuses a second one
+		return nil
+	case screen(c.Out):
+		return fault.Usagef("redirect it: > image.tar", "--output -: standard output is a terminal")
+	}
+	build.Stdout, c.Out = c.Out, io.Discard
+	return nil
+}
+
+// screen reports whether w is a terminal.
+func screen(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	stat, err := f.Stat()
+	null, nerr := os.Stat(os.DevNull)
+	return err == nil && stat.Mode()&os.ModeCharDevice != 0 && (nerr != nil || !os.SameFile(stat, null))
+}
+
+// annotated parts annotations of the images from those of the index.
+func (f *buildFlags) annotated(platforms int) (images, index map[string]string, err error) {
+	images, index = map[string]string{}, map[string]string{}
+	all, err := pairs("--annotation", f.annotations, emptyValue)
+	if err != nil {
+		return nil, nil, err
+	}
+	for typed, value := range all {
+		levels, key, ok := strings.Cut(typed, ":")
+		if !ok {
+			levels, key = "manifest", typed
+		}
+		for level := range strings.SplitSeq(levels, ",") {
+			switch {
+			case level == "manifest":
+				images[key] = value
+			case level == "index" && platforms > 1:
+				index[key] = value
+			case level == "index":
+				return nil, nil, fault.Usagef("leave index: out", "--annotation %s: there is an index for several platforms only", typed)
+			default:
+				return nil, nil, fault.Usagef("for example: --annotation index:KEY=VALUE", "--annotation %s: %q is neither manifest nor index", typed, level)
+			}
+		}
+	}
+	return images, index, nil
+}
+
+// originate says in a workflow which commit the image comes from, where nobody else does.
+func (f *buildFlags) originate(c *cli.Console, build *ship.Build) {
+	build.Options.Origin = map[string]string{}
+	described := []map[string]string{build.Options.Origin, build.Annotations}
+	if len(build.Platforms) > 1 {
+		described = append(described, build.Index)
+	}
+	for _, into := range described {
+		fill(into, c.Getenv, build.References, build.Options.Created)
+	}
 }
 
 // maxDockerfile is how much of standard input is read as a Dockerfile, in bytes.
@@ -202,10 +297,7 @@ func (f *buildFlags) options(getenv func(string) string) (dockerfile.Options, er
 	if !given.IsZero() {
 		o.Created = given
 	}
-	if f.platform != "" {
-		o.Platform, err = ship.ParsePlatform(f.platform)
-	}
-	return o, err
+	return o, nil
 }
 
 // epochVariable is the one of reproducible-builds.org.

@@ -26,7 +26,6 @@ var limited = map[string]struct {
 	values []string
 	why    string
 }{
-	"progress":   {[]string{"auto", "plain", "tty", "quiet"}, "progress has no other form; the result has --format json"},
 	"provenance": {[]string{"false"}, "no attestations are made yet"},
 	"sbom":       {[]string{"false"}, "no attestations are made yet"},
 	"call":       {[]string{"build", "check"}, "there are no other methods; use --check"},

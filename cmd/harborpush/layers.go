@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/pflag"
 
 	"github.com/ksera524/imgbump/internal/cli"
@@ -36,19 +37,23 @@ type transfers struct {
 
 	mu      sync.Mutex
 	started map[int]time.Time
+	took    map[v1.Hash]time.Duration // of those that are done
 }
 
 func newTransfers(c *cli.Console) *transfers {
-	return &transfers{console: c, drawing: c.Progress(), started: map[int]time.Time{}}
+	return &transfers{console: c, drawing: c.Progress(), started: map[int]time.Time{}, took: map[v1.Hash]time.Duration{}}
 }
 
 func (t *transfers) progress(p image.Progress) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p.Status != "" {
+		if began, ok := t.started[p.Layer]; ok {
+			t.took[p.Digest] = time.Since(began)
+		}
 		delete(t.started, p.Layer)
 		t.drawing.Remove(p.Layer)
-		t.console.Progressf("layer %s %10s  %s", p.Digest.Hex[:12], size(p.Size), p.Status)
+		t.console.Progressf("layer %s %10s  %s%s", p.Digest.Hex[:12], size(p.Size), p.Status, in(t.took[p.Digest]))
 		return
 	}
 	if _, known := t.started[p.Layer]; !known {

@@ -16,7 +16,7 @@ import (
 	"github.com/ksera524/imgbump/internal/ship"
 )
 
-const originEnvironment = `  GITHUB_*         of a workflow: the commit that the image is labelled with
+const originEnvironment = `  GITHUB_*           of a workflow: the commit that labels and annotations of the image name
 `
 
 // originPatience is how long Harbor may take, after a push, for what is only good to have.

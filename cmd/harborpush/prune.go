@@ -29,7 +29,9 @@ and attestations, the index of an image without a tag. Images with immutable tag
 --keep-referenced keeps whatever the manifests of a folder or a git repository name, now and at any
 of the last commits of the branch (--keep-commits), by tag or digest, on whatever host; and all of a
 repository that is named without a tag that can be told. What cannot be read might name anything:
-then nothing is removed. Git's token is for the server of the first URL. --gc has Harbor free the space, for which the account must be an administrator.`
+then nothing is removed. Git's token is for the server of the first URL.
+
+--gc has Harbor free the space, for which the account must be an administrator.`
 
 const pruneExamples = `  # what would go, next to what the GitOps repository names
   harborpush prune team --keep-last 5 --keep-within 30d --keep-referenced ../gitops
@@ -53,7 +55,7 @@ type pruneFlags struct {
 }
 
 // pruneEnvironment is the help on the variables that prune reads.
-var pruneEnvironment = access.Environment + strings.TrimPrefix(gitaccess.Environment, "Environment:\n")
+var pruneEnvironment = access.Environment + "\n" + strings.Replace(gitaccess.Environment, "Environment:", "Environment, to read git repositories:", 1)
 
 func pruneCommand(c *cli.Console) *cobra.Command {
 	var f pruneFlags

@@ -85,6 +85,7 @@ type destination struct {
 	origin       originFlags
 	page         string // of the image, for people
 	transfers    *transfers
+	steps        *steps // of a build
 	known        *image.Ledger
 }
 

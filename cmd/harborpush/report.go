@@ -184,5 +184,6 @@ func (d *destination) summary(result ship.Result) string {
 	for _, l := range result.Layers {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", l.Digest.Hex[:12], size(l.Size), l.Status)
 	}
+	b.WriteString(d.steps.summary(result))
 	return b.String()
 }

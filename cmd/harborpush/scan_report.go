@@ -8,7 +8,6 @@ import (
 
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
-	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/registry/harbor"
 )
 
@@ -40,7 +39,7 @@ type vulnerabilityDocument struct {
 
 func (s *scan) document(failed error) scanDocument {
 	d := scanDocument{
-		Schema: "harborpush/scan/v1", Reference: s.name(), Digest: s.artifact.Digest, Scanner: s.found.Scanner,
+		Schema: "harborpush/scan/v1", Reference: s.ref.String(), Digest: s.artifact.Digest, Scanner: s.found.Scanner,
 		Counts: map[string]int{}, Vulnerabilities: []vulnerabilityDocument{}, Failures: []failureDocument{},
 	}
 	if s.done {
@@ -69,14 +68,6 @@ func (s *scan) document(failed error) scanDocument {
 		d.Failures = append(d.Failures, failureDocument{Error: failed.Error(), Hint: fault.HintOf(failed)})
 	}
 	return d
-}
-
-// name is the reference, "" when it is not known yet.
-func (s *scan) name() string {
-	if s.ref == (imageref.Ref{}) {
-		return ""
-	}
-	return s.ref.String()
 }
 
 // total is the findings in one line: "3 found: 1 critical, 2 low; 1 can be fixed; 1 ignored".

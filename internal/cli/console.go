@@ -40,6 +40,7 @@ type Console struct {
 	quiet  bool
 	chatty bool
 
+	drawing  string // "tty" or "plain" when somebody asked for it
 	mu       sync.Mutex
 	progress *Progress // what is drawn below the lines, nil for nothing
 }

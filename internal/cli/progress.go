@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ksera524/imgbump/internal/fault"
 )
 
 // Progress is a block of lines at the end of what stderr shows, which change while the work goes on. Only a terminal has
@@ -27,10 +29,36 @@ func (c *Console) Progress() *Progress {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := &Progress{console: c, now: time.Now, lines: map[int]string{}}
-	if isTerminal(c.Err) && !c.quiet && !c.Workflow.Active() && c.Getenv("TERM") != "dumb" {
+	draws := isTerminal(c.Err) && !c.Workflow.Active() && c.Getenv("TERM") != "dumb"
+	if c.drawing != "" {
+		draws = c.drawing == "tty"
+	}
+	if draws && !c.quiet {
 		c.progress = p
 	}
 	return p
+}
+
+// ShowProgress decides how it is shown what goes on, as docker's --progress: "auto" draws on a terminal, "tty" anywhere,
+// "plain" nowhere; "quiet" shows nothing.
+func (c *Console) ShowProgress(how string) error {
+	switch how {
+	case "auto":
+	case "plain", "tty":
+		c.drawing = how
+	case "quiet":
+		c.quiet = true
+	default:
+		return fault.Usagef("it is auto, plain, tty or quiet; the result has --format json", "--progress %s is unknown to %s", how, c.binary)
+	}
+	return nil
+}
+
+// Live reports whether the block is drawn.
+func (p *Progress) Live() bool {
+	p.console.mu.Lock()
+	defer p.console.mu.Unlock()
+	return p.console.progress == p
 }
 
 // Show makes text the line with that number.

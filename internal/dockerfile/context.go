@@ -71,6 +71,8 @@ type contextFile struct {
 	state state
 }
 
+var now = time.Now // a test has a later one
+
 // state tells what a file held at one time from what it held at others.
 type state struct {
 	size, modified, changed int64 // bytes, and times in ns
@@ -81,7 +83,7 @@ func stateOf(info fs.FileInfo) state {
 	s := state{size: info.Size(), modified: info.ModTime().UnixNano()}
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
 		changed := image.Changed(sys)
-		s.changed, s.settled = changed.UnixNano(), time.Since(changed) >= image.Rest
+		s.changed, s.settled = changed.UnixNano(), now().Sub(changed) >= image.Rest
 	}
 	return s
 }

@@ -2,6 +2,7 @@ package dockerfile
 
 import (
 	"context"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -11,6 +12,12 @@ func SetMaxEntries(n int) (undo func()) {
 	before := maxEntries
 	maxEntries = n
 	return func() { maxEntries = before }
+}
+
+// SetLater moves the clock that tells whether a file has settled, and returns how to undo it.
+func SetLater(d time.Duration) (undo func()) {
+	now = func() time.Time { return time.Now().Add(d) }
+	return func() { now = time.Now }
 }
 
 // Build is Build for one platform.

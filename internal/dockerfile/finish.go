@@ -18,7 +18,8 @@ import (
 // Image is what a Dockerfile comes to for one platform.
 type Image struct {
 	v1.Image
-	Platform v1.Platform
+	Platform v1.Platform // that was asked for
+	Runs     v1.Platform // as the image says it: its base may have told a variant
 
 	rootfs *rootfs
 	latest time.Time
@@ -35,8 +36,7 @@ func (b *builder) image() (Image, error) {
 	if b.opts.Platform.OS != "" {
 		made.Platform = b.platform
 	}
-	made.Image, err = b.finish(made.rootfs, made.Platform)
-	return made, err
+	return made, b.finish(&made)
 }
 
 // WriteFiles puts all files of the image into a tar, directories before what is in them; all below a directory of one name
@@ -55,8 +55,9 @@ func (i Image) WriteFiles(ctx context.Context, tw *tar.Writer, below string) err
 	return p.write(ctx, tw)
 }
 
-// finish is a rootfs as an image for a platform.
-func (b *builder) finish(r *rootfs, platform v1.Platform) (v1.Image, error) {
+// finish makes the image of its rootfs.
+func (b *builder) finish(made *Image) (err error) {
+	r, platform := made.rootfs, made.Platform
 	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	if r.base != nil {
 		base = unannotated{r.base}
@@ -75,14 +76,15 @@ func (b *builder) finish(r *rootfs, platform v1.Platform) (v1.Image, error) {
 	for key, value := range b.opts.Labels {
 		put(&config.Config.Labels, key, value)
 	}
-	img, err := mutate.ConfigFile(base, config)
+	made.Runs = v1.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant, OSVersion: config.OSVersion, OSFeatures: config.OSFeatures}
+	made.Image, err = mutate.ConfigFile(base, config)
 	if err == nil {
-		img, err = mutate.Append(img, r.added...)
+		made.Image, err = mutate.Append(made.Image, r.added...)
 	}
-	if err == nil && r.startInterval != 0 {
-		img = supervised{img, r.startInterval}
+	if r.startInterval != 0 {
+		made.Image = supervised{made.Image, r.startInterval}
 	}
-	return img, err
+	return err
 }
 
 // unannotated is a base image without its manifest's annotations: they tell of that image, its revision and when

@@ -123,7 +123,7 @@ func (f *File) platformOf(s *stage, p instructions.Stage) error {
 	f.lintFrom(p, found)
 	if err == nil {
 		f.lintFromPlatform(p, found)
-		s.platform, err = parsePlatform(found.Result)
+		s.platform, err = ParsePlatform(found.Result)
 	}
 	return err
 }

@@ -174,7 +174,7 @@ func (f *File) lintFromPlatform(s instructions.Stage, found shell.ProcessWordRes
 	case len(found.Matched) == 1 && len(found.Unmatched) == 0 && isTarget && found.Result == target:
 		lint.Run(&linter.RuleRedundantTargetPlatform, s.Location, linter.RuleRedundantTargetPlatform.Format(s.Platform))
 	case len(found.Matched)+len(found.Unmatched) == 0:
-		p, err := parsePlatform(found.Result)
+		p, err := ParsePlatform(found.Result)
 		if err == nil && !strings.Contains(s.Name, p.OS) && !strings.Contains(s.Name, p.Architecture) {
 			lint.Run(&linter.RuleFromPlatformFlagConstDisallowed, s.Location, linter.RuleFromPlatformFlagConstDisallowed.Format(found.Result))
 		}

@@ -14,8 +14,8 @@ func buildPlatform() v1.Platform {
 	return normalize(v1.Platform{OS: "linux", Architecture: runtime.GOARCH})
 }
 
-// parsePlatform reads OS/ARCH[/VARIANT], OS or ARCH.
-func parsePlatform(s string) (v1.Platform, error) {
+// ParsePlatform reads OS/ARCH[/VARIANT], OS or ARCH.
+func ParsePlatform(s string) (v1.Platform, error) {
 	if s == "" {
 		return v1.Platform{}, errors.New("--platform is empty")
 	}

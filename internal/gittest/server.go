@@ -49,9 +49,11 @@ type Server struct {
 	requests []Request
 }
 
+var execPath = sync.OnceValues(func() (string, error) { return Git("", "--exec-path") })
+
 // Start serves an empty folder of repositories on a free port of 127.0.0.1 until Close. It needs git on PATH.
 func Start(options Options) (*Server, error) {
-	libexec, err := Git("", "--exec-path")
+	libexec, err := execPath()
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +97,15 @@ func (s *Server) Create(name string) (*Repository, error) {
 	}
 	_, err = f.WriteString(config)
 	return r, errors.Join(err, f.Close())
+}
+
+// Copy makes a repository that is like another, faster than git could.
+func (s *Server) Copy(name string, of *Repository) (*Repository, error) {
+	r := &Repository{Dir: filepath.Join(s.root, filepath.FromSlash(name)), URL: s.URL + "/" + name}
+	if err := os.CopyFS(r.Dir, os.DirFS(of.Dir)); err != nil {
+		return nil, fmt.Errorf("copy a repository: %w", err)
+	}
+	return r, nil
 }
 
 // Requests is the log so far.

@@ -127,7 +127,7 @@ func (s *SSH) listen(authorized []string) error {
 // Keygen makes a private key in a file, Ed25519 without a passphrase unless ssh-keygen's own arguments say otherwise, and
 // returns the public half.
 func Keygen(file string, args ...string) (string, error) {
-	args = append([]string{"-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", file}, args...)
+	args = append([]string{"-q", "-a", "1", "-t", "ed25519", "-N", "", "-C", "test", "-f", file}, args...)
 	if _, err := Command("ssh-keygen", args...); err != nil {
 		return "", err
 	}

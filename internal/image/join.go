@@ -19,7 +19,12 @@ type Joined struct {
 
 var _ v1.ImageIndex = (*Joined)(nil)
 
-// Join makes an index of images, each for another platform, in their order.
+// JoinFor makes an index of images for platforms, in their order.
+func JoinFor(images []v1.Image, platforms []*v1.Platform) *Joined {
+	return &Joined{Images: images, platforms: platforms}
+}
+
+// Join makes an index of images that say themselves which platform they are for, each another one, in their order.
 func Join(images []v1.Image) (*Joined, error) {
 	joined, seen := &Joined{Images: images}, map[string]bool{}
 	for _, img := range images {

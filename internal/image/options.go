@@ -35,14 +35,7 @@ func Compresses(a Artifact) bool {
 
 // unread are the layers of an artifact that need not be known before they are read.
 func unread(a Artifact) (all []*layer, err error) {
-	images := []v1.Image{}
-	switch a := a.(type) {
-	case v1.Image:
-		images = append(images, a)
-	case *Joined: // another index names its images by their digests, so they are there
-		images = a.Images
-	}
-	for _, img := range images {
+	for _, img := range Parts(a) {
 		layers, err := img.Layers()
 		if err != nil {
 			return nil, err

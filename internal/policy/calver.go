@@ -79,8 +79,8 @@ func calverReader(layout string) (reader, error) {
 	}}, nil
 }
 
-// maxMonth is the largest second number of a date: there are layouts with weeks.
-const maxMonth = "53"
+// maxMonth is the largest second number of a date; weeks need a layout.
+const maxMonth = "12"
 
 func readDate(value string) (version, verdict) {
 	all := numbers(strings.FieldsFunc(strings.TrimPrefix(value, "v"), func(c rune) bool { return strings.ContainsRune(".-_", c) }))

@@ -49,7 +49,7 @@ type Candidate struct {
 
 	value   string
 	version version
-	tag     Tag
+	tag     *Tag
 }
 
 // Ranking is a repository's tags in the order of a policy.
@@ -63,8 +63,8 @@ type Ranking struct {
 // Rank orders tags. Their order, and names that come twice, do not matter.
 func (p Policy) Rank(tags []Tag) *Ranking {
 	r := &Ranking{policy: p, considered: len(tags)}
-	for _, t := range tags {
-		c := Candidate{Name: t.Name, Digest: t.Digest, tag: t}
+	for i, t := range tags {
+		c := Candidate{Name: t.Name, Digest: t.Digest, tag: &tags[i]}
 		v := admitted
 		if c.value, v = p.value(t.Name); v == admitted {
 			c.version, v = p.read(c.value)
@@ -106,11 +106,12 @@ func (r *Ranking) Settle(now time.Time, look func(name string) (Tag, error)) err
 	for r.policy.rules.MinAge > 0 && len(r.candidates) > 0 {
 		best := &r.candidates[0]
 		if len(best.tag.Builds) == 0 && best.tag.Pushed.IsZero() {
-			var err error
-			if best.tag, err = look(best.Name); err != nil {
+			seen, err := look(best.Name)
+			if err != nil {
 				return err
 			}
-			best.Made, best.Pushed = r.policy.made(best.tag)
+			best.tag = &seen
+			best.Made, best.Pushed = r.policy.made(seen)
 		}
 		since := best.Made
 		if best.tag.Pushed.After(since) { // what was made long ago may be new here

@@ -29,7 +29,9 @@ type apart struct {
 
 type tagAt struct{ tag, where string }
 
-func newHelm() helm { return helm{tags: map[string]string{}, versions: map[string][]tagAt{}, open: map[string]bool{}} }
+func newHelm() helm {
+	return helm{tags: map[string]string{}, versions: map[string][]tagAt{}, open: map[string]bool{}}
+}
 
 var (
 	tagKey     = regexp.MustCompile(`(?i)tag["']?(?:,?\s+["']?value["']?)?[ \t]*[:=][ \t]*["']?([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})`)

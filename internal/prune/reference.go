@@ -67,29 +67,32 @@ var (
 // text finds digests, and names of the project's repositories with or without a tag, outside of comments. Sites are the
 // places of the file that are known already.
 func (r *reading) text(f File, data []byte, sites []manifest.Site) {
-	if !bytes.Contains(data, []byte("sha256:")) && !bytes.Contains(data, []byte(r.project)) {
-		return
-	}
 	n, offset := 0, 0
 	for line := range bytes.Lines(data) {
 		n++
-		text := comment.ReplaceAll(line, nil)
-		where := fmt.Sprintf("%s:%d%s", f.Path, n, f.at())
-		for _, digest := range digestText.FindAll(text, -1) {
-			r.add(retention.Reference{Digest: string(digest), Where: where})
-		}
-		for from := 0; ; {
-			i := bytes.Index(text[from:], []byte(r.project))
-			if i < 0 {
-				break
-			}
-			at := from + i
-			from = at + len(r.project)
-			isSite := slices.ContainsFunc(sites, func(s manifest.Site) bool { return s.Holds(offset + at) })
-			m := mention{before: string(text[:at]), after: string(text[from:]), workflow: isWorkflow(f.Path)}
-			r.mention(m, where, isSite)
+		if bytes.Contains(line, []byte("sha256:")) || bytes.Contains(line, []byte(r.project)) {
+			where := fmt.Sprintf("%s:%d%s", f.Path, n, f.at())
+			r.line(string(comment.ReplaceAll(line, nil)), isWorkflow(f.Path), where, func(at int) bool {
+				return slices.ContainsFunc(sites, func(s manifest.Site) bool { return s.Holds(offset + at) })
+			})
 		}
 		offset += len(line)
+	}
+}
+
+// line notes what a line names. Of a place in it, isSite tells whether that is known already.
+func (r *reading) line(text string, workflow bool, where string, isSite func(at int) bool) {
+	for _, digest := range digestText.FindAllString(text, -1) {
+		r.add(retention.Reference{Digest: digest, Where: where})
+	}
+	for from := 0; ; {
+		i := strings.Index(text[from:], r.project)
+		if i < 0 {
+			return
+		}
+		at := from + i
+		from = at + len(r.project)
+		r.mention(mention{text[:at], text[from:], workflow}, where, isSite(at))
 	}
 }
 

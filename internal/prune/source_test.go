@@ -153,3 +153,23 @@ func TestUnread(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// BenchmarkNamed reads 20,000 files of a kilobyte.
+func BenchmarkNamed(b *testing.B) {
+	data := []byte(strings.Repeat("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, labels: {app.kubernetes.io/name: web}}\nspec:\n  template:\n    spec:\n"+
+		"      containers:\n      - name: web\n        image: h.test/team/web:1.2.3 # the web\n        imagePullPolicy: Always\n---\n", 5))
+	source := Source{Files: func(yield func(File, error) bool) {
+		for i := range 20000 {
+			f := File{File: manifest.File{Path: fmt.Sprintf("apps/%d.yaml", i), Read: func([]byte) ([]byte, error) { return data, nil }}}
+			if !yield(f, nil) {
+				return
+			}
+		}
+	}}
+	b.SetBytes(int64(20000 * len(data)))
+	for b.Loop() {
+		if _, err := source.Named(b.Context(), "team"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -16,13 +16,14 @@ import (
 	"github.com/ksera524/imgbump/internal/image"
 )
 
-// once does do for the blob unless that was done, or is being done.
-func (d *destination) once(digest v1.Hash, do func() error) error {
+// once does do for the blob unless that was done, or is being done. What names it is its digest, or the layer itself as long
+// as that is not known.
+func (d *destination) once(blob any, do func() error) error {
 	d.mu.Lock()
-	if d.blobs[digest] == nil {
-		d.blobs[digest] = sync.OnceValue(do)
+	if d.blobs[blob] == nil {
+		d.blobs[blob] = sync.OnceValue(do)
 	}
-	do = d.blobs[digest]
+	do = d.blobs[blob]
 	d.mu.Unlock()
 	return do()
 }
@@ -35,7 +36,7 @@ func (d *destination) layer(ctx context.Context, l v1.Layer, repeated func() (bo
 	}
 	digest, err := l.Digest()
 	if errors.Is(err, stream.ErrNotComputed) {
-		return d.bring(ctx, l, repeated)
+		return d.once(l, func() error { return d.bring(ctx, l, repeated) }) // the images of several platforms may share it
 	}
 	if err != nil {
 		return fmt.Errorf("push %s: %w", d.name(), err)

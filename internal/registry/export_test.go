@@ -2,13 +2,17 @@ package registry
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
 // Pauses collects the pauses that the client makes, in place of making them.
 func (c *Client) Pauses() *[]time.Duration {
+	var mu sync.Mutex
 	var pauses []time.Duration
 	c.wait = func(_ context.Context, d time.Duration) error {
+		mu.Lock()
+		defer mu.Unlock()
 		pauses = append(pauses, d)
 		return nil
 	}

@@ -47,7 +47,7 @@ func imageOf(t *testing.T, layers ...v1.Layer) v1.Image {
 // TestFaults pushes, of each kind of image, two layers through every fault, at each step: the image is there in the end,
 // whole, and no more was sent than the fault makes necessary.
 func TestFaults(t *testing.T) {
-	const size = 256 << 10
+	const size = 128 << 10
 	kinds := map[string]func() v1.Image{
 		"made": func() v1.Image { return imageOf(t, large(1, size), large(2, size)) },
 		"known": func() v1.Image {
@@ -82,6 +82,7 @@ func TestFaults(t *testing.T) {
 				}
 				for _, resumable := range []bool{false, true}[:map[bool]int{false: 1, true: 2}[sends]] {
 					t.Run(fmt.Sprint(kind, "/", what, "/", at, "/", resumable), func(t *testing.T) {
+						t.Parallel()
 						f := registrytest.Fault{Method: step.Method, Path: step.Path, Drop: fault.Drop, Unanswered: fault.Unanswered,
 							Status: fault.Status, RetryAfter: fault.RetryAfter, Truncate: fault.Truncate, Slow: fault.Slow, Times: fault.Times}
 						s := harbor(t, registrytest.Config{Resumable: resumable, Faults: []*registrytest.Fault{&f}})
@@ -134,7 +135,7 @@ func layoutOf(t *testing.T, img v1.Image) v1.Image {
 // TestResume goes on where the registry says that a broken upload stands, also more often than a request is repeated when
 // it gets ahead.
 func TestResume(t *testing.T) {
-	const size, piece, breaks = 30 << 20, 9 << 20, 3
+	const size, piece, breaks = 5 << 20, 3 << 19, 3
 	for name, l := range map[string]v1.Layer{"made": large(1, size), "known": large(2, size)} {
 		t.Run(name, func(t *testing.T) {
 			s := harbor(t, registrytest.Config{Resumable: true, Faults: []*registrytest.Fault{{Method: "PATCH", Path: "/uploads/", Drop: piece, Times: breaks}}})

@@ -290,7 +290,7 @@ func (f *fetched) LayerByDiffID(id v1.Hash) (v1.Layer, error) {
 	return &fetchedLayer{l, f.fetch}, err
 }
 
-// checkedBody compares what was read with a digest, and ends where more comes than there may be.
+// checkedBody compares what was read with a digest, and fails where more comes than there may be.
 type checkedBody struct {
 	io.ReadCloser
 	want v1.Hash
@@ -312,7 +312,7 @@ func (b *checkedBody) Read(p []byte) (int, error) {
 	if b.left -= int64(n); b.left < 0 {
 		return 0, fmt.Errorf("%w: %s is larger than its manifest says", image.ErrCorrupt, b.want)
 	}
-	if errors.Is(err, io.EOF) {
+	if b.left == 0 || errors.Is(err, io.EOF) { // at the last byte: nobody may wait for the end
 		if got := hex.EncodeToString(b.sum.Sum(nil)); got != b.want.Hex {
 			return n, fmt.Errorf("%w: asked for %s, got %s", image.ErrCorrupt, b.want, got)
 		}

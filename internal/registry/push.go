@@ -143,7 +143,7 @@ type destination struct {
 	scopes     []string
 
 	mu    sync.Mutex
-	blobs map[v1.Hash]func() error // those that are on their way, or there
+	blobs map[any]func() error // those that are on their way, or there
 }
 
 func (d *destination) name() string { return d.host + "/" + d.repository }
@@ -155,7 +155,7 @@ func (c *Client) pushTo(ctx context.Context, p *push, artifact image.Artifact, a
 		return []error{err}
 	}
 	_, repository, _ := strings.Cut(refs[0].Canonical(), "/")
-	d := &destination{session: s, push: p, repository: repository, refs: refs, sibling: p.complete[s], blobs: map[v1.Hash]func() error{},
+	d := &destination{session: s, push: p, repository: repository, refs: refs, sibling: p.complete[s], blobs: map[any]func() error{},
 		scopes: []string{"repository:" + repository + ":pull,push"}}
 	d.mayPullFrom(artifact)
 	if err := d.content(ctx, artifact); err != nil {

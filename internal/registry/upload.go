@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,7 +18,7 @@ import (
 
 // headway is how much a registry must have received of a blob since an upload broke last, in bytes, for the attempts to be
 // counted anew: so a large blob gets through over a bad line.
-const headway = 8 << 20
+const headway = 1 << 20
 
 // upload is one blob on its way.
 type upload struct {
@@ -100,11 +99,11 @@ func (u *upload) stream(ctx context.Context) error {
 		return err
 	}
 	if _, pending := u.layer.(image.Pending); !pending {
-		digest, err := u.layer.Digest()
+		digest, size, err := identity(u.layer)
 		if err != nil {
 			return err
 		}
-		content = checked(content, digest, math.MaxInt64)
+		content = checked(content, digest, size)
 	}
 	defer content.Close()
 	if _, err := io.CopyN(io.Discard, content, u.received); err != nil {
@@ -121,10 +120,10 @@ func (u *upload) stream(ctx context.Context) error {
 	}
 	location, err := u.step(ctx, patch, http.StatusAccepted, http.StatusOK, http.StatusCreated, http.StatusNoContent)
 	u.push.count(body.n.Load())
+	if reading := body.failure(); reading != nil && ctx.Err() == nil {
+		return &fault.Error{What: "push", Where: u.name(), Err: reading}
+	}
 	if err != nil {
-		if reading := body.failure(); reading != nil && ctx.Err() == nil {
-			return &fault.Error{What: "push", Where: u.name(), Err: reading}
-		}
 		return err
 	}
 	u.location = location

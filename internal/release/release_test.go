@@ -20,12 +20,19 @@ type tags struct {
 	listed   []Tag
 	theirs   []string // what others take, one before each of our pushes
 	err      error
+	silent   bool // after the first race
 	messages []string
 	since    string // what Since was asked
 	made     []string
 }
 
-func (t *tags) List(context.Context) ([]Tag, error) { return slices.Clone(t.listed), t.err }
+func (t *tags) List(ctx context.Context) ([]Tag, error) {
+	if t.silent && len(t.listed) > 0 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return slices.Clone(t.listed), t.err
+}
 
 func (t *tags) Since(_ context.Context, base, tip string, within []string) ([]string, error) {
 	t.since = fmt.Sprint(base, "..", tip, " ", within)
@@ -121,6 +128,11 @@ func TestEndless(t *testing.T) {
 		}
 		if lost < 80 || lost > 90 {
 			t.Errorf("%d attempts in a minute", lost)
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := job.Run(ctx, &tags{theirs: []string{"v0.1.0"}, silent: true}, "head"); fault.KindOf(err) != fault.Conflict {
+			t.Errorf("the time was up while the remote was asked: %v", err)
 		}
 	})
 }

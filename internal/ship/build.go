@@ -87,31 +87,27 @@ func (b Build) run(ctx context.Context, registry Registry) (image.Receipt, error
 	if err != nil {
 		return image.Receipt{}, err
 	}
-	artifact, err := b.join(images)
-	if err == nil {
-		err = b.Layers.Apply(artifact)
-	}
-	if err != nil {
+	artifact := b.join(images)
+	if err := b.Layers.Apply(artifact); err != nil {
 		return image.Receipt{}, &fault.Error{What: "build", Where: b.Context, Err: err}
 	}
 	return b.deliver(ctx, registry, built{artifact: artifact, images: images})
 }
 
 // join is the image, or those for several platforms as one.
-func (b Build) join(images []dockerfile.Image) (image.Artifact, error) {
+func (b Build) join(images []dockerfile.Image) image.Artifact {
 	var all []v1.Image
+	var platforms []*v1.Platform
 	for _, img := range images {
 		all = append(all, annotated(img.Image, b.Annotations))
+		platforms = append(platforms, &img.Runs)
 	}
 	if len(all) == 1 {
-		return all[0], nil
+		return all[0]
 	}
-	joined, err := image.Join(all)
-	if err != nil {
-		return nil, err
-	}
+	joined := image.JoinFor(all, platforms)
 	joined.Annotations = b.Index
-	return joined, nil
+	return joined
 }
 
 // Path is the Dockerfile's, as errors call it.

@@ -6,6 +6,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/ksera524/imgbump/internal/dockerfile"
 	"github.com/ksera524/imgbump/internal/fault"
 )
 
@@ -21,13 +22,13 @@ func ParsePlatform(s string) (v1.Platform, error) {
 	return *platform, nil
 }
 
-// ParsePlatforms reads lists of platforms, with commas between them. Each counts once.
+// ParsePlatforms reads lists of platforms, with commas between them, as FROM --platform reads one. Each counts once.
 func ParsePlatforms(lists []string) (platforms []v1.Platform, err error) {
 	for _, list := range lists {
 		for s := range strings.SplitSeq(list, ",") {
-			p, err := ParsePlatform(strings.TrimSpace(s))
+			p, err := dockerfile.ParsePlatform(strings.TrimSpace(s))
 			if err != nil {
-				return nil, err
+				return nil, fault.Usagef("for example: --platform linux/amd64,linux/arm64", "%w", err)
 			}
 			if !slices.ContainsFunc(platforms, p.Equals) {
 				platforms = append(platforms, p)

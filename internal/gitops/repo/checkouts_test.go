@@ -148,6 +148,7 @@ func (w *world) intact(dir string) {
 
 // A push works from any checkout, and any follows that can.
 func TestPushFromCheckouts(t *testing.T) {
+	t.Parallel()
 	for _, tt := range checkouts {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, gittest.Options{})
@@ -181,6 +182,7 @@ func TestPushFromCheckouts(t *testing.T) {
 
 // A commit works in any checkout, or is refused and nothing has changed.
 func TestCommitInCheckouts(t *testing.T) {
+	t.Parallel()
 	for _, tt := range checkouts {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, gittest.Options{})

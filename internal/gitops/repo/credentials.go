@@ -95,7 +95,7 @@ func (r *Repo) address(remote string) (string, error) {
 	case r.root == "" || strings.ContainsAny(remote, ":/"):
 		address = remote
 	default:
-		return "", &fault.Error{Kind: fault.Usage, What: "push to", Where: remote, Err: fmt.Errorf("%s has no such remote", r.root), Hint: r.instead(remote)}
+		return "", &fault.Error{Kind: fault.Usage, What: "use remote", Where: remote, Err: fmt.Errorf("%s has no such remote", r.root), Hint: r.instead(remote)}
 	}
 	if pushed := r.rewritten("pushinsteadof", address); !explicit && pushed != address {
 		return pushed, nil

@@ -25,12 +25,7 @@ const secret = "ghs_s3cret"
 // private is a world whose server wants a login, and a checkout of it without one.
 func private(t *testing.T) (*world, string) {
 	w := newWorld(t, gittest.Options{Username: "x-access-token", Password: secret})
-	url := w.remote.URL
-	w.remote.URL = strings.Replace(url, "http://", "http://x-access-token:"+secret+"@", 1)
-	dir := w.clone("--depth=1")
-	w.remote.URL = url
-	w.git(dir, "remote", "set-url", "origin", url)
-	return w, dir
+	return w, w.clone("--depth=1")
 }
 
 func header(password string) string {
@@ -47,6 +42,7 @@ func only(host string, c repo.Credential) func(context.Context, *url.URL) (repo.
 }
 
 func TestCredentials(t *testing.T) {
+	t.Parallel()
 	host := func(w *world) string { return strings.TrimPrefix(w.server.URL, "http://") }
 	for _, tt := range []struct {
 		name    string

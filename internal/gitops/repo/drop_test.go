@@ -43,6 +43,7 @@ func (w *world) dropping(request int64, moment string) string {
 
 // Wherever a connection ends, the bump is done or nothing has happened, here and there, and the error says which.
 func TestDroppedConnections(t *testing.T) {
+	t.Parallel()
 	for _, moment := range []string{"before", "middle", "after"} {
 		for request := int64(1); request <= 6; request++ {
 			t.Run(fmt.Sprintf("%s request %d", moment, request), func(t *testing.T) {

@@ -64,6 +64,7 @@ func (w *world) watch(dir string) *strings.Builder {
 
 // History is fetched only where the checkout has some of the branch to go on from.
 func TestFetchLeavesHistoryOut(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		clone  []string

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,11 +40,13 @@ func TestKilledBump(t *testing.T) {
 }
 
 // However a bump is killed, both repositories stay sound, each file is the old or the new one, and what the user changed
-// is there. Locks that stay are those that git would leave.
+// is there. Locks that stay are those that git would leave. IMGBUMP_KILLS says how many times, more than a usual run has
+// the time for.
 func TestKill(t *testing.T) {
-	times := 200
-	if testing.Short() {
-		times = 40
+	t.Parallel()
+	times := 60
+	if more, err := strconv.Atoi(os.Getenv("IMGBUMP_KILLS")); err == nil {
+		times = more
 	}
 	w := newWorld(t, gittest.Options{})
 	dir := w.clone()

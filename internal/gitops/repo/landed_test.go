@@ -16,6 +16,7 @@ import (
 
 // A push that landed is reported, also when the time is up, or somebody interrupts us, while the server's hooks go on.
 func TestLandedWhenTheTimeWasUp(t *testing.T) {
+	t.Parallel()
 	for _, way := range []string{"http", "file"} {
 		t.Run(way, func(t *testing.T) {
 			w := newWorld(t, gittest.Options{})
@@ -45,6 +46,7 @@ func TestLandedWhenTheTimeWasUp(t *testing.T) {
 
 // Refusals that are no hook's are nobody's lack of a right.
 func TestRefusedByGit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gittest.Options{})
 	work := filepath.Join(t.TempDir(), "work")
 	w.git("", "clone", "-q", w.remote.Dir, work)

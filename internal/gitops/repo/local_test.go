@@ -16,6 +16,7 @@ import (
 )
 
 func TestLocalCommit(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		prepare [][]string
@@ -60,6 +61,7 @@ func TestLocalCommit(t *testing.T) {
 
 // A file of the user's in the way is refused before anything is written; other changes of the user's stay as they are.
 func TestLocalRefusesDirtyFiles(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, path, status, want string
 		stage                    bool
@@ -264,6 +266,7 @@ func TestCommitRefuses(t *testing.T) {
 }
 
 func TestAuthorAndMessage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gittest.Options{})
 	dir := w.clone()
 	const format = "%an <%ae>|%cn <%ce>|%at|%B"

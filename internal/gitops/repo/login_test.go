@@ -210,6 +210,7 @@ func startProxy(t *testing.T, to string, login string) *proxy {
 }
 
 func TestProxy(t *testing.T) {
+	t.Parallel()
 	const asked = "CONNECT example.com:443 "
 	for _, tt := range []struct {
 		name    string
@@ -345,6 +346,7 @@ func TestPushOptions(t *testing.T) {
 }
 
 func TestProtected(t *testing.T) {
+	t.Parallel()
 	for words, want := range map[string]bool{
 		"error: GH006: Protected branch update failed for refs/heads/main.":               true,
 		"error: GH013: Repository rule violations found for refs/heads/main.":             true,

@@ -110,6 +110,7 @@ const pushed = "refs for git-receive-pack\npush\n"
 
 // Without a checkout a bump takes five requests, or four when everything is asked for at once, and brings little.
 func TestNoCheckout(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		expect []string
@@ -155,6 +156,7 @@ func TestNoCheckout(t *testing.T) {
 
 // After a lost race just what changed is fetched, in one request, even upon a commit without its history.
 func TestFetchAfterLostRace(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		open func(w *world, address string) *repo.Remote

@@ -16,6 +16,7 @@ import (
 
 // Eight writers bump their own line of one file three times each; none is lost, and no merge is needed.
 func TestRace(t *testing.T) {
+	t.Parallel()
 	const writers, times = 8, 3
 	w := newWorld(t, gittest.Options{})
 	start := fstest.MapFS{}
@@ -79,6 +80,7 @@ func TestSomebodyIsFirst(t *testing.T) {
 }
 
 func TestProtectedBranch(t *testing.T) {
+	t.Parallel()
 	for _, hook := range []string{"pre-receive", "update"} {
 		t.Run(hook, func(t *testing.T) {
 			w := newWorld(t, gittest.Options{})
@@ -115,6 +117,7 @@ func TestServerCannotUnpack(t *testing.T) {
 
 // A refusal that passes, as another push's lock does, is not final.
 func TestRefusedOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gittest.Options{})
 	w.check(w.remote.Hook("update", "[ -e refused ] || { touch refused; exit 1; }"))
 	dir := w.clone()

@@ -96,6 +96,7 @@ func TestRecentStops(t *testing.T) {
 
 // TestRecentShallow says what a clone lacks, rather than to leave it out; the whole of a short history is enough.
 func TestRecentShallow(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gittest.Options{})
 	w.history()
 	for depth, enough := range map[int]int{1: 1, 2: 2, 3: 3} {

@@ -24,6 +24,7 @@ type filer interface {
 
 // Every way to make a checkout that people use; afterwards it agrees with the commit pushed, where it can.
 func TestPushFromAnyCheckout(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		clone   []string
@@ -96,6 +97,7 @@ func TestLinkedWorktreeAndAlternates(t *testing.T) {
 
 // On a detached HEAD the branch comes from the workflow, when the remote is the workflow's own, else from the remote.
 func TestDetachedHead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gittest.Options{})
 	_, err := w.remote.Commit("feature", "a branch", tree())
 	w.check(err)
@@ -144,6 +146,7 @@ func TestDetachedHead(t *testing.T) {
 
 // The checkout is behind; the decision is made on the remote's tip all the same.
 func TestRemoteIsAhead(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{nil, {"--depth=1"}, {"--depth=1", "--filter=blob:none"}} {
 		t.Run(fmt.Sprint(args), func(t *testing.T) {
 			w := newWorld(t, gittest.Options{})
@@ -191,6 +194,7 @@ func TestForcePushedBack(t *testing.T) {
 
 // What the user has in the working tree is never touched, and keeps the checkout from following.
 func TestUsersChangesStay(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		change  func(w *world, dir string)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -24,7 +25,28 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_HEAD_REF", "GITHUB_REF_TYPE", "GITHUB_REF_NAME", "GIT_SSL_CAINFO"} {
 		os.Unsetenv(name)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if template.server != nil {
+		template.server.Close()
+	}
+	os.Exit(code)
+}
+
+// template is what every world begins as, made once.
+var template struct {
+	once   sync.Once
+	server *gittest.Server
+	remote *gittest.Repository
+	err    error
+}
+
+func makeTemplate() {
+	if template.server, template.err = gittest.Start(gittest.Options{}); template.err != nil {
+		return
+	}
+	if template.remote, template.err = template.server.Create("app.git"); template.err == nil {
+		_, template.err = template.remote.Commit("main", "somebody's commit", tree())
+	}
 }
 
 // tree is what most tests begin with.
@@ -54,10 +76,10 @@ func newWorld(t *testing.T, options gittest.Options) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.server.Close() })
-	if w.remote, err = w.server.Create("org/app.git"); err != nil {
-		t.Fatal(err)
-	}
-	w.push(tree())
+	template.once.Do(makeTemplate)
+	w.check(template.err)
+	w.remote, err = w.server.Copy("org/app.git", template.remote)
+	w.check(err)
 	return w
 }
 
@@ -83,11 +105,13 @@ func (w *world) git(dir string, args ...string) string {
 	return strings.TrimRight(out, "\n")
 }
 
-// clone makes a checkout with git itself.
+// clone makes a checkout with git itself, on the short way: past the server.
 func (w *world) clone(args ...string) string {
 	w.Helper()
 	dir := filepath.Join(w.TempDir(), "checkout")
-	w.git("", append(append([]string{"clone", "-q"}, args...), w.remote.URL, dir)...)
+	from := "file://" + w.remote.Dir
+	w.git("", append(append([]string{"clone", "-q"}, args...), from, dir)...)
+	w.write(dir, ".git", "config", strings.ReplaceAll(w.read(dir, ".git", "config"), from+"\n", w.remote.URL+"\n"))
 	return dir
 }
 

@@ -39,7 +39,7 @@ func run(t *testing.T, env []string, program string, args ...string) string {
 func sshKey(t *testing.T, args ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "key")
-	run(t, nil, "ssh-keygen", append([]string{"-q", "-C", "ann@example.com", "-f", file}, args...)...)
+	run(t, nil, "ssh-keygen", append([]string{"-q", "-a", "1", "-C", "ann@example.com", "-f", file}, args...)...)
 	return file
 }
 
@@ -96,6 +96,10 @@ func newGPG(t *testing.T) *gpg {
 		t.Fatal(err)
 	}
 	t.Setenv("GNUPGHOME", home)
+	// a passphrase is to be quick to try here
+	if err := os.WriteFile(filepath.Join(home, "gpg-agent.conf"), []byte("s2k-count 65536\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		exec.Command("gpgconf", "--homedir", home, "--kill", "gpg-agent").Run()
 		os.RemoveAll(home)
@@ -105,7 +109,7 @@ func newGPG(t *testing.T) *gpg {
 
 func (g *gpg) run(args ...string) string {
 	g.Helper()
-	return run(g.T, nil, "gpg", append([]string{"--batch", "--yes", "--quiet", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
+	return run(g.T, nil, "gpg", append([]string{"--batch", "--yes", "--quiet", "--no-tty", "--pinentry-mode", "loopback", "--s2k-count", "65536", "--passphrase", ""}, args...)...)
 }
 
 // key makes a key of an algorithm for the given use and life, and is its fingerprint.
@@ -199,6 +203,7 @@ func (w *world) verifiedSSH(dir, public string) {
 }
 
 func TestSignSSH(t *testing.T) {
+	t.Parallel()
 	plain := sshKey(t, "-t", "ed25519", "-N", "")
 	locked := sshKey(t, "-t", "ed25519", "-N", passphrase)
 	rsa := sshKey(t, "-t", "rsa", "-b", "2048", "-N", "")
@@ -344,6 +349,7 @@ func TestSignRefused(t *testing.T) {
 
 // What git is configured to sign with is followed where we can, and warned of once where we cannot.
 func TestSignAsGitIsConfigured(t *testing.T) {
+	t.Parallel()
 	plain, locked := sshKey(t, "-t", "ed25519", "-N", ""), sshKey(t, "-t", "ed25519", "-N", passphrase)
 	agent := sshAgent(t, plain)
 	const unsigned = "git's commit.gpgSign asks for signed commits, but ours is not signed: "

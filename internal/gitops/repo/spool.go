@@ -8,8 +8,8 @@ import (
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
 
-// maxObject is the largest object, in bytes, that is kept and read; no manifest may be larger.
-const maxObject = manifest.MaxSize
+// maxObject is the largest object, in bytes, that is kept and read; no manifest may be larger. Tests lower it.
+var maxObject int64 = manifest.MaxSize
 
 // spool keeps the objects that servers sent, unpacked: the first in memory, then all in a temporary file. The file has
 // no name, so that nothing stays behind however the program ends; memory holds a line for each object.

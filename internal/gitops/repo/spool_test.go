@@ -227,7 +227,7 @@ func TestSpoolHostile(t *testing.T) {
 
 // The bases of a chain may come after all that is built upon them.
 func TestSpoolBackwards(t *testing.T) {
-	const length = 30_000
+	const length = 10_000
 	contents := [][]byte{[]byte("base")}
 	for len(contents) < length {
 		last := contents[len(contents)-1]
@@ -258,11 +258,14 @@ func TestSpoolBackwards(t *testing.T) {
 
 // What is too large to be a manifest is known, and not kept; what is built upon it is as good as not sent.
 func TestSpoolLarge(t *testing.T) {
+	defer func(was int64) { maxObject = was }(maxObject)
+	maxObject = 64 << 10
 	large := make([]byte, maxObject+1)
 	hash := plumbing.ComputeHash(plumbing.BlobObject, large)
 	p := newPack(2)
 	p.add(plumbing.BlobObject, uint64(len(large)), nil, large)
-	p.add(plumbing.REFDeltaObject, 10, hash[:], append(binary.AppendUvarint(nil, uint64(len(large))), 4, 4, 'm', 'o', 'r', 'e'))
+	more := append(binary.AppendUvarint(nil, uint64(len(large))), 4, 4, 'm', 'o', 'r', 'e')
+	p.add(plumbing.REFDeltaObject, uint64(len(more)), hash[:], more)
 	s := &spool{}
 	defer s.close()
 	if err := s.unpack(t.Context(), p.end(), nothing); err != nil {

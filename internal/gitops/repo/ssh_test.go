@@ -51,6 +51,7 @@ func (w *sshWorld) options() repo.Options {
 }
 
 func TestSSH(t *testing.T) {
+	t.Parallel()
 	relative := func(w *sshWorld) string { return "org/app.git" }
 	for _, tt := range []struct {
 		name    string
@@ -104,6 +105,7 @@ func TestSSH(t *testing.T) {
 }
 
 func TestSSHFailures(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		prepare func(w *sshWorld, o *repo.Options)
@@ -169,6 +171,7 @@ func TestSSHFailures(t *testing.T) {
 
 // A push whose answer is lost did happen, or it did not: the branch says which. A connection that is lost is made anew.
 func TestSSHDropped(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t)
 	b, _ := w.openRemote(w.dir, w.options())
 	_, err := b.Tip(t.Context())
@@ -190,6 +193,7 @@ func TestSSHDropped(t *testing.T) {
 
 // A server that answers nothing any more does not hold us up for longer than the caller wants.
 func TestSSHSilence(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t)
 	w.check(w.ssh.Says("git-upload-pack", "", -1))
 	b, _ := w.openRemote(w.dir, w.options())

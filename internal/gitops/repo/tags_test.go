@@ -89,6 +89,7 @@ func TestTagsHostile(t *testing.T) {
 
 // In any history, from any clone, Since is what git log BASE..COMMIT is.
 func TestTagsSince(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gittest.Options{})
 	random := rand.New(rand.NewPCG(7, 7))
 	full := w.clone()
@@ -143,6 +144,7 @@ func TestTagsSinceCut(t *testing.T) {
 
 // What a shallow clone lacks is asked for once, and without files where the server leaves them out.
 func TestTagsSinceSparing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gittest.Options{})
 	base := w.git(w.remote.Dir, "rev-parse", "main")
 	w.wide()
@@ -175,6 +177,7 @@ func TestTagsSinceSparing(t *testing.T) {
 
 // The commits that change a path, in any clone, in two requests at most.
 func TestTagsSincePaths(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, gittest.Options{})
 	base := w.git(w.remote.Dir, "rev-parse", "main")
 	full := w.clone()
@@ -258,6 +261,7 @@ func TestTagsPush(t *testing.T) {
 
 // Other ways than HTTP serve one request a connection.
 func TestTagsElsewhere(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t)
 	base := w.git(w.remote.Dir, "rev-parse", "main")
 	tip := w.push(fstest.MapFS{"apps/a/dep.yaml": {Data: []byte("2")}})
@@ -295,6 +299,7 @@ func TestTagsPushAnswerLost(t *testing.T) {
 }
 
 func TestTagsRefused(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		hook, tag string
 		kind      fault.Kind

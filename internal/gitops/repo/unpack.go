@@ -177,7 +177,7 @@ func (u *unpacker) apply(place int64, base spooled, changes []byte) error {
 	switch {
 	case n <= 0 || m <= 0:
 		return packfile.ErrInvalidDelta
-	case base.offset < 0 || size > maxObject:
+	case base.offset < 0 || size > uint64(maxObject):
 		return nil
 	}
 	if err := u.count(int64(size)); err != nil {

@@ -20,7 +20,7 @@ type Artifact struct {
 	Pushed      time.Time
 	Created     time.Time // by its configuration; zero where that has no date, and of an index
 	Platform    string    // os/arch, Harbor tells no variant; "" where its configuration has none, and of an index
-	Size        int64 // in bytes, layers shared with others included
+	Size        int64     // in bytes, layers shared with others included
 	Tags        []Tag
 	Children    []string // digests
 	Accessories []string // digests
@@ -35,12 +35,12 @@ type Tag struct {
 
 // document is an artifact as Harbor writes it.
 type document struct {
-	Digest     string    `json:"digest"`
-	ProjectID  int64     `json:"project_id"`
-	PushTime   time.Time `json:"push_time"`
+	Digest     string          `json:"digest"`
+	ProjectID  int64           `json:"project_id"`
+	PushTime   time.Time       `json:"push_time"`
 	Attributes json.RawMessage `json:"extra_attrs"` // of an image, parts of its configuration; else anything
-	Size       int64     `json:"size"`
-	Tags       []Tag     `json:"tags"`
+	Size       int64           `json:"size"`
+	Tags       []Tag           `json:"tags"`
 	References []struct {
 		ChildDigest string `json:"child_digest"`
 	} `json:"references"`

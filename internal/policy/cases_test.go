@@ -1,0 +1,117 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ksera524/imgbump/internal/image"
+	"github.com/ksera524/imgbump/internal/policy"
+)
+
+// peerCase is a repository and a policy of another tool's tests, and the tag that it chooses.
+type peerCase struct {
+	Name, Tool, Strategy, Constraint, Allow, Order string
+	Ignore, Tags                                   []string
+	Pattern                                        string           `json:"filter_pattern"`
+	Extract                                        string           `json:"filter_extract"`
+	Created                                        map[string]int64 `json:"tag_created_unix"`
+	Want                                           *string
+	WantError                                      bool     `json:"want_error"`
+	WantFiltered                                   []string `json:"want_filtered_sorted"`
+	WantFlux                                       *string  `json:"want_flux"`
+	WantFluxError                                  bool     `json:"want_flux_error"`
+}
+
+func (c peerCase) rules() policy.Rules {
+	r := policy.Rules{Strategy: policy.Strategy(c.Strategy), Constraint: c.Constraint, AllowTags: c.Allow, IgnoreTags: c.Ignore, Descending: c.Order == "desc"}
+	if c.Tool == "flux" && (c.Strategy == "semver" || c.Strategy == "semver-range-parse") {
+		r.Strategy = policy.FluxSemver
+	}
+	if c.Pattern != "" {
+		r.AllowTags, r.Extract = "regexp:"+c.Pattern, c.Extract
+	}
+	return r
+}
+
+// run is the tag that the case's policy chooses, "" for none.
+func (c peerCase) run() (string, error) {
+	p, err := policy.New(c.rules())
+	if err != nil {
+		return "", err
+	}
+	var tags []policy.Tag
+	for _, name := range c.Tags {
+		t := policy.Tag{Name: name}
+		if at, ok := c.Created[name]; ok {
+			t.Builds = []image.Build{{Created: time.Unix(at, 0)}}
+		}
+		tags = append(tags, t)
+	}
+	return p.Rank(tags).Decide(time.Unix(1<<31, 0)).Tag, nil
+}
+
+// TestPeers runs what other tools expect of the same policies, where IMGBUMP_CASES names the folder of their cases, and
+// counts. Where they end with an error for want of a fitting tag, we choose none.
+func TestPeers(t *testing.T) {
+	folder := os.Getenv("IMGBUMP_CASES")
+	if folder == "" {
+		t.Skip("not run: IMGBUMP_CASES does not name the folder of the cases")
+	}
+	for _, file := range []string{"tag_selection.json", "tag_selection_derived.json"} {
+		data, err := os.ReadFile(filepath.Join(folder, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all struct{ Cases []peerCase }
+		if err := json.Unmarshal(data, &all); err != nil {
+			t.Fatal(err)
+		}
+		agree, differ := 0, 0
+		for _, c := range all.Cases {
+			for _, c := range c.variants() {
+				got, err := c.run()
+				want := ""
+				if c.Want != nil {
+					want = *c.Want
+				}
+				ok := got == want && (err == nil || c.WantError)
+				if c.Strategy == "semver-range-parse" {
+					ok = (err != nil) == c.WantError
+				}
+				if ok {
+					agree++
+					continue
+				}
+				differ++
+				t.Logf("%s: %s (%s): got %q, %v; want %q, error %v", file, c.Name, c.Tool, got, err, want, c.WantError)
+			}
+		}
+		t.Logf("%s: %d agree, %d do not", file, agree, differ)
+	}
+}
+
+// variants are the questions that a case is: what both tools choose, and, of a filter, what is let through.
+func (c peerCase) variants() []peerCase {
+	switch {
+	case c.Strategy == "filter":
+		var all []peerCase
+		for _, tag := range c.Tags { // a tag alone is chosen when it is let through
+			one := c
+			one.Strategy, one.Tags = "alphabetical", []string{tag}
+			p, err := policy.New(one.rules())
+			if err == nil && p.Admits(tag) {
+				one.Want = &tag
+			}
+			all = append(all, one)
+		}
+		return all
+	case c.Tool == "" && c.Strategy == "semver" && c.Allow == "" && c.Ignore == nil:
+		flux := c
+		flux.Tool, flux.Want, flux.WantError = "flux", c.WantFlux, c.WantFluxError
+		return []peerCase{c, flux}
+	}
+	return []peerCase{c}
+}
