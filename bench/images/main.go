@@ -147,7 +147,8 @@ func (b *bench) again(folder string) error {
 	}
 	setup := fmt.Sprintf("cd %s && crane pull --insecure --format oci %s/ours0/one:1 layout && export XDG_CACHE_HOME=%s/cache"+
 		" && harborpush -q push saved.tar -t %s/again/saved:1 && harborpush -q push layout -t %s/again/layout:1"+
-		" && harborpush -q append scratch -t %s/again/folder:1 --add %s:/", b.dir, b.host, b.dir, b.host, b.host, b.host, folder)
+		" && gzip -1 -k saved.tar && harborpush -q push saved.tar.gz -t %s/again/zipped:1"+
+		" && harborpush -q append scratch -t %s/again/folder:1 --add %s:/", b.dir, b.host, b.dir, b.host, b.host, b.host, b.host, folder)
 	if _, err := b.once(setup); err != nil {
 		return err
 	}
@@ -157,6 +158,7 @@ func (b *bench) again(folder string) error {
 	}{
 		{"an OCI layout again", "push layout -t %s/again/layout:1", 200 * time.Millisecond},
 		{"an archive again", "push saved.tar -t %s/again/saved:1", 200 * time.Millisecond},
+		{"an archive in gzip again", "push saved.tar.gz -t %s/again/zipped:1", 200 * time.Millisecond},
 		{"a folder again", "append scratch -t %s/again/folder:1 --add " + folder + ":/", 0},
 	} {
 		costs, err := b.measure(func(int) string {

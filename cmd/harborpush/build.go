@@ -117,11 +117,7 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 	if build.Push && len(refs) == 0 {
 		return fault.Usagef("for example: -t harbor.example.com/team/app:1.2.3", "--push needs the image's name, -t")
 	}
-	findings := 0
-	build.Options.Warn = func(file string, line int, message string) {
-		findings++
-		c.Warnf(file, line, "%s", message)
-	}
+	build.Options.Warn = func(file string, line int, message string) { c.Warnf(file, line, "%s", message) }
 	fetching := remote.New(remote.Options{Agent: c.Agent(), Getenv: c.Getenv})
 	defer fetching.Close()
 	build.Context, build.Dockerfile, build.References, build.Fetch = folder, f.file, refs, fetch(fetching)
@@ -129,12 +125,7 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 		return err
 	}
 	if f.check {
-		err := build.Check(ctx, client)
-		if err == nil && findings > 0 {
-			err = &fault.Error{Kind: fault.Gate, What: "check", Where: build.Path(), Err: fmt.Errorf("%d findings", findings),
-				Hint: "the rules are explained at https://docs.docker.com/reference/build-checks/"}
-		}
-		return f.report(c, "build", ship.Result{}, err)
+		return f.report(c, "build", ship.Result{}, checked(ctx, build, client))
 	}
 	if !build.Push && len(build.Outputs) == 0 {
 		c.Warnf("", 0, "neither --push nor --output: the image is built, checked and dropped")
@@ -150,6 +141,21 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 		}
 		return result, err
 	})
+}
+
+// checked only looks for what breaks a rule.
+func checked(ctx context.Context, build ship.Build, client ship.Registry) error {
+	findings, warn := 0, build.Options.Warn
+	build.Options.Warn = func(file string, line int, message string) {
+		findings++
+		warn(file, line, message)
+	}
+	err := build.Check(ctx, client)
+	if err == nil && findings > 0 {
+		err = &fault.Error{Kind: fault.Gate, What: "check", Where: build.Path(), Err: fmt.Errorf("%d findings", findings),
+			Hint: "the rules are explained at https://docs.docker.com/reference/build-checks/"}
+	}
+	return err
 }
 
 // described is the build as far as the flags alone tell it.

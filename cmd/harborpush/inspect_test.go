@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -120,16 +121,27 @@ func describeLayer(out io.Writer, l v1.Layer, want v1.Hash) error {
 	}
 }
 
-// attach REF hangs a signature on an image as cosign tags it, and something else that refers to it.
+// attach REF [SIGNER] hangs a signature on an image as cosign tags it, and something else that refers to it.
 func attach(ts *testscript.TestScript, neg bool, args []string) {
 	ref, err := name.ParseReference(args[0], name.Insecure)
 	ts.Check(err)
 	desc, err := remote.Get(ref)
 	ts.Check(err)
-	signature := mutate.Annotations(mutate.MediaType(empty.Image, types.OCIManifestSchema1), map[string]string{"signed": "yes"}).(v1.Image)
+	signature := mutate.Annotations(mutate.MediaType(empty.Image, types.OCIManifestSchema1), map[string]string{"signed": strings.Join(args[1:], "")}).(v1.Image)
 	ts.Check(remote.Write(ref.Context().Tag("sha256-"+desc.Digest.Hex+".sig"), signature))
 	referrer := mutate.Subject(signature, desc.Descriptor).(v1.Image)
 	digest, err := referrer.Digest()
 	ts.Check(err)
 	ts.Check(remote.Write(ref.Context().Digest(digest.String()), referrer))
+}
+
+// pull REF DIR makes an OCI layout of an index.
+func pull(ts *testscript.TestScript, neg bool, args []string) {
+	ref, err := name.ParseReference(args[0], name.Insecure)
+	ts.Check(err)
+	index, err := remote.Index(ref)
+	ts.Check(err)
+	path, err := layout.Write(ts.MkAbs(args[1]), empty.Index)
+	ts.Check(err)
+	ts.Check(path.AppendIndex(index))
 }

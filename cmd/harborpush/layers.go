@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/pflag"
 
 	"github.com/ksera524/imgbump/internal/cli"
@@ -37,11 +36,11 @@ type transfers struct {
 
 	mu      sync.Mutex
 	started map[int]time.Time
-	took    map[v1.Hash]time.Duration // of those that are done
+	took    map[string]time.Duration // of those that are done, by digest
 }
 
 func newTransfers(c *cli.Console) *transfers {
-	return &transfers{console: c, drawing: c.Progress(), started: map[int]time.Time{}, took: map[v1.Hash]time.Duration{}}
+	return &transfers{console: c, drawing: c.Progress(), started: map[int]time.Time{}, took: map[string]time.Duration{}}
 }
 
 func (t *transfers) progress(p image.Progress) {
@@ -49,11 +48,11 @@ func (t *transfers) progress(p image.Progress) {
 	defer t.mu.Unlock()
 	if p.Status != "" {
 		if began, ok := t.started[p.Layer]; ok {
-			t.took[p.Digest] = time.Since(began)
+			t.took[p.Digest.String()] = time.Since(began)
 		}
 		delete(t.started, p.Layer)
 		t.drawing.Remove(p.Layer)
-		t.console.Progressf("layer %s %10s  %s%s", p.Digest.Hex[:12], size(p.Size), p.Status, in(t.took[p.Digest]))
+		t.console.Progressf("layer %s %10s  %s%s", p.Digest.Hex[:12], size(p.Size), p.Status, in(t.took[p.Digest.String()]))
 		return
 	}
 	if _, known := t.started[p.Layer]; !known {

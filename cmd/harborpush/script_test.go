@@ -57,6 +57,7 @@ func TestScript(t *testing.T) {
 			"secretless": secretless,
 			"inspect":    inspect,
 			"attach":     attach,
+			"pull":       pull,
 			"stock":      stock,
 			"left":       left,
 			"labelled":   labelled,

@@ -78,12 +78,11 @@ func (s *steps) step(step dockerfile.Step) {
 	s.mu.Lock()
 	s.known[step.Number] = step
 	live := s.transfers.drawing.Live()
-	switch {
-	case !step.Done:
-		s.running[step.Number] = time.Now()
-	case step.Done:
+	if step.Done {
 		delete(s.running, step.Number)
 		s.transfers.drawing.Remove(s.place(step.Number))
+	} else {
+		s.running[step.Number] = time.Now()
 	}
 	s.mu.Unlock()
 	switch {
@@ -118,7 +117,7 @@ func (s *steps) summary(result ship.Result) string {
 		took, layer := step.Took, " | | "
 		if step.Layer != nil {
 			digest, _ := step.Layer.Digest() // that of a layer which another stage has is not known
-			took += s.transfers.took[digest]
+			took += s.transfers.took[digest.String()]
 			if i := slices.IndexFunc(result.Layers, func(l image.LayerReceipt) bool { return l.Digest == digest }); i >= 0 {
 				l := result.Layers[i]
 				layer = fmt.Sprintf("`%s` | %s | %s", digest.Hex[:12], size(l.Size), l.Status)

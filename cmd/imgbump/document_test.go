@@ -15,6 +15,7 @@ func TestDocumented(t *testing.T) {
 	for schema, d := range map[string]any{
 		"imgbump/set/v1":          &setDocument{},
 		"imgbump/list/v1":         &listDocument{},
+		"imgbump/tags/v1":         &tagsDocument{},
 		"imgbump/config-check/v1": &configDocument{},
 	} {
 		example := documented(t, schema)

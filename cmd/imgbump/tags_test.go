@@ -74,7 +74,8 @@ func putTag(t *testing.T, s *registrytest.Server, tag string, what remote.Taggab
 
 func imageOf(t *testing.T, arch string, day int) v1.Image {
 	t.Helper()
-	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: arch, Created: v1.Time{Time: time.Date(2020, 1, day, 0, 0, 0, 0, time.UTC)}})
+	arch, variant, _ := strings.Cut(arch, "/")
+	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: arch, Variant: variant, Created: v1.Time{Time: time.Date(2020, 1, day, 0, 0, 0, 0, time.UTC)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,13 +143,19 @@ func TestTagsIndex(t *testing.T) {
 		}
 		return false
 	}})
-	putTag(t, s, "old", imageOf(t, "amd64", 3))
-	putTag(t, s, "both", indexOf(map[string]v1.Image{"amd64": imageOf(t, "amd64", 1), "arm64": imageOf(t, "arm64", 9)}))
-	digest, _ := indexOf(map[string]v1.Image{}).Digest()
+	old, both := imageOf(t, "amd64", 3), indexOf(map[string]v1.Image{"amd64": imageOf(t, "amd64", 1), "arm64": imageOf(t, "arm64", 9)})
+	putTag(t, s, "old", old)
+	putTag(t, s, "both", both)
+	putTag(t, s, "small", imageOf(t, "arm/v7", 4))
+	putTag(t, s, "smaller", imageOf(t, "arm/v6", 5))
+	digests := map[string]v1.Hash{}
+	digests["old"], _ = old.Digest()
+	digests["both"], _ = both.Digest()
+	digests["small"], _ = imageOf(t, "arm/v7", 4).Digest()
 	for _, forbidden = range []bool{false, true} {
-		for platform, want := range map[string]string{"linux/amd64": "old", "linux/arm64": "both"} {
+		for platform, want := range map[string]string{"linux/amd64": "old", "linux/arm64": "both", "linux/arm/v7": "small"} {
 			d, stderr, code := chooseTag(t, s, "--strategy", "newest-build", "--platform", platform)
-			if code != 0 || said(d.Tag) != want || said(d.Digest) == "none" || said(d.Digest) == digest.String() {
+			if code != 0 || said(d.Tag) != want || said(d.Digest) != digests[want].String() {
 				t.Errorf("%s, forbidden %v: exit %d, %s (%s) %s", platform, forbidden, code, said(d.Tag), d.Why, stderr)
 			}
 			if warned := strings.Contains(stderr, "warning: each tag's image is read, which takes longer"); warned != forbidden {
@@ -156,7 +163,11 @@ func TestTagsIndex(t *testing.T) {
 			}
 		}
 	}
-	d, stderr, _ := chooseTag(t, s, "--strategy", "digest", "--constraint", "both", "--platform", "linux/s390x")
+	d, stderr, _ := chooseTag(t, s, "--strategy", "digest", "--constraint", "both")
+	if said(d.Tag) != "both" || said(d.Digest) != digests["both"].String() {
+		t.Errorf("%s %s, want the index's own digest; %s", said(d.Tag), said(d.Digest), stderr)
+	}
+	d, stderr, _ = chooseTag(t, s, "--strategy", "digest", "--constraint", "both", "--platform", "linux/s390x")
 	if d.Tag != nil || !strings.Contains(d.Why, "not for linux/s390x") {
 		t.Errorf("%s (%s) %s", said(d.Tag), d.Why, stderr)
 	}
@@ -183,6 +194,11 @@ func TestTagsSpoiled(t *testing.T) {
 		t.Errorf("exit %d, %s (%s) of %d, %+v; %s", code, said(d.Tag), d.Why, d.Considered, d.Failures, stderr)
 	}
 	broken = "b"
+	s.Forget()
+	d, _, code = chooseTag(t, s, "--strategy", "newest-build", "--allow-tags", "regexp:^x")
+	if n := s.Count("GET", "/manifests/"); code != 0 || d.Tag != nil || n != 0 {
+		t.Errorf("exit %d, %s (%s), and %d tags were read that are not allowed", code, said(d.Tag), d.Why, n)
+	}
 	d, stderr, code = chooseTag(t, s, "--strategy", "newest-build")
 	if code != 1 || d.Tag != nil || len(d.Failures) != 1 {
 		t.Errorf("exit %d, %s (%s) %+v; %s", code, said(d.Tag), d.Why, d.Failures, stderr)

@@ -123,6 +123,7 @@ var notInputs = map[string]string{
 	"exit-code":      "the output changed tells it",
 	"check":          "lint findings are annotations of the build",
 	"iidfile":        "the digest is an output",
+	"progress":       "for people",
 }
 
 func TestEveryInputHasOnePlace(t *testing.T) {

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 )
 
 // heard is a Workflow that keeps what it is told.
@@ -44,6 +46,18 @@ func TestForeignText(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"", "\ufffd[2J\n\ufffd", "a\ufffdb", "\ufffd[2J", "one two\ufffd", "| \ufffd[2J |\n"}, workflow.told); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestRunCleans has a command fail with text from elsewhere.
+func TestRunCleans(t *testing.T) {
+	workflow, root := &heard{}, &cobra.Command{Use: "tool"}
+	var out bytes.Buffer
+	Run(Streams{Err: &out, Getenv: func(string) string { return "" }}, workflow, root, []string{"work"}, func(*Console) []*cobra.Command {
+		return []*cobra.Command{{Use: "work", RunE: func(*cobra.Command, []string) error { return errors.New("\x1b[2J") }}}
+	})
+	if diff := cmp.Diff([]string{"", "\ufffd[2J"}, workflow.told); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

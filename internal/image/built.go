@@ -36,13 +36,13 @@ func buildsKey(digest string, platforms []string) string {
 	return strings.Join(append([]string{"builds", digest}, slices.Sorted(slices.Values(platforms))...), " ")
 }
 
-// Empty reports whether the ledger knows nothing yet.
-func (l *Ledger) Empty() bool {
+// Fresh reports whether earlier runs left nothing in the ledger.
+func (l *Ledger) Fresh() bool {
 	if l == nil {
 		return true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.load()
-	return len(l.lines) == 0
+	return l.fresh
 }

@@ -55,7 +55,7 @@ func receive(dir, incoming string, write func(*tar.Writer) error) error {
 		return tw.Close()
 	})
 	defer r.Close()
-	f := arrival{root: root, incoming: incoming}
+	f := arrival{root: root, incoming: incoming, made: map[string]bool{}}
 	if err := f.unpack(tar.NewReader(r)); err != nil {
 		return err
 	}
@@ -70,6 +70,7 @@ type arrival struct {
 	root     *os.Root
 	incoming string
 	folders  []*tar.Header
+	made     map[string]bool // these by name
 	moves    []string
 }
 
@@ -89,12 +90,15 @@ func (a *arrival) unpack(tr *tar.Reader) error {
 	}
 }
 
-// file makes one name. A folder gets its mode when all is in it.
+// file makes one name, in a folder that was made before. A folder gets its mode when all is in it.
 func (a *arrival) file(hdr *tar.Header, r io.Reader) error {
+	if above := path.Dir(hdr.Name); above != "." && !a.made[above] {
+		return fmt.Errorf("%s is no folder", above)
+	}
 	name := path.Join(a.incoming, hdr.Name)
 	switch hdr.Typeflag {
 	case tar.TypeDir:
-		a.folders = append(a.folders, hdr)
+		a.folders, a.made[hdr.Name] = append(a.folders, hdr), true
 		return a.root.Mkdir(name, 0o700)
 	case tar.TypeSymlink:
 		if err := a.root.Symlink(hdr.Linkname, name); err != nil || os.Geteuid() != 0 {

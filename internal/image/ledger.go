@@ -26,6 +26,7 @@ type Ledger struct {
 
 	mu    sync.Mutex
 	lines map[string]line // by their keys, nil until the file is read
+	fresh bool            // the file held nothing when it was read
 }
 
 // line is one thing known: what a source or a diffID is compressed to, which repository has a blob, what an archive holds,
@@ -94,7 +95,7 @@ func (l *Ledger) load() {
 			unlock()
 		}
 	}
-	l.lines = map[string]line{}
+	l.lines, l.fresh = map[string]line{}, len(lines) == 0
 	for _, known := range lines {
 		l.lines[known.Key] = known
 	}

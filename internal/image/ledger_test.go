@@ -53,6 +53,30 @@ func TestLedgerBounded(t *testing.T) {
 	}
 }
 
+// TestLedgerGrows adds to the file, whatever is in it, and lives with a line that a killed process wrote half of.
+func TestLedgerGrows(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "layers.json")
+	OpenLedger(file).note(line{Key: "a", Size: 1})
+	before, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	OpenLedger(file).note(line{Key: "b", Size: 1})
+	if after, err := os.Stat(file); err != nil || !os.SameFile(before, after) || after.Size() != 2*before.Size() {
+		t.Errorf("it was written anew: %v, %v", after, err)
+	}
+	if err := os.Truncate(file, 2*before.Size()-3); err != nil {
+		t.Fatal(err)
+	}
+	OpenLedger(file).note(line{Key: "c", Size: 1})
+	l := OpenLedger(file)
+	for key, want := range map[string]bool{"a": true, "b": false, "c": true} {
+		if _, ok := l.known(key); ok != want {
+			t.Errorf("%s: %v", key, ok)
+		}
+	}
+}
+
 // TestLedgerSpoiled takes a file that is no ledger for an empty one, and replaces it.
 func TestLedgerSpoiled(t *testing.T) {
 	for name, spoil := range map[string]func(file string) error{

@@ -76,7 +76,7 @@ func TestChoice(t *testing.T) {
 		{"in any spelling", policy.Rules{Strategy: policy.Calver}, "20240105 2024-01-06 v2024.1.4 latest 2024-13-99", "2024-01-06"},
 		{"with what follows", policy.Rules{Strategy: policy.Calver}, "2024.01 2024.01.2 2024.01.10", "2024.01.10"},
 		{"with the time", policy.Rules{Strategy: policy.Calver}, "20240105093000 20240105 202401050959", "202401050959"},
-		{"digits that are no date", policy.Rules{Strategy: policy.Calver}, "1234567 99999999 2024.1 1.2.3 2024.99", "2024.1"},
+		{"digits that are no date", policy.Rules{Strategy: policy.Calver}, "1234567 99999999 9999.1 1024.1 2024.1 1.2.3 2024.99", "2024.1"},
 		{"a layout", policy.Rules{Strategy: policy.Calver, Constraint: "YY.0M"}, "24.04 24.10 9.04 25.13 24.10.1", "24.10"},
 		{"the year counts most", policy.Rules{Strategy: policy.Calver, Constraint: "0D.0M.YYYY"}, "31.12.2023 05.01.2024", "05.01.2024"},
 		{"a modifier", policy.Rules{Strategy: policy.Calver, Constraint: "YYYY.MM-MODIFIER"}, "2024.1-b9 2024.1-b10 2024.1 2023.9-z", "2024.1-b10"},
@@ -84,6 +84,7 @@ func TestChoice(t *testing.T) {
 		{"numbers of any size", policy.Rules{Strategy: policy.Numerical}, "9 10 1606364286123456788 1606364286123456789 1e99 0x1p9 inf nan", "1606364286123456789"},
 		{"the smallest", policy.Rules{Strategy: policy.Numerical, Descending: true}, "-1.5 -1.50 -1.25 3 b", "-1.50"},
 		{"nothing is below zero", policy.Rules{Strategy: policy.Numerical}, "-0 -1", "-0"},
+		{"and zero is zero", policy.Rules{Strategy: policy.Numerical, Descending: true}, "-0 0", "0"},
 		{"one bad tag", policy.Rules{Strategy: policy.Numerical}, "0 1a b", "0"},
 		{"what is extracted", policy.Rules{Strategy: policy.Numerical, AllowTags: `regexp:^build-(?P<n>\d+)`, Extract: "${n}"}, "build-9 build-10-x 11", "build-10-x"},
 
@@ -254,11 +255,12 @@ func hostile() []string {
 
 func allRules() []policy.Rules {
 	var all []policy.Rules
-	for strategy, constraints := range map[policy.Strategy][]string{
+	constraints := map[policy.Strategy][]string{
 		policy.Semver: {"", "^1.0", ">=1-0 <3", "1.x || >2"}, policy.FluxSemver: {">=1.0.0"}, policy.Suffix: {"1.27-alpine", "1.0.0"},
 		policy.Calver: {"", "YYYY.0M.0D"}, policy.NewestBuild: {""}, policy.Digest: {"latest"}, policy.Alphabetical: {""}, policy.Numerical: {""},
-	} {
-		for _, c := range constraints {
+	}
+	for _, strategy := range policy.Strategies {
+		for _, c := range constraints[strategy] {
 			all = append(all, policy.Rules{Strategy: strategy, Constraint: c, IgnoreTags: []string{"ignored-*", "*[0-9]-ignored"}},
 				policy.Rules{Strategy: strategy, Constraint: c, AllowTags: `regexp:^v?(\d.*)`, Extract: map[bool]string{true: "$1"}[strategy != policy.Suffix], PreReleases: true, IgnoreTags: []string{"*ignored*"}})
 		}
@@ -300,7 +302,7 @@ func TestProperties(t *testing.T) {
 // held holds a choice of strategy semver to its constraint, by another way than the policy's.
 func held(t *testing.T, rules policy.Rules, d policy.Decision) {
 	t.Helper()
-	if rules.Strategy != policy.Semver || rules.Constraint == "" || d.Tag == "" {
+	if rules.Strategy != policy.Semver || rules.Constraint == "" || rules.Extract != "" || d.Tag == "" {
 		return
 	}
 	v, err := semver.NewVersion(d.Tag)

@@ -27,6 +27,9 @@ import (
 // maxManifest is the largest manifest or configuration that is read, in bytes; distribution takes manifests up to 4 MiB.
 const maxManifest = 16 << 20
 
+// unsized is the bound of what has no size that was promised: more than is read of it.
+const unsized = maxManifest + 2
+
 // Image is the image that ref names, for platform when it names several. Its layers are fetched when they are read,
 // while ctx lives; a push to the registry that they come from takes them over without fetching them.
 func (c *Client) Image(ctx context.Context, ref imageref.Ref, platform v1.Platform) (v1.Image, error) {
@@ -135,7 +138,7 @@ func (f *fetch) manifest(name string) ([]byte, types.MediaType, error) {
 	}
 	body := resp.Body
 	if want, err := v1.NewHash(name); err == nil { // no tag
-		body = checked(body, want, maxManifest+1)
+		body = checked(body, want, unsized)
 	}
 	raw, err := f.all(body)
 	return raw, mediaTypeOf(resp), err
@@ -183,7 +186,7 @@ func (r *remote) RawConfigFile() ([]byte, error)      { return r.config() }
 func (r *remote) MediaType() (types.MediaType, error) { return r.mediaType, nil }
 
 func (r *remote) readConfig() ([]byte, error) {
-	body, err := r.blob(r.parsed.Config.Digest, maxManifest+1)
+	body, err := r.blob(r.parsed.Config.Digest, unsized)
 	if err != nil {
 		return nil, err
 	}

@@ -52,13 +52,15 @@ func TestDigestOfAPage(t *testing.T) {
 	check(t, err, fault.Failed, "content and digest disagree", "")
 }
 
-// TestEndlessBlob has a registry send more than a layer has, without end.
+// TestEndlessBlob has a registry send more than a layer has, without end, with and without the layer at the beginning.
 func TestEndlessBlob(t *testing.T) {
+	var begin []byte
 	endless := false
 	from := registrytest.Start(t, registrytest.Config{Instead: func(w http.ResponseWriter, r *http.Request) bool {
 		if !endless || r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") {
 			return false
 		}
+		w.Write(begin)
 		for {
 			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
 				return true
@@ -68,20 +70,35 @@ func TestEndlessBlob(t *testing.T) {
 	to := harbor(t, registrytest.Config{})
 	c := client(to)
 	source := ref(t, "%s/team/app:1", from.Host)
-	if _, err := c.Push(t.Context(), imageOf(t, large(1, 100_000)), []imageref.Ref{source}); err != nil {
-		t.Fatal(err)
-	}
-	a, err := c.Artifact(t.Context(), source)
+	put(t, from, imageOf(t, large(1, 100_000)), source)
+	img, err := c.Image(t.Context(), source, v1.Platform{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.(v1.Image).ConfigFile(); err != nil { // which is not what this is about
+	if _, err := img.ConfigFile(); err != nil { // which is not what this is about
+		t.Fatal(err)
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func() (all []byte, err error) {
+		r, err := layers[0].Compressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		return io.ReadAll(r)
+	}
+	whole, err := read()
+	if err != nil {
 		t.Fatal(err)
 	}
 	endless = true
-	_, err = c.Push(t.Context(), a, []imageref.Ref{ref(t, "%s/sandbox/app:1", to.Host)})
-	check(t, err, fault.Failed, "is larger than its manifest says", "")
-	if !errors.Is(err, image.ErrCorrupt) {
+	_, err = c.Push(t.Context(), img, []imageref.Ref{ref(t, "%s/sandbox/app:1", to.Host)})
+	check(t, err, fault.Failed, "content and digest disagree", "")
+	begin = whole
+	if _, err := read(); !errors.Is(err, image.ErrCorrupt) || !strings.Contains(err.Error(), "is larger than its manifest says") {
 		t.Error(err)
 	}
 }

@@ -1,8 +1,12 @@
 package registry_test
 
 import (
+	"archive/tar"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -113,5 +117,64 @@ func TestPushNextToAPage(t *testing.T) {
 		if err != nil || !cmp.Equal(statuses(receipt), []image.Status{image.Pushed}) {
 			t.Errorf("%v: %v, %v", header, statuses(receipt), err)
 		}
+	}
+}
+
+// TestRecompressReadsOnce makes layers of another registry anew.
+func TestRecompressReadsOnce(t *testing.T) {
+	from, to := registrytest.Start(t, registrytest.Config{}), harbor(t, registrytest.Config{})
+	source := ref(t, "%s/library/base:1", from.Host)
+	put(t, from, streaming(t, empty.Image, "one", "two"), source)
+	c := client(to)
+	fetched, err := c.Artifact(t.Context(), source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from.Forget()
+	again, err := image.Options{Compression: image.Compression{Algorithm: image.Zstd}}.Recompress(fetched)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := ref(t, "%s/sandbox/app:1", to.Host)
+	if _, err := c.Push(t.Context(), again, []imageref.Ref{target}); err != nil {
+		t.Fatal(err)
+	}
+	if n := from.Count("GET", "/blobs/"); n != 3 { // with the configuration
+		t.Errorf("%d blobs were fetched, want 3", n)
+	}
+	got, err := c.Image(t.Context(), target, v1.Platform{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := got.Manifest()
+	if err != nil || len(manifest.Layers) != 2 || !strings.HasSuffix(string(manifest.Layers[1].MediaType), "zstd") {
+		t.Errorf("%+v, %v", manifest, err)
+	}
+}
+
+// TestHeavyLayers makes no more than two layers at once whose compression takes much memory.
+func TestHeavyLayers(t *testing.T) {
+	var now, most atomic.Int64
+	var layers []v1.Layer
+	for i := range 6 {
+		layers = append(layers, image.NewLayer(func(tw *tar.Writer) error {
+			most.Store(max(most.Load(), now.Add(1)))
+			defer now.Add(-1)
+			content := strings.Repeat(fmt.Sprint(i), 1<<20)
+			if err := tw.WriteHeader(&tar.Header{Name: "file", Size: int64(len(content)), Mode: 0o644}); err != nil {
+				return err
+			}
+			_, err := io.WriteString(tw, content)
+			return err
+		}))
+	}
+	img := imageOf(t, layers...)
+	if err := (image.Options{Compression: image.Compression{Algorithm: image.Zstd, Level: 22}}).Apply(img); err != nil {
+		t.Fatal(err)
+	}
+	s := harbor(t, registrytest.Config{})
+	put(t, s, img, ref(t, "%s/sandbox/app:1", s.Host))
+	if most.Load() > 2 {
+		t.Errorf("%d layers at once", most.Load())
 	}
 }

@@ -19,11 +19,11 @@ const mostChildren = 64
 
 // Builds are the images that ref names, for the platforms that are wanted, or for all without any: one, or those of an
 // index. What BuildKit stores beside an image is none. The digest is that of the manifest or index. What the ledger of
-// the options knows is not fetched again: where it knows anything, the digest is asked for first.
+// the options knows is not fetched again: unless it is fresh, the digest is asked for first.
 func (c *Client) Builds(ctx context.Context, ref imageref.Ref, platforms []string) (digest string, builds []image.Build, err error) {
 	ctx, cancel := patiently(ctx, "read", ref)
 	defer cancel()
-	if ledger := c.options.Ledger; !ledger.Empty() {
+	if ledger := c.options.Ledger; !ledger.Fresh() {
 		if ref.Digest == "" {
 			if ref.Digest, err = c.Digest(ctx, ref); err != nil {
 				return "", nil, err

@@ -158,8 +158,10 @@ func TestBuilds(t *testing.T) {
 	built := func(arch string, day int) image.Build {
 		return image.Build{Platform: "linux/" + arch, Created: time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC)}
 	}
-	ledger := image.OpenLedger(filepath.Join(t.TempDir(), "cache", "builds.json"))
-	c := client(s, func(o *registry.Options) { o.Ledger = ledger })
+	file := filepath.Join(t.TempDir(), "cache", "builds.json")
+	ledger := image.OpenLedger(file)
+	ledger.NoteBuilds("sha256:other", nil, nil)
+	c := client(s, func(o *registry.Options) { o.Ledger = image.OpenLedger(file) })
 	for _, tt := range []struct {
 		name      string
 		tag       string
@@ -176,8 +178,9 @@ func TestBuilds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := ref(t, "%s/sandbox/app:%s", s.Host, tt.tag)
 			s.Forget()
-			_, fresh, err := client(s).Builds(t.Context(), r, tt.platforms)
-			if diff := cmp.Diff(tt.want, fresh); diff != "" || err != nil {
+			fresh := client(s, func(o *registry.Options) { o.Ledger = image.OpenLedger(filepath.Join(t.TempDir(), "builds.json")) })
+			_, fetched, err := fresh.Builds(t.Context(), r, tt.platforms)
+			if diff := cmp.Diff(tt.want, fetched); diff != "" || err != nil {
 				t.Error(err, diff)
 			}
 			if n := s.Count("GET", "/manifests/") + s.Count("GET", "/blobs/"); n != tt.gets || s.Count("HEAD", "") != 0 {
