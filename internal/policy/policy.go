@@ -104,9 +104,6 @@ func (p *Policy) readAllow() error {
 	return nil
 }
 
-// MinAge is how old a tag must be; 0 is no rule.
-func (p Policy) MinAge() time.Duration { return p.rules.MinAge }
-
 // Ineffective are the rules that are set and mean nothing to the strategy.
 func (p Policy) Ineffective() (names []string) {
 	builds := p.rules.Strategy == NewestBuild || p.rules.Strategy == Digest
