@@ -16,8 +16,8 @@ const copyAbout = `Copy an image from one repository to another, within a regist
 
 All platforms are copied, and what is attached to them: referrers as registries list them, or as
 their tag sha256-DIGEST does, and cosign's signatures, attestations and bills of materials. Within
-one registry the layers are mounted, not sent. DST gets SRC's tag unless it names one. It is
-tagged when everything else is there.
+one registry the layers are mounted, not sent. What was signed at DST itself stays as it is. DST gets
+SRC's tag unless it names one. It is tagged when everything else is there.
 
 HARBOR_USERNAME and HARBOR_PASSWORD are for HARBOR_URL's host, else for DST's; the other registry
 gets the login that Docker's configuration has for it.`

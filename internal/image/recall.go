@@ -35,8 +35,11 @@ const Rest = 100 * time.Millisecond
 // Open is what the function Open does; but an archive that is compressed as a whole, and that the ledger knows by the
 // state of its file, is not unpacked before a layer is read that no registry has.
 func (o Options) Open(ctx context.Context, path string) (artifact Artifact, closer io.Closer, err error) {
+	if o.Ledger == nil {
+		return Open(ctx, path)
+	}
 	key := stateOf(path)
-	if key == "" || o.Ledger == nil {
+	if key == "" {
 		return Open(ctx, path)
 	}
 	if known, ok := o.Ledger.known(key); ok && known.Archive != nil {

@@ -121,7 +121,7 @@ func (d *destination) unknown(ctx context.Context, l image.Pending, report func(
 		return image.Pushed, d.upload(ctx, l, nil, report)
 	}
 	if err := l.Settle(); err != nil {
-		return "", fmt.Errorf("push %s: %w", d.name(), err)
+		return "", d.unreadable(err)
 	}
 	return d.blob(ctx, l, report, repeated)
 }

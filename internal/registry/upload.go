@@ -107,7 +107,7 @@ func (u *upload) stream(ctx context.Context) error {
 	}
 	defer content.Close()
 	if _, err := io.CopyN(io.Discard, content, u.received); err != nil {
-		return &fault.Error{What: "push", Where: u.name(), Err: err}
+		return u.unreadable(err)
 	}
 	body := &source{from: content, start: u.received, report: u.report}
 	patch := request{method: http.MethodPatch, url: u.location.String(), scopes: u.scopes, stream: body, size: -1,
@@ -121,13 +121,22 @@ func (u *upload) stream(ctx context.Context) error {
 	location, err := u.step(ctx, patch, http.StatusAccepted, http.StatusOK, http.StatusCreated, http.StatusNoContent)
 	u.push.count(body.n.Load())
 	if reading := body.failure(); reading != nil && ctx.Err() == nil {
-		return &fault.Error{What: "push", Where: u.name(), Err: reading}
+		return u.unreadable(reading)
 	}
 	if err != nil {
 		return err
 	}
 	u.location = location
 	return nil
+}
+
+// unreadable is the error of a push whose layer cannot be read.
+func (d *destination) unreadable(err error) error {
+	hint := ""
+	if errors.Is(err, image.ErrCorrupt) {
+		hint = "what is pushed is damaged: build it, save it or download it again"
+	}
+	return &fault.Error{Kind: fault.KindOf(err), What: "push", Where: d.name(), Hint: hint, Err: err}
 }
 
 // close names the digest. A registry that does not find it in what it received gets the blob once more.
