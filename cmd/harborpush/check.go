@@ -41,7 +41,7 @@ func checkCommand(c *cli.Console) *cobra.Command {
 			return p.report(c, err)
 		},
 	}
-	f.Bind(cmd.Flags())
+	cli.Group(cmd.Flags(), "Registry", f.Bind)
 	f.BindProject(cmd.Flags())
 	return cmd
 }

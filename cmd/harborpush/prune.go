@@ -80,7 +80,7 @@ func pruneCommand(c *cli.Console) *cobra.Command {
 	flags.BoolVar(&f.gc, "gc", false, "with --apply: start Harbor's garbage collection afterwards, and wait for it")
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Minute, "`TIME` to wait for the garbage collection")
 	f.access.BindHarbor(flags)
-	f.access.Bind(flags)
+	cli.Group(flags, "Registry", f.access.Bind)
 	cli.Group(flags, "Git server", f.login.Bind)
 	return cmd
 }

@@ -96,7 +96,7 @@ func (d *destination) bindTags(cmd *cobra.Command) {
 func (d *destination) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&d.metadataFile, "metadata-file", "", "write digest and names to `FILE`, as JSON like docker buildx's")
-	d.access.Bind(flags)
+	cli.Group(flags, "Registry", d.access.Bind)
 	d.access.BindProject(flags)
 	d.harbor.bind(flags)
 	d.origin.bind(flags)

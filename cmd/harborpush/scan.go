@@ -56,7 +56,7 @@ func scanCommand(c *cli.Console) *cobra.Command {
 	flags.StringSliceVar(&f.ignore, "ignore", nil, "`CVE` that does not count (repeatable)")
 	flags.StringVar(&f.sarif, "sarif", "", "write the findings to `FILE` as SARIF 2.1.0, for GitHub's code scanning")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Minute, "`TIME` to wait for the scan")
-	f.access.Bind(flags)
+	cli.Group(flags, "Registry", f.access.Bind)
 	f.access.BindProject(flags)
 	return cmd
 }
