@@ -3,7 +3,6 @@ package main
 
 import (
 	"os"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -11,14 +10,8 @@ import (
 	"github.com/ksera524/imgbump/internal/githubactions"
 )
 
-// memory is how much the Go runtime takes before it collects garbage harder, in bytes, unless GOMEMLIMIT says otherwise: a
-// push stays below 150 MB.
-const memory = 100 << 20
-
 func main() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memory)
-	}
+	cli.LimitMemory(100 << 20) // so that a push stays below 150 MB
 	os.Exit(run(os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}))
 }
 

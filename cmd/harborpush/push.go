@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -130,15 +129,8 @@ func (d *destination) open(ctx context.Context, c *cli.Console, sources ...ship.
 
 // ledger is the one of this user, nil when there is no folder for it.
 func (d *destination) ledger(c *cli.Console) *image.Ledger {
-	dir := c.Getenv("XDG_CACHE_HOME")
-	if !filepath.IsAbs(dir) { // the XDG specification has it ignored then
-		var err error
-		if dir, err = os.UserCacheDir(); err != nil || !filepath.IsAbs(dir) {
-			return nil
-		}
-	}
-	if d.known == nil {
-		d.known = image.OpenLedger(filepath.Join(dir, "harborpush", "layers.json"))
+	if file := c.CacheFile("harborpush", "layers.json"); d.known == nil && file != "" {
+		d.known = image.OpenLedger(file)
 	}
 	return d.known
 }

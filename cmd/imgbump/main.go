@@ -11,8 +11,8 @@ import (
 )
 
 func main() {
-	debug.SetGCPercent(400)        // a run lasts a fraction of a second: collecting less often saves a tenth of it,
-	debug.SetMemoryLimit(96 << 20) // while there is little to hold
+	debug.SetGCPercent(400)   // a run lasts a fraction of a second: collecting less often saves a tenth of it,
+	cli.LimitMemory(96 << 20) // while there is little to hold
 	os.Exit(run(os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}))
 }
 

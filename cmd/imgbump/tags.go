@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/access"
@@ -157,12 +155,8 @@ func (f *tagsFlags) policy(c *cli.Console, ref imageref.Ref) (policy.Policy, err
 
 // builds is the ledger of when images were made, nil when there is no folder for it.
 func builds(c *cli.Console) *image.Ledger {
-	dir := c.Getenv("XDG_CACHE_HOME")
-	if !filepath.IsAbs(dir) { // the XDG specification has it ignored then
-		var err error
-		if dir, err = os.UserCacheDir(); err != nil || !filepath.IsAbs(dir) {
-			return nil
-		}
+	if file := c.CacheFile("imgbump", "builds.json"); file != "" {
+		return image.OpenLedger(file)
 	}
-	return image.OpenLedger(filepath.Join(dir, "imgbump", "builds.json"))
+	return nil
 }

@@ -56,6 +56,11 @@ func (f *finding) tags(ctx context.Context) ([]policy.Tag, error) {
 	case policy.NewestBuild:
 		return f.dated(ctx)
 	}
+	return f.listed(ctx)
+}
+
+// listed are the repository's tags by their names alone.
+func (f *finding) listed(ctx context.Context) ([]policy.Tag, error) {
 	names, err := f.client.Tags(ctx, f.ref)
 	if err != nil {
 		return nil, err
@@ -115,13 +120,9 @@ func (f *finding) dated(ctx context.Context) ([]policy.Tag, error) {
 			return f.ofArtifacts(ctx, artifacts)
 		}
 	}
-	names, err := f.client.Tags(ctx, f.ref)
+	tags, err := f.listed(ctx)
 	if err != nil {
 		return nil, err
-	}
-	tags := make([]policy.Tag, 0, len(names))
-	for _, name := range f.valid(names) {
-		tags = append(tags, policy.Tag{Name: name})
 	}
 	return f.read(ctx, tags, func(t *policy.Tag) (err error) {
 		ref := f.ref

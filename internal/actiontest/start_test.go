@@ -81,11 +81,7 @@ func (s *site) release(version, platform string) {
 func (s *site) tools(names ...string) {
 	s.t.Helper()
 	for _, name := range names {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			s.t.Skipf("%s is not on this machine", name)
-		}
-		if err := os.Symlink(path, filepath.Join(s.path, name)); err != nil {
+		if err := os.Symlink(tool(s.t, name), filepath.Join(s.path, name)); err != nil {
 			s.t.Fatal(err)
 		}
 	}

@@ -43,8 +43,7 @@ type group struct {
 func (p Plan) split(by Grouping) ([]group, error) {
 	groups, _ := p.groups(by)
 	for i := range groups {
-		var err error
-		if groups[i].Rewrites, err = p.rewrites(groups[i].Changes); err != nil {
+		if err := p.rewrite(&groups[i], map[string][]Change{}); err != nil {
 			return nil, err
 		}
 	}
@@ -58,16 +57,11 @@ func (p Plan) steps(by Grouping) ([]group, error) {
 		groups[0].Rewrites = p.Rewrites
 		return groups, nil
 	}
-	var until []Change
+	made := map[string][]Change{}
 	for i := range groups {
-		until = append(until, groups[i].Changes...)
-		rewrites, err := p.rewrites(until)
-		if err != nil {
+		if err := p.rewrite(&groups[i], made); err != nil {
 			return nil, err
 		}
-		groups[i].Rewrites = slices.DeleteFunc(rewrites, func(r Rewrite) bool {
-			return !slices.ContainsFunc(groups[i].Changes, func(c Change) bool { return c.Site.File == r.Path })
-		})
 	}
 	return groups, nil
 }
@@ -118,24 +112,25 @@ func (p Plan) inseparable(by ...Grouping) (warnings []Warning) {
 	return warnings
 }
 
-// rewrites are the files in which only the given changes are made.
-func (p Plan) rewrites(changes []Change) ([]Rewrite, error) {
-	byFile := map[string][]Change{}
-	for _, c := range changes {
-		byFile[c.Site.File] = append(byFile[c.Site.File], c)
+// rewrite gives the group its files: with its changes and those that are made in them already, by file, to which its own
+// are added.
+func (p Plan) rewrite(g *group, made map[string][]Change) error {
+	touched := map[string]bool{}
+	for _, c := range g.Changes {
+		touched[c.Site.File] = true
+		made[c.Site.File] = append(made[c.Site.File], c)
 	}
-	var some []Rewrite
 	for _, r := range p.Rewrites {
-		if len(byFile[r.Path]) == 0 {
+		if !touched[r.Path] {
 			continue
 		}
 		var err error
-		if r.After, err = r.with(byFile[r.Path]); err != nil {
-			return nil, err
+		if r.After, err = r.with(made[r.Path]); err != nil {
+			return err
 		}
-		some = append(some, r)
+		g.Rewrites = append(g.Rewrites, r)
 	}
-	return some, nil
+	return nil
 }
 
 // with is the file's content with only the given changes to it.

@@ -1,6 +1,7 @@
 package bump_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -168,3 +169,33 @@ type named struct {
 }
 
 func (n named) Name() string { return n.name }
+
+// A commit for each image costs what its own files cost: four times the images, four times the work, not sixteen.
+func TestCommitPerImageIsLinear(t *testing.T) {
+	work := func(images int) float64 {
+		files := tree{}
+		var refs []string
+		for i := range images {
+			files[fmt.Sprintf("f%03d.yaml", i)] = fmt.Sprintf("image: team/a%03d:1\n", i)
+			refs = append(refs, fmt.Sprintf("team/a%03d:2", i))
+		}
+		var job bump.Job
+		job.Images, _ = bump.ParseImages(refs)
+		return testing.AllocsPerRun(1, func() {
+			result, err := job.Commit(t.Context(), &discarding{branch{tips: []tree{files}}}, bump.Committing{Per: bump.PerImage})
+			if err != nil || len(result.Commits) != images {
+				t.Fatalf("%d commits, %v", len(result.Commits), err)
+			}
+		})
+	}
+	if few, many := work(50), work(200); many > 8*few {
+		t.Errorf("%.0f allocations for 50 images, %.0f for 200", few, many)
+	}
+}
+
+// discarding is a branch that makes no commits, so that only the deciding costs anything.
+type discarding struct{ branch }
+
+func (d *discarding) Commit(context.Context, string, map[string][]byte, string) (string, error) {
+	return "commit", nil
+}

@@ -81,7 +81,7 @@ func TestTemplateVariables(t *testing.T) {
 func TestImageUpdaterTemplates(t *testing.T) {
 	folder := os.Getenv("IMGBUMP_CASES")
 	if folder == "" {
-		t.Skip("IMGBUMP_CASES names no folder of cases")
+		t.Skip("not run: IMGBUMP_CASES does not name the folder of the cases")
 	}
 	data, err := os.ReadFile(filepath.Join(folder, "commit_branch_templates_aiu.json"))
 	if err != nil {

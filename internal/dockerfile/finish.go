@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/ksera524/imgbump/internal/image"
 )
 
 // Image is what a Dockerfile comes to for one platform.
@@ -60,7 +62,7 @@ func (b *builder) finish(made *Image) (err error) {
 	r, platform := made.rootfs, made.Platform
 	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	if r.base != nil {
-		base = unannotated{r.base}
+		base = image.Unannotated(r.base)
 	}
 	config := r.config.DeepCopy()
 	config.Created = v1.Time{Time: b.created}
@@ -85,20 +87,6 @@ func (b *builder) finish(made *Image) (err error) {
 		made.Image = supervised{made.Image, r.startInterval}
 	}
 	return err
-}
-
-// unannotated is a base image without its manifest's annotations: they tell of that image, its revision and when
-// it was made, not of one that starts from it.
-type unannotated struct{ v1.Image }
-
-func (u unannotated) Manifest() (*v1.Manifest, error) {
-	m, err := u.Image.Manifest()
-	if err != nil {
-		return nil, err
-	}
-	m = m.DeepCopy()
-	m.Annotations = nil
-	return m, nil
 }
 
 // supervised is an image whose health check has a start interval, a field that go-containerregistry does not know.

@@ -85,6 +85,13 @@ func (f *Flags) Keyring(c *cli.Console) (*Keyring, error) {
 		return k, err
 	}
 	k.app = &appTokens{id: app.ID, known: map[string]string{}, mint: func(ctx context.Context, owner, repository string) (string, error) {
+		api, err := k.api()
+		if err == nil {
+			err = hidden("the key of the App "+app.ID, api)
+		}
+		if err != nil {
+			return "", err
+		}
 		token, _, err := github.AppToken(ctx, k.github, app, owner, repository)
 		c.Workflow.Mask(token)
 		return token, err

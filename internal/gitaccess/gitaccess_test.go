@@ -181,3 +181,15 @@ func TestAppTokenInTime(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An App's key signs nothing that others could read on the way.
+func TestAppNeedsEncryption(t *testing.T) {
+	_, _, key := hub(t)
+	const api = "http://ghe.example.com/api/v3"
+	c, _ := console(map[string]string{"GITHUB_API_URL": api, "GITHUB_SERVER_URL": "http://ghe.example.com"}, "")
+	k := keyring(t, c, parse(t, "--app-id", "7", "--app-key-file", key), "http://ghe.example.com/team/app")
+	_, _, err := k.GitHub(t.Context(), "team", "app")
+	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "send the key of the App 7 to http://ghe.example.com: it would be readable on the way") {
+		t.Error(err)
+	}
+}

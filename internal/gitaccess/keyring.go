@@ -71,15 +71,23 @@ func (k *Keyring) Credential(ctx context.Context, address *url.URL) (repo.Creden
 	if login.Secret == "" && isGitHub(k.getenv, address) {
 		login = repo.Credential{Name: "GITHUB_TOKEN", Secret: k.getenv("GITHUB_TOKEN")}
 	}
-	switch {
-	case err != nil || login.Secret == "":
+	if err == nil && login.Secret != "" {
+		err = hidden(login.Name, address)
+	}
+	if err != nil || login.Secret == "" {
 		return repo.Credential{}, err
-	case address.Scheme == "http" && !loopback(address.Hostname()):
-		return repo.Credential{}, &fault.Error{Kind: fault.Usage, What: "send " + login.Name + " to", Where: "http://" + address.Host, Err: errors.New("it would be readable on the way"),
-			Hint: "use an https:// address; only what git itself is configured to send (http.extraheader) goes over http://"}
 	}
 	login.Username = k.username
 	return login, nil
+}
+
+// hidden refuses to send what is named over a connection that others can read.
+func hidden(name string, address *url.URL) error {
+	if address.Scheme != "http" || loopback(address.Hostname()) {
+		return nil
+	}
+	return &fault.Error{Kind: fault.Usage, What: "send " + name + " to", Where: "http://" + address.Host, Err: errors.New("it would be readable on the way"),
+		Hint: "use an https:// address; only what git itself is configured to send (http.extraheader) goes over http://"}
 }
 
 // own is the login that was given to us, for the server that the command works with: the most explicit one.

@@ -94,13 +94,16 @@ func archivedLayer(f files, name string, diffID v1.Hash) (v1.Layer, error) {
 func WithConfig(img v1.Image, config *v1.ConfigFile) (v1.Image, error) {
 	a, ok := img.(*assembled)
 	if !ok {
-		return mutate.ConfigFile(unannotated{img}, config)
+		return mutate.ConfigFile(Unannotated(img), config)
 	}
 	raw, err := json.Marshal(config)
 	return &assembled{config: raw, layers: a.layers, docker: a.docker}, err // its layers need not be known yet
 }
 
-// unannotated is an image without its manifest's annotations.
+// Unannotated is img without the annotations of its manifest: they tell of that image, its revision and when it was made,
+// not of one that is made of it.
+func Unannotated(img v1.Image) v1.Image { return unannotated{img} }
+
 type unannotated struct{ v1.Image }
 
 func (u unannotated) Manifest() (*v1.Manifest, error) {

@@ -86,7 +86,7 @@ func number(s string) (int, error) {
 func (a Addition) layer(ctx context.Context, epoch, now time.Time) (v1.Layer, error) {
 	w, err := a.walk(epoch, now)
 	if err != nil {
-		return nil, &fault.Error{What: "add", Where: a.From, Err: fault.Cause(err)}
+		return nil, &fault.Error{What: "add", Where: a.From, Hint: "SRC is a file or folder of this machine, from the current folder on", Err: fault.Cause(err)}
 	}
 	context.AfterFunc(ctx, func() { w.root.Close() })
 	return image.NewLayerOf(w.source(), func(tw *tar.Writer) error {
