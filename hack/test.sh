@@ -37,7 +37,7 @@ lint() {
 	step staticcheck staticcheck ./...
 	step actionlint actionlint
 	if command -v shellcheck >/dev/null; then
-		step shellcheck shellcheck hack/*.sh action/*.sh .ci/run
+		step shellcheck shellcheck hack/*.sh action/*.sh bench/*.sh .ci/run
 	else
 		absent shellcheck "is not installed"
 	fi
