@@ -116,7 +116,13 @@ func (b *builder) copy(ctx context.Context, r *rootfs, c copied) error {
 		}
 	}
 	if c.linked() {
-		r.overlay(p.tree)
+		linked := func(_ context.Context, t *tree) error {
+			t.merge(p.tree)
+			return nil
+		}
+		if err := r.overlay(ctx, linked); err != nil {
+			return err
+		}
 	}
 	b.record(r, c.history(), p)
 	return nil

@@ -32,9 +32,12 @@ type rootfs struct {
 
 	mu      sync.Mutex // of what follows, for several stages may ask for the tree
 	tree    *tree
-	parent  *rootfs // whose tree it starts with
-	pending []*tree // of linked copies, while there is no tree
+	parent  *rootfs   // whose tree it starts with
+	pending []overlay // what goes on top of the parent's, while there is no tree
 }
+
+// overlay puts what was made apart from a tree on top of it.
+type overlay func(ctx context.Context, t *tree) error
 
 // child is what a FROM makes of r, as the stage's own.
 func (r *rootfs) child() *rootfs {
@@ -71,22 +74,24 @@ func (r *rootfs) files(ctx context.Context) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, linked := range r.pending {
-		t.merge(linked)
+	for _, put := range r.pending {
+		if err := put(ctx, t); err != nil {
+			return nil, err
+		}
 	}
 	r.tree, r.pending = t, nil
 	return t, nil
 }
 
-// overlay puts a tree that was made apart on top.
-func (r *rootfs) overlay(t *tree) {
+// overlay puts something on top, once there is a tree.
+func (r *rootfs) overlay(ctx context.Context, put overlay) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.tree == nil {
-		r.pending = append(r.pending, t)
-	} else {
-		r.tree.merge(t)
+	if r.tree != nil {
+		return put(ctx, r.tree)
 	}
+	r.pending = append(r.pending, put)
+	return nil
 }
 
 // runsOn reports whether an image is for a platform, or does not say what it is for. Variants are not compared, for one
