@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,14 +16,16 @@ import (
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/dockerfile"
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/remote"
 	"github.com/ksera524/imgbump/internal/ship"
 )
 
 const buildAbout = `Build an image from a Dockerfile, without a Docker daemon, and push it.
 
-CONTEXT is the folder that COPY and ADD read from, by default the current one; '-' reads a Dockerfile
-that needs none from standard input. The Dockerfile means what docker/dockerfile:1 makes of it, and the
+CONTEXT is what COPY and ADD read from: a folder, by default the current one; a tar, which may be
+compressed; the address of a tar, of a Dockerfile, or of a git repository as URL#REF:FOLDER; or '-' for
+a tar or a Dockerfile on standard input. Of all but a folder the Dockerfile is in it. The Dockerfile means what docker/dockerfile:1 makes of it, and the
 layers are those of BuildKit. RUN is not supported yet: it is an error that names the line, before
 anything is built. What BuildKit's linter finds is a warning with its line.
 
@@ -31,7 +34,7 @@ tar:FILE (the files in it), or what 'docker buildx' reads, as type=oci,dest=FILE
 Without --push or --output the image is made, checked and dropped. Flags of 'docker build' that ask for
 what is so anyway, or that matter to RUN only, are taken; others are refused with the reason.`
 
-const buildEnvironment = access.Environment + cacheEnvironment + originEnvironment + `  SOURCE_DATE_EPOCH  seconds since 1970: when the image was created, for reproducible builds
+const buildEnvironment = access.Environment + cacheEnvironment + originEnvironment + builderEnvironment + secretEnvironment + `  SOURCE_DATE_EPOCH  seconds since 1970: when the image was created, for reproducible builds
 `
 
 const buildExamples = `  # build ./Dockerfile and push it
@@ -51,6 +54,9 @@ const buildExamples = `  # build ./Dockerfile and push it
 type buildFlags struct {
 	destination
 	layers           layerFlags
+	builder          builderFlags
+	cache            cacheFlags
+	runs             runFlags
 	annotations      []string
 	file             string
 	push, check      bool
@@ -60,6 +66,7 @@ type buildFlags struct {
 	platforms        []string
 	outputs          []string
 	iidfile          string
+	timeout          time.Duration
 }
 
 func buildCommand(c *cli.Console) *cobra.Command {
@@ -78,7 +85,7 @@ func buildCommand(c *cli.Console) *cobra.Command {
 	flags.StringVarP(&f.file, "file", "f", "", "`FILE` with the Dockerfile, - for standard input (default CONTEXT/Dockerfile)")
 	flags.BoolVar(&f.push, "push", false, "push the image to every -t")
 	flags.BoolVar(&f.check, "check", false, "build nothing, and fail if the Dockerfile breaks a rule of BuildKit's linter")
-	flags.StringArrayVar(&f.contexts, "build-context", nil, "`NAME=CONTEXT` for FROM and --from: a folder, docker-image://REF or oci-layout://DIR (repeatable)")
+	flags.StringArrayVar(&f.contexts, "build-context", nil, "`NAME=CONTEXT` for FROM and --from: a folder, a tar, an address, docker-image://REF or oci-layout://DIR (repeatable)")
 	flags.StringVar(&f.iidfile, "iidfile", "", "write the image's digest to `FILE`")
 	flags.StringArrayVar(&f.args, "build-arg", nil, "`KEY=VALUE` of an ARG; KEY alone takes it from the environment (repeatable)")
 	flags.StringArrayVar(&f.labels, "label", nil, "`KEY=VALUE` label of the image (repeatable)")
@@ -87,9 +94,13 @@ func buildCommand(c *cli.Console) *cobra.Command {
 	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "write the image to `KIND:PATH`: oci:DIR, docker:FILE, local:DIR or tar:FILE (repeatable)")
 	flags.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` annotation of the manifest; index:KEY=VALUE of the index for several platforms (repeatable)")
 	flags.StringVar(&f.progress, "progress", "auto", "`HOW` to show what goes on: auto, plain, tty or quiet")
+	flags.DurationVar(&f.timeout, "timeout", 0, "give the build up after `DURATION`, such as 30m (default never)")
 	f.layers.bind(flags, "the layers that are built")
 	f.bindTags(cmd)
 	f.bind(cmd)
+	cli.Group(flags, "RUN", f.runs.bind)
+	cli.Group(flags, "Cache", f.cache.bind)
+	cli.Group(flags, "BuildKit", f.builder.bind)
 	f.bindDocker(cmd)
 	return cmd
 }
@@ -98,17 +109,18 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 	if err := c.ShowProgress(f.progress); err != nil {
 		return err
 	}
+	if f.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.timeout)
+		defer cancel()
+	}
 	build, err := f.described(c)
 	if err != nil {
 		return err
 	}
-	title := "building " + folder
-	if folder == "-" {
-		title, f.file = "building standard input", "-"
-		if folder, err = os.MkdirTemp("", "context-*"); err != nil {
-			return err
-		}
-		defer os.RemoveAll(folder)
+	build.Context, build.Dockerfile = folder, f.file
+	if err := f.stdinOnce(build); err != nil {
+		return err
 	}
 	refs, client, err := f.open(ctx, c)
 	if err != nil {
@@ -118,14 +130,14 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 		return fault.Usagef("for example: -t harbor.example.com/team/app:1.2.3", "--push needs the image's name, -t")
 	}
 	build.Options.Warn = func(file string, line int, message string) { c.Warnf(file, line, "%s", message) }
-	fetching := remote.New(remote.Options{Agent: c.Agent(), Getenv: c.Getenv})
+	fetching := remote.New(remote.Options{Agent: c.Agent(), Getenv: c.Getenv, Roots: f.trusted})
 	defer fetching.Close()
-	build.Context, build.Dockerfile, build.References, build.Fetch = folder, f.file, refs, fetch(fetching)
-	if build.Text, err = f.stdin(c); err != nil {
+	build.References, build.Fetch = refs, fetch(fetching)
+	if err := f.stdin(ctx, c, fetching, &build); err != nil {
 		return err
 	}
 	if f.check {
-		return f.report(c, "build", ship.Result{}, checked(ctx, build, client))
+		return f.report(c, "build", ship.Result{}, build.Check(ctx, client))
 	}
 	if !build.Push && len(build.Outputs) == 0 {
 		c.Warnf("", 0, "neither --push nor --output: the image is built, checked and dropped")
@@ -134,34 +146,43 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 	f.steps = newSteps(c, f.transfers, len(build.Platforms) > 1)
 	defer f.steps.end()
 	build.Step = f.steps.step
-	return f.destination.run(ctx, c, "build", title, func() (ship.Result, error) {
-		result, err := build.Run(ctx, client)
-		if err == nil && f.iidfile != "" {
+	var kept stepCache
+	if build.Caching, kept, err = f.cache.open(ctx, c, &f.access, f.origin.client, append(refs, imageref.Ref{})[0]); err != nil {
+		return err
+	}
+	sandboxed, release, err := f.runs.equip(c, &build)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return f.destination.run(ctx, c, "build", "building "+ship.ContextName(folder), func() (ship.Result, error) {
+		result, err := f.builder.run(ctx, c, build, client, f.origin.client, kept, sandboxed.Probe)
+		switch {
+		case err == nil && f.iidfile != "":
 			err = os.WriteFile(f.iidfile, []byte(result.Digest.String()), 0o644)
+		case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+			err = f.late(folder)
 		}
 		return result, err
 	})
 }
 
-// checked only looks for what breaks a rule.
-func checked(ctx context.Context, build ship.Build, client ship.Registry) error {
-	findings, warn := 0, build.Options.Warn
-	build.Options.Warn = func(file string, line int, message string) {
-		findings++
-		warn(file, line, message)
+// late is the error of a build that took too long.
+func (f *buildFlags) late(folder string) error {
+	err := fmt.Errorf("it was not done after %s", f.timeout)
+	if at := f.steps.unfinished(); at != "" {
+		err = fmt.Errorf("%w, at %s", err, at)
 	}
-	err := build.Check(ctx, client)
-	if err == nil && findings > 0 {
-		err = &fault.Error{Kind: fault.Gate, What: "check", Where: build.Path(), Err: fmt.Errorf("%d findings", findings),
-			Hint: "the rules are explained at https://docs.docker.com/reference/build-checks/"}
-	}
-	return err
+	return &fault.Error{What: "build", Where: ship.ContextName(folder), Err: err, Hint: "give it more time with --timeout"}
 }
 
 // described is the build as far as the flags alone tell it.
 func (f *buildFlags) described(c *cli.Console) (build ship.Build, err error) {
 	build.Push = f.push
 	if build.Options, err = f.options(c.Getenv); err != nil {
+		return build, err
+	}
+	if err := f.runs.options(&build.Options); err != nil {
 		return build, err
 	}
 	if build.Platforms, err = ship.ParsePlatforms(f.platforms); err != nil {
@@ -257,16 +278,32 @@ func (f *buildFlags) originate(c *cli.Console, build *ship.Build) {
 // maxDockerfile is how much of standard input is read as a Dockerfile, in bytes.
 const maxDockerfile = 16 << 20
 
-// stdin is the Dockerfile from standard input, when that is asked for.
-func (f *buildFlags) stdin(c *cli.Console) ([]byte, error) {
-	if f.file != "-" {
-		return nil, nil
+// stdinOnce refuses two readers of standard input.
+func (f *buildFlags) stdinOnce(build ship.Build) error {
+	wanted := 0
+	for _, is := range []bool{build.Context == "-", build.Dockerfile == "-", f.access.ReadsStdin()} {
+		if is {
+			wanted++
+		}
 	}
-	text, err := io.ReadAll(io.LimitReader(c.In, maxDockerfile+1))
-	if err == nil && len(text) > maxDockerfile {
-		err = fault.Usagef("a Dockerfile is read from there, not an archive", "standard input has more than %d bytes", maxDockerfile)
+	if wanted > 1 {
+		return errStdinTwice
 	}
-	return text, err
+	return nil
+}
+
+// stdin reads the context or the Dockerfile from standard input, when that is asked for.
+func (f *buildFlags) stdin(ctx context.Context, c *cli.Console, fetching *remote.Client, build *ship.Build) (err error) {
+	switch {
+	case build.Context == "-":
+		build.Stdin, err = fetching.Spool(ctx, c.In)
+	case build.Dockerfile == "-":
+		build.Text, err = io.ReadAll(io.LimitReader(c.In, maxDockerfile+1))
+		if err == nil && len(build.Text) > maxDockerfile {
+			err = fault.Usagef("a tar of a context is read as CONTEXT: harborpush build -", "--file -: standard input has more than %d bytes", maxDockerfile)
+		}
+	}
+	return err
 }
 
 // fetch is how ADD gets what is elsewhere.

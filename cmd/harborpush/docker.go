@@ -12,14 +12,8 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 )
 
-// Flags of 'docker build' and 'docker buildx build' that ask for what is so anyway, or that matter to RUN only, which is
-// refused itself; true for those without a value.
-var taken = map[string]bool{
-	"no-cache": true, "pull": true, "rm": true, "force-rm": true, "compress": true,
-	"no-cache-filter": false, "secret": false, "ssh": false, "add-host": false, "network": false, "shm-size": false, "ulimit": false,
-	"cgroup-parent": false, "memory": false, "memory-swap": false, "cpu-period": false, "cpu-quota": false, "cpu-shares": false,
-	"cpuset-cpus": false, "cpuset-mems": false,
-}
+// taken are flags of 'docker build' and 'docker buildx build' that ask for what is so anyway.
+var taken = []string{"rm", "force-rm", "compress"}
 
 // limited are flags of docker's that are taken with some values only, and why not with others.
 var limited = map[string]struct {
@@ -28,22 +22,22 @@ var limited = map[string]struct {
 }{
 	"provenance": {[]string{"false"}, "no attestations are made yet"},
 	"sbom":       {[]string{"false"}, "no attestations are made yet"},
+	"allow":      {[]string{"network.host"}, "RUN has no more rights than a container's default"},
 	"call":       {[]string{"build", "check"}, "there are no other methods; use --check"},
 }
 
 // refused are flags of docker's that would be without effect, and what to do instead.
 var refused = map[string]string{
-	"load":         "there is no Docker daemon to load into; write -o docker:FILE, and then docker load -i FILE",
-	"cache-from":   "there is no cache of steps; layers that a registry has are neither made nor sent again",
-	"cache-to":     "there is no cache of steps; layers that a registry has are neither made nor sent again",
-	"attest":       "no attestations are made yet",
-	"builder":      "there is one builder, in this program",
-	"allow":        "nothing here needs an entitlement",
-	"squash":       "layers are not merged",
-	"security-opt": "nothing here runs in a container",
-	"isolation":    "nothing here runs in a container",
-	"policy":       "policies on sources are not supported yet",
+	"load":          "there is no Docker daemon to load into; write -o docker:FILE, and then docker load -i FILE",
+	"attest":        "no attestations are made yet",
+	"squash":        "layers are not merged",
+	"security-opt":  "RUN has no more rights than a container's default",
+	"cgroup-parent": ownLimits, "memory": ownLimits, "memory-swap": ownLimits, "cpu-period": ownLimits, "cpu-quota": ownLimits,
+	"cpu-shares": ownLimits, "cpuset-cpus": ownLimits, "cpuset-mems": ownLimits,
+	"policy": "policies on sources are not supported yet",
 }
+
+const ownLimits = "RUN has the limits of this process; give them to the pod, or to systemd-run"
 
 // dockerFlag is one of those flags.
 type dockerFlag struct {
@@ -82,8 +76,8 @@ func (f *buildFlags) bindDocker(cmd *cobra.Command) {
 			flag.NoOptDefVal = "true"
 		}
 	}
-	for name, bare := range taken {
-		add(name, bare)
+	for _, name := range taken {
+		add(name, true)
 	}
 	for name := range limited {
 		add(name, false)

@@ -11,6 +11,7 @@ import (
 )
 
 func main() {
+	asSandbox()
 	cli.LimitMemory(100 << 20) // so that a push stays below 150 MB
 	os.Exit(run(os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}))
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"slices"
@@ -86,6 +87,7 @@ type destination struct {
 	transfers    *transfers
 	steps        *steps // of a build
 	known        *image.Ledger
+	trusted      *x509.CertPool // certificate authorities, nil for the system's
 }
 
 func (d *destination) bindTags(cmd *cobra.Command) {
@@ -120,7 +122,7 @@ func (d *destination) open(ctx context.Context, c *cli.Console, sources ...ship.
 	if err != nil {
 		return nil, nil, err
 	}
-	d.transfers = newTransfers(c)
+	d.transfers, d.trusted = newTransfers(c), options.RootCAs
 	options.Progress, options.Ledger = d.transfers.progress, d.ledger(c)
 	client, pushing := d.harbor.open(c, options)
 	d.origin.client = client
@@ -181,7 +183,12 @@ func (d *destination) source(ctx context.Context, c *cli.Console, typed string) 
 
 // run does the work within a group of the log, and reports what came of it.
 func (d *destination) run(ctx context.Context, c *cli.Console, verb, title string, do func() (ship.Result, error)) error {
-	end := c.Group(title)
+	end := func() {}
+	if d.steps == nil {
+		end = c.Group(title)
+	} else {
+		c.Progressf("%s", title) // each step has a group of its own
+	}
 	result, err := do()
 	d.transfers.drawing.End()
 	if len(result.References) > 0 {

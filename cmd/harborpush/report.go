@@ -24,6 +24,7 @@ type document struct {
 	MediaType   string            `json:"media_type"`
 	Platforms   []string          `json:"platforms"`
 	Layers      []layerDocument   `json:"layers"`
+	Steps       []stepDocument    `json:"steps"`
 	BytesPushed int64             `json:"bytes_pushed"`
 	DurationMS  int64             `json:"duration_ms"`
 	Failures    []failureDocument `json:"failures"`
@@ -67,7 +68,7 @@ func (d *destination) report(c *cli.Console, verb string, result ship.Result, fa
 		failed = &fault.Error{Kind: fault.Partial, Hint: fault.HintOf(failed), Err: failed}
 	}
 	doc := newDocument(verb, result, failed)
-	doc.Skipped = append(doc.Skipped, d.harbor.kept...)
+	doc.Skipped, doc.Steps = append(doc.Skipped, d.harbor.kept...), d.steps.documents(result)
 	if err := c.Print(doc, text(result)); err != nil {
 		return cmp.Or(failed, err)
 	}
@@ -77,6 +78,9 @@ func (d *destination) report(c *cli.Console, verb string, result ship.Result, fa
 // account tells how much was sent and how fast, and what did not have to be: "12.3 MB uploaded in 1.2s (10.2 MB/s);
 // 3 layers (45.0 MB) were there, 1 (2.0 MB) mounted".
 func account(result ship.Result) string {
+	if len(result.References) == 0 {
+		return kept(result)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s uploaded in %s", size(result.BytesPushed), result.Duration.Round(time.Millisecond))
 	if s := speed(result.BytesPushed, result.Duration); s != "" {
@@ -105,6 +109,18 @@ func account(result ship.Result) string {
 		fmt.Fprintf(&b, "; %d attached", result.Attached)
 	}
 	return b.String()
+}
+
+// kept is account of an image that was not pushed: "3 layers (45.0 MB) built in 1.2s".
+func kept(result ship.Result) string {
+	bytes, noun := int64(0), "layers"
+	for _, l := range result.Layers {
+		bytes += l.Size
+	}
+	if len(result.Layers) == 1 {
+		noun = "layer"
+	}
+	return fmt.Sprintf("%d %s (%s) built in %s", len(result.Layers), noun, size(bytes), result.Duration.Round(time.Millisecond))
 }
 
 // text is the result for people and scripts: a line for each name, with the digest that it stands for.

@@ -65,6 +65,7 @@ func TestScript(t *testing.T) {
 			"cluster":    startCluster,
 			"inherited":  inherited,
 
+			"web":         serveFolder,
 			"git-serve":   gitServe,
 			"git-refuses": gitRefuses,
 		},

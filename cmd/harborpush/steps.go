@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,24 +14,45 @@ import (
 	"github.com/ksera524/imgbump/internal/ship"
 )
 
-// steps shows the instructions of a build: a terminal has those that are carried out now, with their time; elsewhere each is a
-// line when it begins, and one more when it took long. It remembers them for the summary.
+// steps follows the instructions of a build: it has them shown, and remembers them for the summary.
 type steps struct {
 	console   *cli.Console
 	transfers *transfers
 	platforms bool // there are several
 	stop      chan struct{}
 
-	mu      sync.Mutex
-	running map[int]time.Time
-	known   map[int]dockerfile.Step
+	mu    sync.Mutex // of what follows
+	view  view
+	known map[int]*shownStep
+}
+
+// shownStep is a step, and what its process has said.
+type shownStep struct {
+	dockerfile.Step
+	title string
+	began time.Time
+	text  cli.Lines
+	last  []string // of its lines
+}
+
+// view shows steps. Its methods are called one after the other.
+type view interface {
+	said(s *shownStep, lines []string)
+	tick(running []*shownStep)
+	ended(s *shownStep) // it is done, or failed
 }
 
 func newSteps(c *cli.Console, t *transfers, platforms bool) *steps {
-	s := &steps{console: c, transfers: t, platforms: platforms, stop: make(chan struct{}), running: map[int]time.Time{}, known: map[int]dockerfile.Step{}}
-	if t.drawing.Live() {
-		go s.tick()
+	s := &steps{console: c, transfers: t, platforms: platforms, stop: make(chan struct{}), known: map[int]*shownStep{}}
+	switch {
+	case t.drawing.Live():
+		s.view = liveSteps{c, t.drawing}
+	case c.Workflow.Active():
+		s.view = &groupedSteps{plainSteps: plainSteps{console: c, told: map[int]bool{}}}
+	default:
+		s.view = &plainSteps{console: c, told: map[int]bool{}}
 	}
+	go s.tick()
 	return s
 }
 
@@ -45,57 +67,85 @@ func (s *steps) tick() {
 		case <-s.stop:
 			return
 		case <-ticker.C:
-			s.draw()
+			s.mu.Lock()
+			s.view.tick(s.running())
+			s.mu.Unlock()
 		}
 	}
 }
 
 func (s *steps) end() { close(s.stop) }
 
-func (s *steps) draw() {
+// running are the steps that have not ended, in their order.
+func (s *steps) running() (all []*shownStep) {
+	for _, step := range s.known {
+		if !step.Done && step.Err == nil {
+			all = append(all, step)
+		}
+	}
+	slices.SortFunc(all, func(a, b *shownStep) int { return cmp.Compare(a.Number, b.Number) })
+	return all
+}
+
+// unfinished are the steps that were begun and did not get done.
+func (s *steps) unfinished() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for number, began := range s.running {
-		s.transfers.drawing.Show(s.place(number), s.title(s.known[number])+in(time.Since(began)))
+	var titles []string
+	for n := range len(s.known) {
+		if step := s.known[n+1]; step != nil && !step.Done {
+			titles = append(titles, step.title)
+		}
+	}
+	return strings.Join(titles, ", ")
+}
+
+// lastLines is how much of what a process said is shown again when it has failed.
+const lastLines = 50
+
+// step is told of each event of a step.
+func (s *steps) step(event dockerfile.Step) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.known[event.Number]
+	if began := !event.Done && event.Err == nil && event.Output == nil; known == nil || began { // again, when a cache has lost something
+		known = &shownStep{title: s.title(event), began: time.Now()}
+		s.known[event.Number] = known
+	}
+	lines := known.text.Add(event.Output)
+	event.Output = nil
+	known.Step = event
+	ended := event.Done || event.Err != nil
+	if ended {
+		lines = append(lines, known.text.End()...)
+	}
+	if len(lines) > 0 {
+		known.last = append(known.last, lines...)
+		known.last = slices.Clone(known.last[max(0, len(known.last)-lastLines):])
+		s.view.said(known, lines)
+	}
+	if ended {
+		s.view.ended(known)
+	} else if len(lines) == 0 {
+		s.view.tick(s.running())
 	}
 }
 
-// place is the line of a step: above those of layers.
-func (s *steps) place(number int) int { return number - s.known[number].Total - 1 }
-
+// title is the step's number and its instruction, of several lines the first.
 func (s *steps) title(step dockerfile.Step) string {
 	on := ""
 	if s.platforms {
 		on = step.Platform + " "
 	}
-	return fmt.Sprintf("[%d/%d] %s%s", step.Number, step.Total, on, step.Instruction)
+	first, _, more := strings.Cut(step.Instruction, "\n")
+	if more {
+		first += " …"
+	}
+	return fmt.Sprintf("%s %s%s", number(step), on, first)
 }
 
-// noticeable is how long a step takes that is worth a line of its own.
-const noticeable = 100 * time.Millisecond
-
-func (s *steps) step(step dockerfile.Step) {
-	s.mu.Lock()
-	s.known[step.Number] = step
-	live := s.transfers.drawing.Live()
-	if step.Done {
-		delete(s.running, step.Number)
-		s.transfers.drawing.Remove(s.place(step.Number))
-	} else {
-		s.running[step.Number] = time.Now()
-	}
-	s.mu.Unlock()
-	switch {
-	case live && step.Done:
-		s.console.Progressf("%s%s", s.title(step), in(step.Took))
-	case live:
-		s.draw()
-	case !step.Done:
-		s.console.Progressf("%s", s.title(step))
-	case step.Took >= noticeable:
-		s.console.Progressf("[%d/%d] done%s", step.Number, step.Total, in(step.Took))
-	}
-}
+// number is how lines of a step begin.
+func number(step dockerfile.Step) string { return fmt.Sprintf("[%d/%d]", step.Number, step.Total) }
 
 // in is a time for the end of a line, "" for none.
 func in(took time.Duration) string {
@@ -112,20 +162,73 @@ func (s *steps) summary(result ship.Result) string {
 	}
 	var b strings.Builder
 	b.WriteString("\n| Step | Time | Layer | Size | |\n| --- | ---: | --- | ---: | --- |\n")
-	for number := 1; number <= len(s.known); number++ {
-		step := s.known[number]
-		took, layer := step.Took, " | | "
-		if step.Layer != nil {
-			digest, _ := step.Layer.Digest() // that of a layer which another stage has is not known
-			took += s.transfers.took[digest.String()]
-			if i := slices.IndexFunc(result.Layers, func(l image.LayerReceipt) bool { return l.Digest == digest }); i >= 0 {
-				l := result.Layers[i]
-				layer = fmt.Sprintf("`%s` | %s | %s", digest.Hex[:12], size(l.Size), l.Status)
-			}
+	for _, d := range s.documents(result) {
+		layer, step := " | | ", s.known[d.Number]
+		if i := slices.IndexFunc(result.Layers, func(l image.LayerReceipt) bool { return l.Digest.String() == d.Layer }); i >= 0 {
+			l := result.Layers[i]
+			layer = fmt.Sprintf("`%s` | %s | %s", l.Digest.Hex[:12], size(l.Size), l.Status)
 		}
-		fmt.Fprintf(&b, "| %s | %.1fs | %s |\n", cell(shortened(s.title(step))), took.Seconds(), layer)
+		if step.Cached {
+			layer += " (cached)"
+		}
+		fmt.Fprintf(&b, "| %s | %.1fs | %s |\n", cell(shortened(step.title)), float64(d.DurationMS)/1000, layer)
 	}
 	return b.String()
+}
+
+// stepDocument is a step in the JSON document of build.
+type stepDocument struct {
+	Number      int    `json:"number"`
+	Stage       string `json:"stage"`
+	Platform    string `json:"platform"`
+	Line        int    `json:"line"`
+	Instruction string `json:"instruction"`
+	DurationMS  int64  `json:"duration_ms"`
+	Status      string `json:"status"`
+	WhyNot      string `json:"why_not_cached"`
+	Layer       string `json:"layer"`
+}
+
+// documents are the steps that have ended, with the time that making their layers took.
+func (s *steps) documents(result ship.Result) []stepDocument {
+	all := []stepDocument{}
+	if s == nil {
+		return all
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n := 1; n <= len(s.known); n++ {
+		step := s.known[n]
+		if step == nil || !step.Done && step.Err == nil {
+			continue
+		}
+		d := stepDocument{Number: n, Stage: step.Stage, Platform: step.Platform, Line: step.Line, Instruction: step.Instruction,
+			Status: step.status(), WhyNot: step.Why}
+		took := step.Took
+		if step.Layer != nil && result.MediaType != "" {
+			digest, err := step.Layer.Digest() // that of a layer which another stage has is not known
+			if err == nil {
+				d.Layer = digest.String()
+				took += s.transfers.took[d.Layer]
+			}
+		}
+		d.DurationMS = took.Milliseconds()
+		all = append(all, d)
+	}
+	return all
+}
+
+// status is how a step ended, in a word.
+func (s *shownStep) status() string {
+	switch {
+	case s.failed():
+		return "failed"
+	case s.Err != nil:
+		return "cancelled"
+	case s.Cached:
+		return "cached"
+	}
+	return "done"
 }
 
 // widest is how much of an instruction the summary shows, in characters.

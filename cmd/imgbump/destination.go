@@ -41,7 +41,7 @@ func (f *jobFlags) toBranches(ctx context.Context, c *cli.Console, job bump.Job)
 		return nil, err
 	}
 	defer w.Close()
-	w.pages = &pages{client: f.registry.client, silent: map[string]bool{}}
+	w.pages = &pages{asked: &f.registry, silent: map[string]bool{}}
 	targets, jobs, err := f.chosen(ctx, w, job)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ func TestDocumented(t *testing.T) {
 		"imgbump/set/v1":          &setDocument{},
 		"imgbump/list/v1":         &listDocument{},
 		"imgbump/tags/v1":         &tagsDocument{},
+		"imgbump/graph/v1":        &graphDocument{},
 		"imgbump/config-check/v1": &configDocument{},
 	} {
 		example := documented(t, schema)

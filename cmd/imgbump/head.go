@@ -18,7 +18,7 @@ import (
 //
 //	imgbump/BRANCH+WHAT[@TARGET][@+FOLDER][,GROUP]
 //
-// WHAT is an image, a number of them, or FROM=TO; what stands behind it is there when the job is limited to it. The marks
+// WHAT is an image, a number of them, FROM=TO, or update with its images; what stands behind it is there when the job is limited to it. The marks
 // between the parts are in none of them.
 
 // ours begins the names of branches that are for pull requests alone.
@@ -41,7 +41,7 @@ func (p *proposals) headName(group string) string {
 
 // perImage reports whether each image is proposed in the branch that it would have if it were set alone.
 func (p *proposals) perImage() bool {
-	return p.per == bump.PerImage && p.job.From == "" && p.head == ""
+	return p.per == bump.PerImage && p.job.From == "" && p.job.Updates == nil && p.head == ""
 }
 
 // stem is what the names of the job's branches begin with.
@@ -68,6 +68,15 @@ func base(branch string) string {
 func subject(job bump.Job) string {
 	if job.From != "" {
 		return slug(job.From, 40) + "=" + slug(strings.Join(job.Paths, ","), 40)
+	}
+	if u := job.Updates; u != nil && len(u.Images) == 0 {
+		return "update"
+	} else if u != nil {
+		for _, ref := range u.Images {
+			job.Images = append(job.Images, bump.Image{Ref: ref})
+		}
+		job.Updates = nil
+		return "update=" + subject(job)
 	}
 	var all []string
 	for _, image := range job.Images {

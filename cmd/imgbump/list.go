@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ksera524/imgbump/internal/access"
 	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
@@ -24,6 +25,10 @@ Where the tree declares Applications or ApplicationSets of Argo CD, each place i
 deploy it and their sync wave. They are read from Git alone: what a cluster, another repository or a
 template decides is warned of, not guessed. --application shows one application's places.
 
+--outdated asks the registries, and shows the places for which there is something newer: what the policy
+of 'imgbump update' allows, and what there is at all. Of a place without a policy it is the newest version
+of the same kind, as strategy suffix of 'imgbump tags' has it.
+
 --fail-on makes it a check for pull requests: exit 7, with each place that does not pass.`
 
 const listExamples = `  # every image below the current folder
@@ -34,6 +39,9 @@ const listExamples = `  # every image below the current folder
 
   # what one application runs
   imgbump list --application slack
+
+  # what could be updated
+  imgbump list --outdated
 
   # refuse a pull request that names a mutable tag
   imgbump list --fail-on latest`
@@ -48,6 +56,8 @@ type listFlags struct {
 
 	withIgnored bool
 	include     bool
+	outdated    bool
+	registry    registryFlags
 }
 
 func listCommand(c *cli.Console) *cobra.Command {
@@ -55,7 +65,7 @@ func listCommand(c *cli.Console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List every place that names an image",
-		Long:    listAbout + "\n\n" + cli.Exits(0, 1, 2, 3, 7, 130),
+		Long:    listAbout + "\n\n" + access.Environment + cacheEnvironment + "\n" + cli.Exits(0, 1, 2, 3, 4, 7, 130),
 		Example: listExamples,
 		Args:    cli.Args(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), c) },
@@ -71,8 +81,10 @@ func listCommand(c *cli.Console) *cobra.Command {
 	} {
 		f.only[trait] = flags.Bool(string(trait), false, usage)
 	}
+	flags.BoolVar(&f.outdated, "outdated", false, "only what a registry has newer versions of, with the newest that is allowed and the newest of all")
 	bindGitignore(flags, &f.withIgnored)
 	bindInclude(flags, &f.include)
+	cli.Group(flags, "Registry, for --outdated", f.registry.bindSeveral)
 	flags.StringSliceVar(&f.failOn, "fail-on", nil, "exit 7 when there is one of `TRAITS`: latest, no-digest, duplicates")
 	return cmd
 }
@@ -92,7 +104,11 @@ func (f listFlags) run(ctx context.Context, c *cli.Console) error {
 	}
 	defer tree.Close()
 	tree.WithIgnored = f.withIgnored
-	all, err := bump.Job{Paths: paths, Include: f.include, Applications: f.apps, Place: placeOf(c, f.root, "origin")}.List(ctx, bump.FilesIn(ctx, tree))
+	job := bump.Job{Paths: paths, Include: f.include, Applications: f.apps, Place: placeOf(c, f.root, "origin")}
+	if f.outdated {
+		return f.compare(ctx, c, job, bump.FilesIn(ctx, tree))
+	}
+	all, err := job.List(ctx, bump.FilesIn(ctx, tree))
 	if fault.KindOf(err) == fault.Usage {
 		return err
 	}

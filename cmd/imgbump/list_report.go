@@ -36,6 +36,8 @@ type siteDocument struct {
 	Digest      string          `json:"digest"`
 	SetBy       string          `json:"set_by"`
 	Hold        string          `json:"hold"`
+
+	Outdated *outdatedDocument `json:"outdated,omitempty"` // with --outdated
 }
 
 // reportList prints the listing and what the gate refused, and tells the workflow around it.

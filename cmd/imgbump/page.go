@@ -7,16 +7,15 @@ import (
 	"time"
 
 	"github.com/ksera524/imgbump/internal/imageref"
-	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/registry/harbor"
 )
 
 // pagePatience is how long a registry may take to say where the page of an image is: it only makes a link.
 const pagePatience = 5 * time.Second
 
-// pages finds the web pages of images. Harbor is asked when there is a client that the run uses anyway.
+// pages finds the web pages of images. Harbor is asked when the run asks registries anyway.
 type pages struct {
-	client *registry.Client
+	asked  *registryFlags
 	silent map[string]bool // registries that did not say
 }
 
@@ -31,12 +30,12 @@ func (p *pages) of(ctx context.Context, ref imageref.Ref) string {
 	case "quay.io":
 		return "https://quay.io/repository/" + path
 	}
-	if p.client == nil || p.silent[ref.Host()] {
+	if p.asked.client == nil || p.silent[ref.Host()] {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, pagePatience)
 	defer cancel()
-	client := harbor.New(p.client, ref.Host())
+	client := harbor.New(p.asked.client, ref.Host())
 	artifact, err := client.Artifact(ctx, path, cmp.Or(ref.Digest, ref.Tag))
 	if err == nil {
 		var page string

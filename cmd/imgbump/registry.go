@@ -18,7 +18,8 @@ type registryFlags struct {
 	checkExists bool
 	ifNewer     bool
 	access      access.Flags
-	client      *registry.Client // nil until the registry is asked
+	registries  access.Registries // of update
+	client      *registry.Client  // nil until the registry is asked
 }
 
 func (f *registryFlags) bind(flags *pflag.FlagSet) {
@@ -39,6 +40,9 @@ func (f *registryFlags) check(images []bump.Image, git gitFlags) error {
 // prepare asks the registry what has to be known before the job is decided. The result has the images that it could not
 // tell of.
 func (f *registryFlags) prepare(ctx context.Context, c *cli.Console, job *bump.Job) (bump.Result, error) {
+	if job.Updates != nil {
+		return bump.Result{}, f.prepareUpdate(ctx, c, job.Updates)
+	}
 	if f.pin == "" && !f.checkExists && !f.ifNewer {
 		return bump.Result{}, nil
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -76,5 +77,13 @@ func sawLogin(ts *testscript.TestScript, neg bool, args []string) {
 func unasked(ts *testscript.TestScript, neg bool, args []string) {
 	if requests := ts.Value(registriesKey{}).(registries)[args[0]].Requests(); len(requests) > 0 {
 		ts.Fatalf("%s was asked: %+v", args[0], requests)
+	}
+}
+
+// asked VARIABLE METHOD PART N holds that the registry got so many requests of the method with part in their path since the
+// last image.
+func asked(ts *testscript.TestScript, neg bool, args []string) {
+	if got := ts.Value(registriesKey{}).(registries)[args[0]].Count(args[1], args[2]); strconv.Itoa(got) != args[3] {
+		ts.Fatalf("%d requests %s %s", got, args[1], args[2])
 	}
 }

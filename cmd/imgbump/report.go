@@ -15,13 +15,14 @@ import (
 
 // setDocument is the JSON document of the verbs that edit manifests; docs/json.md is its description.
 type setDocument struct {
-	Schema   string            `json:"schema"`
-	DryRun   bool              `json:"dry_run"`
-	Changes  []changeDocument  `json:"changes"`
-	Skipped  []skippedDocument `json:"skipped"`
-	Failures []failureDocument `json:"failures"`
-	Commits  []commitDocument  `json:"commits"`
-	Diff     string            `json:"diff,omitempty"`
+	Schema    string             `json:"schema"`
+	DryRun    bool               `json:"dry_run"`
+	Decisions []decisionDocument `json:"decisions,omitzero"` // of update
+	Changes   []changeDocument   `json:"changes"`
+	Skipped   []skippedDocument  `json:"skipped"`
+	Failures  []failureDocument  `json:"failures"`
+	Commits   []commitDocument   `json:"commits"`
+	Diff      string             `json:"diff,omitempty"`
 }
 
 type changeDocument struct {
@@ -67,6 +68,7 @@ func report(c *cli.Console, verb string, dryRun bool, outcomes []outcome) error 
 	var printed strings.Builder
 	for _, o := range outcomes {
 		tellPlaces(c, o.Warnings, o.Skipped, o.Failures)
+		tellChoices(c, o)
 		if o.target != "" {
 			fmt.Fprintf(&printed, "# %s\n", o.target)
 		}
@@ -159,6 +161,9 @@ func document(verb string, dryRun bool, outcomes []outcome) setDocument {
 	}
 	for _, o := range outcomes {
 		d.add(dryRun, o)
+		if verb == "update" {
+			d.Decisions = append(d.Decisions, decisions(o)...)
+		}
 	}
 	return d
 }

@@ -41,6 +41,7 @@ func TestScript(t *testing.T) {
 			"image":          pushImage,
 			"saw-login":      sawLogin,
 			"unasked":        unasked,
+			"asked":          asked,
 			"cluster-serve":  clusterServe,
 		},
 	})

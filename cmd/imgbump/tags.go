@@ -13,6 +13,7 @@ import (
 	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/policy"
 	"github.com/ksera524/imgbump/internal/registry"
+	"github.com/ksera524/imgbump/internal/registry/catalog"
 	"github.com/ksera524/imgbump/internal/retention"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -47,7 +48,9 @@ const tagsExamples = `  # the newest version below 2
   # in a script
   imgbump tags docker.io/library/nginx:1.27-alpine --strategy suffix --format json | jq -r .tag`
 
-const tagsEnvironment = access.Environment + `  XDG_CACHE_HOME     folder where imgbump/builds.json remembers when images were made (default ~/.cache)
+const tagsEnvironment = access.Environment + cacheEnvironment
+
+const cacheEnvironment = `  XDG_CACHE_HOME     folder where imgbump/builds.json remembers when images were made (default ~/.cache)
 `
 
 // tagsFlags are the flags of tags, as typed.
@@ -57,6 +60,8 @@ type tagsFlags struct {
 	order    string
 	limit    int
 	access   access.Flags
+
+	registries access.Registries
 }
 
 func tagsCommand(c *cli.Console) *cobra.Command {
@@ -93,6 +98,7 @@ func (f *tagsFlags) bind(flags *pflag.FlagSet) {
 	cli.Group(flags, "Registry", func(flags *pflag.FlagSet) {
 		f.access.Bind(flags)
 		f.access.BindProject(flags)
+		f.registries.Bind(flags)
 	})
 }
 
@@ -108,41 +114,44 @@ func (f *tagsFlags) run(ctx context.Context, c *cli.Console, typed string) error
 	if err != nil {
 		return err
 	}
-	chosen, err := f.policy(c, ref)
-	if err != nil {
+	if err := f.understand(c, ref); err != nil {
 		return err
 	}
 	options, err := f.access.Options(ctx, c, []imageref.Ref{ref})
+	if err == nil {
+		options.Settings, err = f.registries.Settings(c, nil)
+	}
 	if fault.KindOf(err) == fault.Usage {
 		return err
 	}
-	find := &finding{console: c, ref: ref.Bare(), policy: chosen, rules: f.rules}
 	var decision policy.Decision
 	if err == nil {
 		options.Ledger = builds(c)
-		find.client = registry.New(options)
-		decision, err = find.decide(ctx)
+		decision, err = catalog.New(registry.New(options), warner(c)).Choose(ctx, ref.Bare(), f.rules)
 	}
 	if ctx.Err() != nil {
 		return err
 	}
-	return cmp.Or(reportTags(c, find, decision, f.limit, err), err)
+	return cmp.Or(reportTags(c, f, ref.Bare(), decision, err), err)
 }
 
-// policy is what the flags say of ref, whose tag is the current one.
-func (f *tagsFlags) policy(c *cli.Console, ref imageref.Ref) (policy.Policy, error) {
+// warner warns of what a catalog has to say.
+func warner(c *cli.Console) func(text string) {
+	return func(text string) { c.Warnf("", 0, "%s", text) }
+}
+
+// understand completes the rules of the flags for ref, whose tag is the current one.
+func (f *tagsFlags) understand(c *cli.Console, ref imageref.Ref) error {
 	f.rules.Strategy = policy.Strategy(strings.ToLower(f.strategy))
-	if f.rules.Strategy == policy.Digest || f.rules.Strategy == policy.Suffix {
-		f.rules.Constraint = cmp.Or(f.rules.Constraint, ref.Tag)
-	}
+	f.rules = f.rules.For(ref.Tag)
 	switch f.order {
 	case "asc", "desc":
 		f.rules.Descending = f.order == "desc"
 	default:
-		return policy.Policy{}, fault.Usagef("", "--order %q: it is asc or desc", f.order)
+		return fault.Usagef("", "--order %q: it is asc or desc", f.order)
 	}
 	if f.limit < 0 {
-		return policy.Policy{}, fault.Usagef("0 prints all", "--limit %d", f.limit)
+		return fault.Usagef("0 prints all", "--limit %d", f.limit)
 	}
 	p, err := policy.New(f.rules)
 	if err == nil {
@@ -150,7 +159,7 @@ func (f *tagsFlags) policy(c *cli.Console, ref imageref.Ref) (policy.Policy, err
 			c.Warnf("", 0, "--%s means nothing to strategy %s", name, f.rules.Strategy)
 		}
 	}
-	return p, err
+	return err
 }
 
 // builds is the ledger of when images were made, nil when there is no folder for it.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/policy"
 )
 
@@ -33,30 +34,29 @@ type candidateDocument struct {
 }
 
 // reportTags prints what was chosen, or why nothing could be.
-func reportTags(c *cli.Console, f *finding, d policy.Decision, limit int, failed error) error {
-	slices.SortFunc(f.bad, func(a, b badTag) int { return cmp.Compare(a.name, b.name) })
+func reportTags(c *cli.Console, f *tagsFlags, ref imageref.Ref, d policy.Decision, failed error) error {
 	doc := tagsDocument{
-		Schema: "imgbump/tags/v1", Repository: f.ref.String(), Strategy: f.rules.Strategy, Tag: known(d.Tag), Digest: known(d.Digest), Why: d.Why,
+		Schema: "imgbump/tags/v1", Repository: ref.String(), Strategy: f.rules.Strategy, Tag: known(d.Tag), Digest: known(d.Digest), Why: d.Why,
 		Considered: d.Considered, Candidates: []candidateDocument{}, Failures: []failureDocument{},
 	}
 	if failed != nil {
 		doc.Failures = append(doc.Failures, failureDocument{Image: doc.Repository, Error: failed.Error(), Hint: fault.HintOf(failed)})
 		return c.Print(doc, "")
 	}
-	for _, b := range f.bad {
-		c.Warnf("", 0, "tag %s is left out: %v", b.name, b.err)
-		doc.Failures = append(doc.Failures, failureDocument{Image: doc.Repository + ":" + b.name, Error: b.err.Error(), Hint: fault.HintOf(b.err)})
+	for _, b := range d.Bad {
+		c.Warnf("", 0, "tag %s is left out: %v", b.Tag, b.Err)
+		doc.Failures = append(doc.Failures, failureDocument{Image: doc.Repository + ":" + b.Tag, Error: b.Err.Error(), Hint: fault.HintOf(b.Err)})
 	}
 	for _, candidate := range d.Candidates {
 		doc.Candidates = append(doc.Candidates, documentOf(candidate))
 	}
-	chosen := f.ref
+	chosen := ref
 	chosen.Tag, chosen.Digest = d.Tag, d.Digest
-	head := "no tag of " + f.ref.String() + " fits"
+	head := "no tag of " + ref.String() + " fits"
 	if d.Tag != "" {
 		head = chosen.String()
 	}
-	text := head + "\n  " + d.Why + "\n" + candidateTable(c, d.Candidates, limit)
+	text := head + "\n  " + d.Why + "\n" + candidateTable(c, d.Candidates, f.limit)
 	summary := fmt.Sprintf("### Chosen tag\n\n%s: %s\n", code(head), code(d.Why))
 	return cmp.Or(c.Print(doc, text), errors.Join(c.Workflow.Output("tag", d.Tag), c.Workflow.Output("digest", d.Digest), c.Workflow.Summary(summary)))
 }

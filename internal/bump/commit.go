@@ -39,6 +39,7 @@ type Branch interface {
 type Job struct {
 	Images       []Image
 	From         string
+	Updates      *Updates // choose the images by policy
 	Paths        []string
 	AllOrNothing bool
 	Ages         *Ages

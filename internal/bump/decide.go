@@ -23,6 +23,9 @@ func (j Job) Decide(ctx context.Context, files Files) (Plan, error) {
 	if j.From != "" {
 		return j.promote(ctx, src)
 	}
+	if j.Updates != nil {
+		return j.update(ctx, src)
+	}
 	plan, err := j.decide(ctx, src, j.Images)
 	if err != nil {
 		return Plan{}, err
@@ -168,16 +171,24 @@ func (d *decision) rewriteAll() {
 
 // spares is why a site that names the image is left alone on purpose, or "".
 func (d *decision) spares(site manifest.Site, image Image) string {
-	if site.Hold == "hold" && !d.job.IgnoreHold {
-		return "held" // by a comment that does not say why
-	}
-	if site.Hold != "" && !d.job.IgnoreHold {
-		return "held: " + site.Hold
+	if held := heldBack(site); held != "" && !d.job.IgnoreHold {
+		return held
 	}
 	if by := d.overlays.setBy(site); by != "" {
 		return "set by " + by
 	}
 	return d.rollsBack(site, image)
+}
+
+// heldBack is why a site must not be changed, "" when it may.
+func heldBack(site manifest.Site) string {
+	switch site.Hold {
+	case "":
+		return ""
+	case "hold":
+		return "held" // by a comment that does not say why
+	}
+	return "held: " + site.Hold
 }
 
 // edited is the file with the edits made, and read back: it must have the same sites, and each must name what is wanted.

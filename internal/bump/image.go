@@ -8,16 +8,25 @@ import (
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/imageref"
 )
 
 // Image is what was asked for: every site of Ref's repository gets Ref's tag and digest. With Rename, sites of Old
-// match too, and get Ref's repository. Source is the FILE:LINE that Ref was taken from, "" when it was asked for.
+// match too, and get Ref's repository. Source is the FILE:LINE that Ref was taken from, and Why the reason for which it was
+// chosen; both are "" when it was asked for. Only is the one site that is meant; a zero one means all.
 type Image struct {
 	Ref    imageref.Ref
 	Old    imageref.Ref
 	Rename bool
 	Source string
+	Why    string
+	Only   manifest.Site
+}
+
+// means reports whether the image is meant for the site, whose repository is right.
+func (i Image) means(site manifest.Site) bool {
+	return i.Only.File == "" || i.Only.File == site.File && i.Only.Start == site.Start && i.Only.Ref == site.Ref
 }
 
 func (i Image) String() string {
@@ -29,6 +38,9 @@ func (i Image) String() string {
 
 // why tells the reason for a change to the image.
 func (i Image) why() string {
+	if i.Why != "" {
+		return i.Why
+	}
 	if i.Source != "" {
 		return "promoted from " + i.Source
 	}

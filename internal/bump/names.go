@@ -7,31 +7,32 @@ import (
 	"github.com/ksera524/imgbump/internal/imageref"
 )
 
-// index finds the first image that a site names, however many were asked for.
+// index finds the first image that is meant for a site, however many were asked for.
 type index struct {
-	byRef, byOld map[string]int // canonical repository to place in the list
+	images       []Image
+	byRef, byOld map[string][]int // canonical repository to places in the list
 }
 
 func newIndex(images []Image) index {
-	x := index{byRef: map[string]int{}, byOld: map[string]int{}}
-	first := func(m map[string]int, ref imageref.Ref, i int) {
-		if _, taken := m[ref.Canonical()]; !taken {
-			m[ref.Canonical()] = i
-		}
-	}
+	x := index{images, map[string][]int{}, map[string][]int{}}
 	for i, image := range images {
-		first(x.byRef, image.Ref, i)
+		x.byRef[image.Ref.Canonical()] = append(x.byRef[image.Ref.Canonical()], i)
 		if image.Rename {
-			first(x.byOld, image.Old, i)
+			x.byOld[image.Old.Canonical()] = append(x.byOld[image.Old.Canonical()], i)
 		}
 	}
 	return x
 }
 
 func (x index) find(site manifest.Site) (at int, ok bool) {
-	consider := func(m map[string]int, ref imageref.Ref) {
-		if i, found := m[ref.Canonical()]; found && (!ok || i < at) {
-			at, ok = i, true
+	consider := func(m map[string][]int, ref imageref.Ref) {
+		for _, i := range m[ref.Canonical()] {
+			if x.images[i].means(site) {
+				if !ok || i < at {
+					at, ok = i, true
+				}
+				return
+			}
 		}
 	}
 	consider(x.byRef, site.Ref)

@@ -71,6 +71,7 @@ type Plan struct {
 	Rewrites []Rewrite
 	Missing  []Image
 	Named    int
+	Choices  []Choice // of an update, in the order of the policies
 
 	// OnlyFrom and OnlyTo count the repositories that only one side of a promotion names.
 	OnlyFrom, OnlyTo int
@@ -142,16 +143,36 @@ func (p Plan) Err() error {
 		return nil
 	case p.Named == 0 && !slices.ContainsFunc(failed, func(err error) bool { return fault.KindOf(err) != fault.Missing }):
 		return &fault.Error{Kind: fault.Missing, Hint: fault.HintOf(failed[0]), Err: together(failed)}
+	case p.Named == 0 && len(p.Choices) > 0:
+		return &fault.Error{Kind: sameKind(failed), Hint: firstHint(failed), Err: together(failed)}
 	}
 	return &fault.Error{Kind: fault.Partial, Hint: firstHint(failed), Err: together(failed)}
 }
 
-// together is one error with a line for each cause.
+// sameKind is the kind of the causes where they share one, else Failed.
+func sameKind(causes []error) fault.Kind {
+	kind := fault.KindOf(causes[0])
+	if slices.ContainsFunc(causes, func(err error) bool { return fault.KindOf(err) != kind }) {
+		return fault.Failed
+	}
+	return kind
+}
+
+// together is one error with a line for each cause; those that say the same share one.
 func together(causes []error) error {
 	if len(causes) == 1 {
 		return causes[0]
 	}
-	return fmt.Errorf("%d failures:\n%w", len(causes), errors.Join(causes...))
+	met := map[string]bool{}
+	different := slices.DeleteFunc(slices.Clone(causes), func(err error) bool {
+		again := met[err.Error()]
+		met[err.Error()] = true
+		return again
+	})
+	if len(different) == 1 {
+		return fmt.Errorf("%d failures, all of them: %w", len(causes), different[0])
+	}
+	return fmt.Errorf("%d failures:\n%w", len(causes), errors.Join(different...))
 }
 
 func firstHint(causes []error) string {

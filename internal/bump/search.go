@@ -160,6 +160,7 @@ func reported(s manifest.Site) manifest.Site {
 	return manifest.Site{
 		File: s.File, Doc: s.Doc, Field: s.Field, Line: s.Line, Start: s.Start, End: s.End,
 		Ref: s.Ref, Replaces: s.Replaces, Shape: s.Shape, Object: s.Object, Hold: s.Hold,
+		Marker: s.Marker, Rule: s.Rule, RuleLine: s.RuleLine,
 	}
 }
 

@@ -45,6 +45,29 @@ type source struct {
 	config config.Config
 }
 
+// registries are what imgbump.yaml says of them, with the authorities that it names. What cannot be read is an error of kind
+// Usage.
+func (s source) registries() ([]config.Registry, error) {
+	all := slices.Clone(s.config.Registries)
+	for i, r := range all {
+		if r.CAFile == "" {
+			continue
+		}
+		for f, err := range s.files([]string{r.CAFile}) {
+			if err == nil && f.Skip != "" {
+				err = errors.New(f.Skip)
+			}
+			if err == nil {
+				all[i].CA, err = f.Read(nil)
+			}
+			if err != nil {
+				return nil, &fault.Error{Kind: fault.Usage, What: "read " + r.CAFile + " for", Where: config.Where(r.Line), Hint: "it is a file beside " + config.Name, Err: err}
+			}
+		}
+	}
+	return all, nil
+}
+
 // source reads the tree's imgbump.yaml. What is wrong with it is an error of kind Usage.
 func (j Job) source(files Files) (source, error) {
 	data, err := files.Config()

@@ -51,6 +51,9 @@ func (c *Console) Agent() string { return c.binary + "/" + cmp.Or(Version, "deve
 // JSON reports whether the result is wanted as one JSON document.
 func (c *Console) JSON() bool { return c.format == formatJSON }
 
+// Format is what the result is wanted as: text, json, or what Formats added.
+func (c *Console) Format() string { return c.format }
+
 // Print writes the result to stdout: doc as one JSON document, or text.
 func (c *Console) Print(doc any, text string) error {
 	if !c.JSON() {

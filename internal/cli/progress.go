@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ksera524/imgbump/internal/fault"
 )
@@ -17,7 +20,7 @@ type Progress struct {
 	console *Console
 	now     func() time.Time
 	drawn   time.Time
-	lines   map[int]string
+	lines   map[int][]string
 	height  int // lines that stand on the terminal now
 }
 
@@ -28,7 +31,7 @@ const redrawAfter = 100 * time.Millisecond
 func (c *Console) Progress() *Progress {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := &Progress{console: c, now: time.Now, lines: map[int]string{}}
+	p := &Progress{console: c, now: time.Now, lines: map[int][]string{}}
 	draws := isTerminal(c.Err) && !c.Workflow.Active() && c.Getenv("TERM") != "dumb"
 	if c.drawing != "" {
 		draws = c.drawing == "tty"
@@ -61,18 +64,21 @@ func (p *Progress) Live() bool {
 	return p.console.progress == p
 }
 
-// Show makes text the line with that number.
-func (p *Progress) Show(number int, text string) {
+// Show makes texts the lines with that number.
+func (p *Progress) Show(number int, texts ...string) {
 	p.console.mu.Lock()
 	defer p.console.mu.Unlock()
-	p.lines[number] = oneLine(text)
+	p.lines[number] = nil
+	for _, text := range texts {
+		p.lines[number] = append(p.lines[number], oneLine(text))
+	}
 	if now := p.now(); p.console.progress == p && now.Sub(p.drawn) >= redrawAfter {
 		p.drawn = now
 		p.draw()
 	}
 }
 
-// Remove takes a line away.
+// Remove takes the lines with that number away.
 func (p *Progress) Remove(number int) {
 	p.console.mu.Lock()
 	defer p.console.mu.Unlock()
@@ -89,15 +95,51 @@ func (p *Progress) End() {
 	}
 }
 
-// draw replaces the block, in one write so that it does not flicker.
+// draw replaces the block, in one write so that it does not flicker. What does not fit on the terminal is cut, for a line
+// that wraps cannot be replaced.
 func (p *Progress) draw() {
+	var lines []string
+	for _, number := range slices.Sorted(maps.Keys(p.lines)) {
+		lines = append(lines, p.lines[number]...)
+	}
+	columns, rows := extent(p.console.Err)
+	if rows > 0 {
+		lines = lines[max(0, len(lines)-(rows-1)):]
+	}
 	var b strings.Builder
 	b.WriteString(p.up())
-	for _, number := range slices.Sorted(maps.Keys(p.lines)) {
-		b.WriteString(p.lines[number] + "\n")
+	for _, line := range lines {
+		b.WriteString(cut(line, columns) + "\n")
 	}
-	p.height = len(p.lines)
+	p.height = len(lines)
 	io.WriteString(p.console.Err, b.String())
+}
+
+// extent is the size of a terminal in characters, 0 where nobody knows.
+func extent(w any) (columns, rows int) {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0, 0
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0, 0
+	}
+	return int(size.Col), int(size.Row)
+}
+
+// cut is as much of a line as columns of a terminal have room for; 0 is any.
+func cut(line string, columns int) string {
+	if columns == 0 || width(line) <= columns {
+		return line
+	}
+	room := columns - 1
+	for i, r := range line {
+		if room -= width(string(r)); room < 0 {
+			return line[:i] + "…"
+		}
+	}
+	return line
 }
 
 func (p *Progress) erase() {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -108,11 +109,20 @@ func prepare(root *cobra.Command, c *Console) {
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print no progress, only warnings and errors")
 	flags.BoolVarP(&c.chatty, "verbose", "v", false, "print more of what is going on")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		if c.format != formatText && c.format != formatJSON {
-			return fault.Usagef(usageHint(cmd), "--format %q: it is text or json", c.format)
+		formats := append([]string{formatText, formatJSON}, strings.Fields(cmd.Annotations[formatsKey])...)
+		if !slices.Contains(formats, c.format) {
+			last := len(formats) - 1
+			return fault.Usagef(usageHint(cmd), "--format %q: it is %s or %s", c.format, strings.Join(formats[:last], ", "), formats[last])
 		}
 		return nil
 	}
+}
+
+const formatsKey = "formats"
+
+// Formats gives a command further values of --format, whose texts it makes itself.
+func Formats(cmd *cobra.Command, further ...string) {
+	cmd.Annotations = map[string]string{formatsKey: strings.Join(further, " ")}
 }
 
 // Args wraps an argument check so that its error is a usage error with the command's first example as the hint.

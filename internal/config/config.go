@@ -20,10 +20,12 @@ const Name = "imgbump.yaml"
 
 // Config is what the file says. The zero value is that of a tree without one.
 type Config struct {
-	Rules   manifest.Rules // further fields and excluded kinds
-	Targets []Target
-	exclude ignore.Rules
-	holds   []hold
+	Rules      manifest.Rules // further fields and excluded kinds
+	Targets    []Target
+	Images     []Found // the images that have a policy, in the order of the file
+	Registries []Registry
+	exclude    ignore.Rules
+	holds      []hold
 }
 
 // hold keeps the sites of one repository as they are.
@@ -76,10 +78,11 @@ func Err(problems []Problem) error {
 }
 
 // Parse reads the file. Problems are all that is wrong with it, in the order of its lines; the Config is of use only when
-// there are none. Unused are the keys that this version knows but does not follow yet.
+// there are none. Unused is what has no effect.
 func Parse(data []byte) (c Config, problems, unused []Problem) {
 	var r reader
-	doc := r.document(data)
+	var doc document
+	r.read(data, &doc)
 	doc.check(&r)
 	byLine := func(a, b Problem) int { return a.Line - b.Line }
 	slices.SortStableFunc(r.problems, byLine)
@@ -92,7 +95,7 @@ func Parse(data []byte) (c Config, problems, unused []Problem) {
 
 // config is the document's meaning, once it has been checked.
 func (d document) config() Config {
-	c := Config{exclude: rules(d.Exclude.Paths)}
+	c := Config{exclude: patterns(d.Exclude.Paths)}
 	for _, kind := range d.Exclude.Kinds {
 		c.Rules.ExcludeKinds = append(c.Rules.ExcludeKinds, kind.value)
 	}
@@ -102,16 +105,23 @@ func (d document) config() Config {
 	for _, t := range d.Targets {
 		c.Targets = append(c.Targets, t.target())
 	}
+	for _, e := range d.Registries {
+		c.Registries = append(c.Registries, e.registry())
+	}
 	for _, i := range d.Images {
-		if ref, err := imageref.Parse(i.Name.value); err == nil && i.Hold.value != "" {
-			c.holds = append(c.holds, hold{image: ref, paths: rules(i.Paths), reason: i.Hold.value, line: i.Hold.line})
+		ref, err := imageref.Parse(i.Name.value)
+		if err == nil && i.Hold.value != "" {
+			c.holds = append(c.holds, hold{image: ref, paths: patterns(i.Paths), reason: i.Hold.value, line: i.Hold.line})
+		}
+		if err == nil && i.Policy.Line > 0 {
+			c.Images = append(c.Images, i.found(ref))
 		}
 	}
 	return c
 }
 
-// rules are patterns in the language of .gitignore.
-func rules(patterns []text) ignore.Rules {
+// patterns are in the language of .gitignore.
+func patterns(patterns []text) ignore.Rules {
 	var lines []string
 	for _, p := range patterns {
 		lines = append(lines, p.value)
@@ -132,12 +142,17 @@ func (d document) check(r *reader) {
 		r.required(image.Line, at+".name", image.Name)
 		r.repository(at+".name", image.Name)
 		r.patterns(at+".paths", image.Paths)
+		image.Policy.check(r, at+".policy")
 	}
 	for i, f := range d.Fields {
 		f.check(r, fmt.Sprintf("fields[%d]", i))
 	}
 	r.patterns("exclude.paths", d.Exclude.Paths)
 	checkTargets(r, d.Targets)
+	hosts := map[string]int{}
+	for i, e := range d.Registries {
+		e.check(r, fmt.Sprintf("registries[%d]", i), hosts)
+	}
 }
 
 func (f field) check(r *reader, at string) {

@@ -46,8 +46,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("rules: %s", diff)
 	}
 	if diff := cmp.Diff([]config.Problem{
-		{Line: 8, Text: "images[1].policy is not used by this version yet"},
-		{Line: 15, Text: "registries is not used by this version yet"},
+		{Line: 8, Text: "images[1].policy: platform means nothing to strategy semver"},
 	}, unused); diff != "" {
 		t.Errorf("unused: %s", diff)
 	}
@@ -100,6 +99,7 @@ func TestNothingConfigured(t *testing.T) {
 
 func TestProblems(t *testing.T) {
 	const known = "known here: name, paths, policy, hold"
+	const trusted = "write docker, or pullsecret:NAMESPACE/NAME; others stand in a file that whoever runs imgbump names with --registries-conf"
 	const rule = "for example: {file: '*/values.yaml', field: image.tag, image: team/app}"
 	for data, want := range map[string][]string{
 		"version: 1\nimagse: []":                                   {"2: unknown key imagse (did you mean images? known here: version, images, fields, exclude, targets, registries)"},
@@ -131,15 +131,29 @@ func TestProblems(t *testing.T) {
 			"4: targets[1].paths[1]: a? is a pattern, and here are only files and folders (name a file or folder below the top, for example: apps/production)",
 			"4: targets[1].paths[2]: [a] is a pattern, and here are only files and folders (name a file or folder below the top, for example: apps/production)",
 		},
-		"version: 1\nregistries: [{limit: many}]": {"2: registries[0].limit is text, but a whole number is wanted ()"},
-		"version: 1\nimages: &x []\nfields: *x":   {"3: fields is an alias, but a list is wanted (write the value out; anchors and aliases are not followed here)"},
-		"version: 1\nversion: 1":                  {"2: version is there twice, first in line 1 (keep one of them)"},
-		"images: []":                              {"1: version is missing (write version: 1 at its start)"},
-		"version: 2":                              {"1: version is 2, but this imgbump knows version 1 (write version: 1, or use a newer imgbump)"},
-		"version: '1'":                            {"1: version is text, but a whole number is wanted ()"},
-		"- a":                                     {"1: the file is a list, but a mapping is wanted ()"},
-		"version: 1\n---\nversion: 1":             {"2: there is more than one document (keep one)"},
-		"version: 1\nimages: [":                   {"2: not valid YAML: did not find expected node content ()"},
+		"version: 1\nregistries: [{prefix: a.b, limit: many}]": {"2: registries[0].limit is text, but a whole number is wanted ()"},
+		"version: 1\nregistries:\n- {prefix: https://x, credentials: 'env:TOKEN', limit: 0}\n- {prefix: a.b, credentials: 'ext:/bin/x', ca-file: ../ca}\n- {prefix: a.b, credentials: 'pullsecret:x'}": {
+			`3: registries[0].prefix: "https://x" is no host (for example: harbor.example.com)`,
+			`3: registries[0].credentials: "env:TOKEN" is not for a repository to choose (` + trusted + ")",
+			"3: registries[0].limit: 0 requests a second (for example: 20)",
+			`4: registries[1].credentials: "ext:/bin/x" is not for a repository to choose (` + trusted + ")",
+			"4: registries[1].ca-file: ../ca leads elsewhere (name a file of the repository, relative to imgbump.yaml)",
+			"5: registries[2].prefix: line 4 has it, too (keep one of them)",
+			`5: registries[2].credentials: "pullsecret:x" is not for a repository to choose (` + trusted + ")",
+		},
+		"version: 1\nimages:\n- name: a\n  policy:\n    strategy: best":                {`5: images[0].policy: there is no strategy "best" (strategies: semver, flux-semver, suffix, calver, newest-build, digest, alphabetical, numerical)`},
+		"version: 1\nimages:\n- name: a\n  policy:\n    min-age: soon":                 {`5: images[0].policy: "soon" is no time span ()`},
+		"version: 1\nimages:\n- name: a\n  policy: {constraint: x.y.z.}":               {`4: images[0].policy: constraint "x.y.z.": improper constraint: "x.y.z." (for example: ^1.2, ~1.2.3, >=1.2 <2, 1.x || 3.x; with pre-releases: ^1.2-0)`},
+		"version: 1\nimages:\n- name: a\n  policy: {order: up}":                        {`4: images[0].policy: order "up": it is asc or desc (write order: desc, or leave it away)`},
+		"version: 1\nimages:\n- name: a\n  policy: {extract: $1, allow-tags: [a, b*]}": nil,
+		"version: 1\nimages: &x []\nfields: *x":                                        {"3: fields is an alias, but a list is wanted (write the value out; anchors and aliases are not followed here)"},
+		"version: 1\nversion: 1":                                                       {"2: version is there twice, first in line 1 (keep one of them)"},
+		"images: []":                                                                   {"1: version is missing (write version: 1 at its start)"},
+		"version: 2":                                                                   {"1: version is 2, but this imgbump knows version 1 (write version: 1, or use a newer imgbump)"},
+		"version: '1'":                                                                 {"1: version is text, but a whole number is wanted ()"},
+		"- a":                                                                          {"1: the file is a list, but a mapping is wanted ()"},
+		"version: 1\n---\nversion: 1":                                                  {"2: there is more than one document (keep one)"},
+		"version: 1\nimages: [":                                                        {"2: not valid YAML: did not find expected node content ()"},
 	} {
 		_, problems, _ := config.Parse([]byte(data))
 		var got []string

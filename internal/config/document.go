@@ -1,6 +1,6 @@
 package config
 
-// document is the file. A field's key is its YAML key; what is marked later is known and checked, but not followed yet.
+// document is the file. A field's key is its YAML key.
 // docs/imgbump.schema.json says the same to editors, and a test holds the two together.
 type document struct {
 	Line       int
@@ -9,7 +9,7 @@ type document struct {
 	Fields     []field    `key:"fields"`
 	Exclude    exclude    `key:"exclude"`
 	Targets    []target   `key:"targets"`
-	Registries []registry `key:"registries" later:"yes"`
+	Registries []registry `key:"registries"`
 }
 
 // image says what may be done to the sites of a repository.
@@ -17,16 +17,21 @@ type image struct {
 	Line   int
 	Name   text   `key:"name"`
 	Paths  []text `key:"paths"`
-	Policy policy `key:"policy" later:"yes"`
+	Policy choice `key:"policy"`
 	Hold   text   `key:"hold"`
 }
 
-type policy struct {
+// choice says how a version is chosen.
+type choice struct {
+	Line       int
 	Strategy   text   `key:"strategy"`
 	Constraint text   `key:"constraint"`
 	AllowTags  []text `key:"allow-tags"`
 	IgnoreTags []text `key:"ignore-tags"`
+	Extract    text   `key:"extract"`
 	Platforms  []text `key:"platforms"`
+	PreRelease truth  `key:"pre-release"`
+	Order      text   `key:"order"`
 	MinAge     text   `key:"min-age"`
 }
 
@@ -54,7 +59,9 @@ type target struct {
 	PR     truth  `key:"pr"`
 }
 
+// registry says how one is asked.
 type registry struct {
+	Line        int
 	Prefix      text   `key:"prefix"`
 	Credentials text   `key:"credentials"`
 	Limit       number `key:"limit"`

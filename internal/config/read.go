@@ -23,13 +23,13 @@ func (r *reader) problem(line int, hint, format string, args ...any) {
 	r.problems = append(r.problems, Problem{Line: line, Text: fmt.Sprintf(format, args...), Hint: hint})
 }
 
-// document reads the only document of the file; an empty file has none.
-func (r *reader) document(data []byte) (d document) {
+// read reads the only document of the file into a struct whose fields name their keys; an empty file has none.
+func (r *reader) read(data []byte, into any) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	err := dec.Decode(&doc)
 	if errors.Is(err, io.EOF) {
-		return document{}
+		return
 	}
 	if err == nil {
 		if err = dec.Decode(&more); err == nil {
@@ -38,14 +38,13 @@ func (r *reader) document(data []byte) (d document) {
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		r.syntax(err)
-		return document{}
+		return
 	}
 	for _, root := range doc.Content {
 		if root.ShortTag() != "!!null" {
-			r.value(root, reflect.ValueOf(&d).Elem(), "")
+			r.value(root, reflect.ValueOf(into).Elem(), "")
 		}
 	}
-	return d
 }
 
 // syntax takes the line out of the YAML reader's message, the only place where it says it.
@@ -117,9 +116,6 @@ func (r *reader) mapping(node *yaml.Node, into reflect.Value, at string) {
 		if !known {
 			r.unknown(key, into.Type(), at)
 			continue
-		}
-		if f.Tag.Get("later") != "" {
-			r.unused = append(r.unused, Problem{Line: key.Line, Text: join(at, key.Value) + " is not used by this version yet"})
 		}
 		r.value(value, into.FieldByIndex(f.Index), join(at, key.Value))
 	}

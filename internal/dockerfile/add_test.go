@@ -164,7 +164,7 @@ func TestLazy(t *testing.T) {
 		root, err := os.OpenRoot(c.dir)
 		must(t, err)
 		defer root.Close()
-		if _, err := f.Build(t.Context(), dockerfile.Sources{Context: root, Base: source}, nil); (err != nil) != wantErr {
+		if _, err := f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Base: source}, nil); (err != nil) != wantErr {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -194,7 +194,7 @@ func TestReadsToTheEnd(t *testing.T) {
 	root, err := os.OpenRoot(t.TempDir())
 	must(t, err)
 	defer root.Close()
-	_, err = f.Build(t.Context(), dockerfile.Sources{Context: root, Base: func(context.Context, string, v1.Platform) (v1.Image, error) {
+	_, err = f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Base: func(context.Context, string, v1.Platform) (v1.Image, error) {
 		return damagedImage{base}, nil
 	}}, nil)
 	if err == nil || err.Error() != "Dockerfile:2: reading layer 1 of 1: wrong digest" {
@@ -243,7 +243,7 @@ func TestSteps(t *testing.T) {
 	must(t, err)
 	defer root.Close()
 	var steps []string
-	_, err = f.Build(t.Context(), dockerfile.Sources{Context: root}, func(s dockerfile.Step) {
+	_, err = f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root)}, func(s dockerfile.Step) {
 		if s.Done == (len(steps)%2 == 0) { // each is told twice
 			t.Errorf("%+v after %q", s, steps)
 		}

@@ -105,8 +105,8 @@ func bounded(hdr *tar.Header) error {
 	return nil
 }
 
-// entry is the file of an archive's entry; hard links are the caller's.
-func (a *archive) entry(number int, hdr *tar.Header) (*file, error) {
+// newFile is the file of an archive's entry, with its content if it has one; hard links are the caller's.
+func newFile(hdr *tar.Header, c content) (*file, error) {
 	f := &file{Header: tar.Header{
 		Typeflag: hdr.Typeflag, Linkname: hdr.Linkname, Mode: hdr.Mode & 0o7777, Uid: hdr.Uid, Gid: hdr.Gid,
 		ModTime: hdr.ModTime, Devmajor: hdr.Devmajor, Devminor: hdr.Devminor,
@@ -118,7 +118,7 @@ func (a *archive) entry(number int, hdr *tar.Header) (*file, error) {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
 		f.Typeflag, f.Size = tar.TypeReg, hdr.Size
 		if hdr.Size > 0 {
-			f.content = member{a, number}
+			f.content = c
 		}
 	case tar.TypeDir, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 	default:
@@ -127,15 +127,15 @@ func (a *archive) entry(number int, hdr *tar.Header) (*file, error) {
 	return f, nil
 }
 
-// imageTree reads the headers of an image's layers into a tree.
-func imageTree(ctx context.Context, img v1.Image) (*tree, error) {
-	layers, err := img.Layers()
-	if err != nil {
-		return nil, err
-	}
+// readTree reads the headers of an image's layers into a tree. Their bytes go to branches, too, if there are any.
+func readTree(ctx context.Context, layers []v1.Layer, branches []*branch) (*tree, error) {
 	t := newTree()
 	for i, l := range layers {
-		if err := t.apply(ctx, &archive{open: l.Uncompressed, identity: layerIdentity(l)}, i+1); err != nil {
+		a := &archive{open: l.Uncompressed, identity: layerIdentity(l)}
+		if branches != nil {
+			a.open = branches[i].first(a.open)
+		}
+		if err := t.apply(ctx, a, i+1); err != nil {
 			return nil, fmt.Errorf("reading layer %d of %d: %w", i+1, len(layers), err)
 		}
 	}
@@ -155,41 +155,71 @@ func layerIdentity(l v1.Layer) func() (string, bool) {
 
 // apply puts a layer on the tree, as a runtime unpacks it.
 func (t *tree) apply(ctx context.Context, a *archive, layer int) error {
-	return a.each(ctx, func(number int, hdr *tar.Header, _ io.Reader) error {
-		dir, base := path.Split(path.Clean("/" + hdr.Name))
-		if base == "" || hdr.Typeflag == tar.TypeXGlobalHeader {
-			return nil
-		}
-		dir, err := resolve(t, dir)
+	return a.each(ctx, func(number int, hdr *tar.Header, r io.Reader) error {
+		c, err := remember(member{a, number}, hdr, r)
 		if err != nil {
 			return err
 		}
-		if base == opaque {
-			if n := t.at(dir); n != nil {
-				n.hide(layer)
-			}
-			return nil
-		}
-		if hidden, ok := strings.CutPrefix(base, whiteout); ok {
-			t.remove(path.Join(dir, hidden))
-			return nil
-		}
-		if err := t.mkdirAll(dir, layer, func(*file) *file { return directory(0o755) }, func(string, *file) {}); err != nil {
-			return err
-		}
-		f, err := t.unpacked("/", a, number, hdr)
-		if err != nil {
-			return err
-		}
-		t.put(path.Join(dir, base), f, layer)
-		return t.bounded()
+		return t.applyEntry(hdr, layer, c)
 	})
 }
 
+// applyEntry puts an entry of a layer on the tree.
+func (t *tree) applyEntry(hdr *tar.Header, layer int, c content) error {
+	dir, base := path.Split(path.Clean("/" + hdr.Name))
+	if base == "" || hdr.Typeflag == tar.TypeXGlobalHeader {
+		return nil
+	}
+	dir, err := resolve(t, dir)
+	if err != nil {
+		return err
+	}
+	if base == opaque {
+		if n := t.at(dir); n != nil {
+			n.hide(layer)
+		}
+		return nil
+	}
+	if hidden, ok := strings.CutPrefix(base, whiteout); ok {
+		t.remove(path.Join(dir, hidden))
+		return nil
+	}
+	if err := t.mkdirAll(dir, layer, func(*file) *file { return directory(0o755) }, func(string, *file) {}); err != nil {
+		return err
+	}
+	f, err := t.unpacked("/", hdr, c)
+	if err != nil {
+		return err
+	}
+	t.put(path.Join(dir, base), f, layer)
+	return t.bounded()
+}
+
+// remembered is a member that need not be read again.
+type remembered struct {
+	member
+	text string
+}
+
+func (r remembered) open() (io.ReadCloser, error) { return inline(r.text).open() }
+
+// maxRemembered bounds what is remembered, in bytes.
+const maxRemembered = 64 << 10
+
+// remember keeps the text of the files that USER and --chown look names up in.
+func remember(m member, hdr *tar.Header, r io.Reader) (content, error) {
+	name := path.Clean("/" + hdr.Name)
+	if name != passwdFile && name != groupFile || hdr.Typeflag != tar.TypeReg || hdr.Size > maxRemembered {
+		return m, nil
+	}
+	text, err := io.ReadAll(r)
+	return remembered{m, string(text)}, err
+}
+
 // unpacked is an entry's file when the archive is unpacked below dir: that of the other name for a hard link.
-func (t *tree) unpacked(dir string, a *archive, number int, hdr *tar.Header) (*file, error) {
+func (t *tree) unpacked(dir string, hdr *tar.Header, c content) (*file, error) {
 	if hdr.Typeflag != tar.TypeLink {
-		return a.entry(number, hdr)
+		return newFile(hdr, c)
 	}
 	target := path.Join("/", hdr.Linkname)
 	parent, err := resolve(below{t, dir}, path.Dir(target))

@@ -32,7 +32,7 @@ func BenchmarkPlan(b *testing.B) {
 	root, err := os.OpenRoot(dir)
 	must(b, err)
 	defer root.Close()
-	src := dockerfile.Sources{Context: root, Ignore: []byte("**/*.log\n.git\nnode_modules\n!src/1/x.log\n"),
+	src := dockerfile.Sources{Context: dockerfile.Folder(root), Ignore: []byte("**/*.log\n.git\nnode_modules\n!src/1/x.log\n"),
 		Base: func(context.Context, string, v1.Platform) (v1.Image, error) { return base, nil }}
 	for _, c := range txtar.Parse([]byte("-- wide --\nFROM scratch\nCOPY . /\n-- narrow --\nFROM scratch\nCOPY one /\n-- base --\nFROM a\nCOPY one /\n")).Files {
 		b.Run(c.Name, func(b *testing.B) {

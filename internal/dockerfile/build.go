@@ -10,15 +10,17 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/image"
+	"github.com/ksera524/imgbump/internal/stepcache"
 )
 
 // Sources are what a build reads.
 type Sources struct {
-	Context    *os.Root // must stay open until the image has been read
-	Ignore     []byte   // what IgnoreFile says
-	IgnoreFile string   // NAME.dockerignore beside the Dockerfile, else the context's .dockerignore; as errors call it
+	Context    Context // which must stay open until the image has been read
+	Ignore     []byte  // what IgnoreFile says
+	IgnoreFile string  // NAME.dockerignore beside the Dockerfile, else the context's .dockerignore; as errors call it
 
-	Contexts map[string]*os.Root // the folders among Options.Contexts, which must stay open too
+	Contexts map[string]Context // those of Options.Contexts that are no images, which must stay open too
 
 	// Base gives the image of a FROM or a COPY --from; oci-layout://DIR names one on disk. Its layers are read only
 	// when an instruction depends on what is in them, and again when files of them are copied. Several may be asked
@@ -31,9 +33,16 @@ type Sources struct {
 
 	// Clone gives the files of a git repository that ADD names, as a tar, under the same conditions. It may be nil.
 	Clone func(ctx context.Context, r Repository) (*os.File, error)
+
+	Sandbox Sandbox                        // runs RUN; without one that is refused
+	Secrets func(id string) ([]byte, bool) // of RUN --mount=type=secret; may be nil
+	SSH     map[string]string              // sockets of SSH agents by their ids, of RUN --mount=type=ssh
+
+	Caching Caching
+	Layers  image.Options // how layers are made that are kept in the cache
 }
 
-// Step is one instruction: when it is begun, and again when it is done.
+// Step is one instruction: when it is begun, whenever its process says something, and again when it is done.
 type Step struct {
 	Stage       string // its name, or its number
 	Platform    string // of the stage
@@ -42,9 +51,15 @@ type Step struct {
 	Line        int
 	Instruction string // as written
 
+	Output []byte // what the process of a RUN says, as it comes; not to be kept
+
 	Done  bool
+	Err   error         // why it ended without being done: context.Canceled when another one failed
 	Took  time.Duration // without the layer's bytes, which are made when somebody reads them
 	Layer v1.Layer      // nil without one
+
+	Cached bool   // it is from the cache
+	Why    string // it is not, as far as that was asked for
 }
 
 // Check tells Options.Warn what is doubtful about the Dockerfile, by the rules of BuildKit's linter, and returns what is
@@ -91,7 +106,7 @@ func (f *File) check(ctx context.Context, w *work, all bool) (*File, error) {
 // may be done while ctx lives. progress may be nil.
 func Build(ctx context.Context, src Sources, progress func(Step), files ...*File) ([]Image, error) {
 	for _, f := range files {
-		if err := f.refuse(); err != nil {
+		if err := f.refuse(src.Sandbox); err != nil {
 			return nil, err
 		}
 	}
@@ -126,7 +141,7 @@ func Build(ctx context.Context, src Sources, progress func(Step), files ...*File
 func (f *File) prepared(ctx context.Context, w *work) (*builder, error) {
 	checked, err := f.check(ctx, w, false)
 	if err == nil {
-		err = checked.refuse() // what base images demand with ONBUILD is known now
+		err = checked.refuse(w.src.Sandbox) // what base images demand with ONBUILD is known now
 	}
 	if err != nil {
 		return nil, err
@@ -152,6 +167,9 @@ type builder struct {
 type outcome struct {
 	done   chan struct{}
 	rootfs *rootfs
+
+	above  []stepcache.Part // what a step that follows depends on by what was really read, nil when nobody knows
+	missed bool             // a step was carried out though there is a cache
 }
 
 // builder reads the Dockerfile anew, for expanding variables changes BuildKit's instructions.
@@ -180,20 +198,36 @@ func (b *builder) stage(ctx context.Context, s *stage) (*rootfs, error) {
 	if err != nil {
 		return nil, b.fail(s.line, err)
 	}
-	b.report(s, s.line, s.source)(nil)
-	r := parent.child()
-	for _, c := range s.commands {
-		if err := ctx.Err(); err != nil {
+	b.report(s, s.line, s.source).done(nil)
+	r, course := parent.child(), b.course(s)
+	for at, c := range s.commands {
+		if err := course.wait(ctx, at); err != nil {
 			return nil, err
 		}
-		done := b.report(s, c.line, fmt.Sprint(c.Command))
+		step := b.report(s, c.line, fmt.Sprint(c.Command))
 		layers := len(r.added)
-		if err := b.run(ctx, r, c); err != nil {
-			return nil, b.fail(c.line, err)
+		if err := course.take(ctx, r, at, step); err != nil {
+			return nil, step.failed(ctx, b.fail(c.line, err))
 		}
-		done(r.added[layers:])
+		step.done(r.added[layers:])
 	}
+	course.end()
 	return r, nil
+}
+
+// wait waits for the stages that an instruction reads, unless it is in the cache: that is no part of the step.
+func (c *course) wait(ctx context.Context, at int) error {
+	if c.chain != nil && c.chain.steps[at] != nil && c.chain.steps[at].found != nil {
+		return ctx.Err()
+	}
+	for _, from := range c.stage.commands[at].origins() {
+		if from.stage != nil {
+			if _, err := c.await(ctx, from.stage); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
 }
 
 // examine goes through a stage for what is doubtful or wrong about its instructions, and changes configurations only.
@@ -225,6 +259,9 @@ func (b *builder) parent(ctx context.Context, s *stage) (*rootfs, error) {
 	r, err := b.bases.rootfs(ctx, s.base.image, s.platform)
 	if err != nil {
 		return nil, err
+	}
+	if b.carries(s) {
+		r.carry()
 	}
 	if !r.runsOn(s.platform) {
 		own := r.config.Platform()

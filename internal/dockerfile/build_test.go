@@ -152,7 +152,7 @@ func (c *testCase) tryBuild(t *testing.T) (v1.Image, error) {
 	root, err := os.OpenRoot(c.dir)
 	must(t, err)
 	t.Cleanup(func() { root.Close() })
-	return f.Build(t.Context(), dockerfile.Sources{Context: root, Ignore: c.ignore, Base: bases}, nil)
+	return f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Ignore: c.ignore, Base: bases}, nil)
 }
 
 func (c *testCase) rewrite(t *testing.T, file, got string) {

@@ -93,16 +93,34 @@ func (b *builder) copy(ctx context.Context, r *rootfs, c copied) error {
 	if err != nil {
 		return err
 	}
-	dest := destination(r.config.Config.WorkingDir, c.DestPath)
-	for _, name := range c.SourcePaths {
-		if fetched, err := b.add(ctx, p, c, name, dest); err != nil {
-			return err
-		} else if fetched {
-			continue
+	if err := b.gather(ctx, p, src, c, destination(r.config.Config.WorkingDir, c.DestPath)); err != nil {
+		return err
+	}
+	if c.linked() {
+		linked := func(_ context.Context, t *tree) error {
+			t.merge(p.tree)
+			return nil
 		}
-		if c.parents {
+		if err := r.overlay(ctx, linked); err != nil {
+			return err
+		}
+	}
+	b.record(r, c.history(), p)
+	return nil
+}
+
+// gather puts what a copy reads from src, fetches or holds itself to dest.
+func (b *builder) gather(ctx context.Context, p *plan, src source, c copied, dest string) error {
+	for _, name := range c.SourcePaths {
+		fetched, err := b.add(ctx, p, c, name, dest)
+		switch {
+		case err != nil:
+			return err
+		case fetched:
+			continue
+		case c.parents:
 			err = p.copyParents(src, name, dest)
-		} else {
+		default:
 			err = p.copyMatches(ctx, src, name, dest, c.unpack)
 		}
 		if err != nil {
@@ -115,16 +133,6 @@ func (b *builder) copy(ctx context.Context, r *rootfs, c copied) error {
 			return err
 		}
 	}
-	if c.linked() {
-		linked := func(_ context.Context, t *tree) error {
-			t.merge(p.tree)
-			return nil
-		}
-		if err := r.overlay(ctx, linked); err != nil {
-			return err
-		}
-	}
-	b.record(r, c.history(), p)
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/sandbox/step"
 )
 
 // Options are what a caller decides about a build.
@@ -33,8 +34,15 @@ type Options struct {
 	Created  time.Time         // of the image, its history and the directories that instructions create
 
 	// Contexts are further build contexts by their names, which go before those of stages and images:
-	// docker-image://REF, oci-layout://DIR, or else a folder, which is in Sources.
+	// docker-image://REF, oci-layout://DIR, or else files, which are in Sources.
 	Contexts map[string]string
+
+	// What RUN gets.
+	Network  step.Network // where --network does not say other; Isolated when empty
+	Hosts    []string     // further lines of /etc/hosts, ADDRESS NAME
+	Hostname string       // as BuildKit has it when empty
+	ShmSize  int64        // of /dev/shm in bytes, zero for 64 MiB
+	Limits   []string     // NAME=SOFT[:HARD] as ulimit calls them
 
 	// Warn is told by Check and Build what is doubtful about a line of the Dockerfile, or about all of it, line 0.
 	// It may be nil.
@@ -87,6 +95,9 @@ func Parse(name string, data []byte, opts Options) (*File, error) {
 	f.lintBases(stages, args)
 	return f, f.graph(stages)
 }
+
+// Name is what errors call the Dockerfile.
+func (f *File) Name() string { return f.name }
 
 // sourceDateEpoch is the variable that makes builds repeatable (reproducible-builds.org), in seconds since 1970.
 const sourceDateEpoch = "SOURCE_DATE_EPOCH"

@@ -34,7 +34,7 @@ func buildFrom(t *testing.T, text string, opts dockerfile.Options) (img v1.Image
 	root, err := os.OpenRoot(t.TempDir())
 	must(t, err)
 	t.Cleanup(func() { root.Close() })
-	img, err = f.Build(t.Context(), dockerfile.Sources{Context: root, Base: onlyARM}, nil)
+	img, err = f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Base: onlyARM}, nil)
 	return img, doubts, err
 }
 
@@ -95,7 +95,7 @@ func TestEndsWithContext(t *testing.T) {
 		f, err := dockerfile.Parse("Dockerfile", []byte("FROM scratch\n"+instruction), dockerfile.Options{})
 		must(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
-		img, err := f.Build(ctx, dockerfile.Sources{Context: root, Base: bases}, nil)
+		img, err := f.Build(ctx, dockerfile.Sources{Context: dockerfile.Folder(root), Base: bases}, nil)
 		must(t, err)
 		cancel()
 		layers, err := img.Layers()

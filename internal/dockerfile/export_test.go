@@ -14,6 +14,13 @@ func SetMaxEntries(n int) (undo func()) {
 	return func() { maxEntries = before }
 }
 
+// SetMaxMount bounds the cache mounts that are kept, for a test, and returns how to undo it.
+func SetMaxMount(n int64) (undo func()) {
+	before := maxMount
+	maxMount = n
+	return func() { maxMount = before }
+}
+
 // SetLater moves the clock that tells whether a file has settled, and returns how to undo it.
 func SetLater(d time.Duration) (undo func()) {
 	now = func() time.Time { return time.Now().Add(d) }

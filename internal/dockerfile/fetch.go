@@ -64,9 +64,42 @@ func (c copied) repository(ref *dfgitutil.GitRef) (*fetched, error) {
 	if c.checksum != "" && ref.Checksum != "" && c.checksum != ref.Checksum {
 		return nil, errors.New("--checksum says other than the address")
 	}
-	is := func(b *bool) bool { return b != nil && *b }
-	return &fetched{repository: &Repository{Address: ref.Remote, Ref: ref.Ref, Commit: cmp.Or(c.checksum, ref.Checksum),
-		Subdir: ref.SubDir, KeepGitDir: is(c.keepGitDir) || is(ref.KeepGitDir), Submodules: ref.Submodules == nil || *ref.Submodules}}, nil
+	r, err := newRepository(ref)
+	if err != nil {
+		return nil, err
+	}
+	r.Commit = cmp.Or(c.checksum, r.Commit)
+	r.KeepGitDir = r.KeepGitDir || c.keepGitDir != nil && *c.keepGitDir
+	return &fetched{repository: r}, nil
+}
+
+// newRepository is what an address says.
+func newRepository(ref *dfgitutil.GitRef) (*Repository, error) {
+	if ref.MTime == "checkout" {
+		return nil, notYet("mtime=checkout", "files bear the time of the commit, so that the same commit makes the same layer")
+	}
+	r := &Repository{Address: ref.Remote, Ref: ref.Ref, Commit: ref.Checksum, Subdir: ref.SubDir,
+		KeepGitDir: ref.KeepGitDir != nil && *ref.KeepGitDir, Submodules: ref.Submodules == nil || *ref.Submodules}
+	if ref.FetchByCommit {
+		r.Ref = ref.Checksum
+	}
+	return r, nil
+}
+
+// ParseRepository reads the address of a git repository that is a build context, as BuildKit does; nil for anything else.
+func ParseRepository(address string) (*Repository, error) {
+	ref, isGit, err := dfgitutil.ParseGitRef(address)
+	switch {
+	case err != nil && isGit:
+		return nil, err
+	case err != nil:
+		return nil, nil
+	}
+	r, err := newRepository(ref)
+	if err == nil && ref.IndistinguishableFromLocal {
+		r.Address = "https://" + r.Address
+	}
+	return r, err
 }
 
 // examineFetched finds what is wrong with the sources of a copy that are to be fetched, before one is.
@@ -77,13 +110,13 @@ func (b *builder) examineFetched(c copied) error {
 		case err != nil:
 			return err
 		case f != nil && c.name != "ADD":
-			return fmt.Errorf("COPY cannot fetch %s", plainAddress(source))
+			return fmt.Errorf("COPY cannot fetch %s", fault.Address(source))
 		case c.checksum != "" && f == nil:
 			return fmt.Errorf("--checksum is for what is fetched, and %s is a path", source)
 		case c.checksum != "" && len(c.SourcePaths) > 1:
 			return errors.New("--checksum is for one source, and there are several")
 		case f != nil && f.address != "" && b.src.Download == nil, f != nil && f.repository != nil && b.src.Clone == nil:
-			return &fault.Error{Hint: "fetch it beforehand and COPY it", Err: fmt.Errorf("%s cannot be fetched here", plainAddress(source))}
+			return &fault.Error{Hint: "fetch it beforehand and COPY it", Err: fmt.Errorf("%s cannot be fetched here", fault.Address(source))}
 		case f != nil:
 			if err := secretless(source); err != nil {
 				return err
@@ -95,21 +128,15 @@ func (b *builder) examineFetched(c copied) error {
 
 // secretless refuses an address with a password: the image's history would tell it.
 func secretless(source string) error {
-	if u, err := url.Parse(source); err == nil && u.User != nil {
-		if _, ok := u.User.Password(); ok {
-			return &fault.Error{Hint: "fetch it beforehand and COPY it",
-				Err: fmt.Errorf("%s: the image's history would keep the password", plainAddress(source))}
-		}
+	u, err := url.Parse(source)
+	if err != nil || u.User == nil {
+		return nil
+	}
+	if _, ok := u.User.Password(); ok || strings.HasPrefix(u.Scheme, "http") {
+		return &fault.Error{Hint: "fetch it beforehand and COPY it",
+			Err: fmt.Errorf("%s: the image's history would keep the password", fault.Address(source))}
 	}
 	return nil
-}
-
-// plainAddress is an address without a password that is in it.
-func plainAddress(source string) string {
-	if u, err := url.Parse(source); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return source
 }
 
 // add carries out an ADD of a source that is to be fetched; it reports false for any other.
@@ -143,15 +170,12 @@ func (b *builder) download(ctx context.Context, p *plan, f *fetched, dest string
 			return err
 		}
 		if !verifier.Verified() {
-			return fmt.Errorf("%s does not have the digest %s", plainAddress(f.address), f.checksum)
+			return fmt.Errorf("%s does not have the digest %s", fault.Address(f.address), f.checksum)
 		}
 	}
-	if modified.IsZero() {
-		modified = time.Unix(0, 0)
-	}
-	file := &file{Header: tar.Header{Typeflag: tar.TypeReg, Mode: 0o600, Size: content.size, ModTime: modified}}
-	if content.size > 0 {
-		file.content = content
+	file := regular(content)
+	if !modified.IsZero() {
+		file.ModTime = modified
 	}
 	if unpack {
 		if a, err := asArchive(file); err != nil || a != nil {
@@ -186,7 +210,7 @@ func (b *builder) clone(ctx context.Context, p *plan, r Repository, dest string)
 	}
 	t := newTree()
 	if err := t.apply(ctx, &archive{open: content.open, identity: content.identity}, ours); err != nil {
-		return fmt.Errorf("reading %s: %w", plainAddress(r.Address), err)
+		return fmt.Errorf("reading %s: %w", fault.Address(r.Address), err)
 	}
 	return p.copy(t, "/", dest)
 }
@@ -206,6 +230,15 @@ func newSpooled(disk *os.File) (s spooled, err error) {
 		s.sum, err = digest.FromReader(io.NewSectionReader(disk, 0, s.size))
 	}
 	return s, err
+}
+
+// regular is a file of that content, which only its owner may read.
+func regular(s spooled) *file {
+	f := &file{Header: tar.Header{Typeflag: tar.TypeReg, Mode: 0o600, Size: s.size, ModTime: time.Unix(0, 0)}}
+	if s.size > 0 {
+		f.content = s
+	}
+	return f
 }
 
 func (s spooled) identity() (string, bool) { return s.sum.String(), true }

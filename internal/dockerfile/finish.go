@@ -81,7 +81,7 @@ func (b *builder) finish(made *Image) (err error) {
 	made.Runs = v1.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant, OSVersion: config.OSVersion, OSFeatures: config.OSFeatures}
 	made.Image, err = mutate.ConfigFile(base, config)
 	if err == nil {
-		made.Image, err = mutate.Append(made.Image, r.added...)
+		made.Image, err = mutate.Append(made.Image, b.caching.asKept(r.added)...)
 	}
 	if r.startInterval != 0 {
 		made.Image = supervised{made.Image, r.startInterval}

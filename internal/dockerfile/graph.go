@@ -41,12 +41,16 @@ func (s *stage) label() string {
 	return s.name
 }
 
-// command is an instruction; from is where a COPY --from reads.
+// command is an instruction; from is where a COPY --from reads, mounts where the --mounts of a RUN do, each at its place.
 type command struct {
 	instructions.Command
-	line int
-	from origin
+	line   int
+	from   origin
+	mounts []origin
 }
+
+// origins are all that the command reads.
+func (c command) origins() []origin { return append([]origin{c.from}, c.mounts...) }
 
 // origin is a stage, an image or a folder of its own name; the zero value is the build context.
 type origin struct {
@@ -257,19 +261,22 @@ func parseTrigger(expression string) (instructions.Command, error) {
 	return c, nil
 }
 
-// link checks commands of s, finds what each COPY --from names, and keeps the stages that are needed for it.
+// link checks commands of s, finds what each --from names, and keeps the stages that are needed for it.
 func (f *File) link(s *stage, commands []command) error {
 	for i := range commands {
 		c := &commands[i]
 		err := possible(c.Command)
-		if copied, ok := c.Command.(*instructions.CopyCommand); err == nil && ok && copied.From != "" {
-			c.from, err = f.origin(copied.From, s)
+		if err == nil {
+			err = f.linkCommand(s, c)
 		}
 		if err != nil {
 			return f.fail(c.line, err)
 		}
-		if c.from.stage != nil {
-			if err := f.need(c.from.stage); err != nil {
+		for _, from := range c.origins() {
+			if from.stage == nil {
+				continue
+			}
+			if err := f.need(from.stage); err != nil {
 				return err
 			}
 		}
@@ -277,7 +284,25 @@ func (f *File) link(s *stage, commands []command) error {
 	return nil
 }
 
-// origin is what a COPY --from in s names.
+func (f *File) linkCommand(s *stage, c *command) (err error) {
+	switch i := c.Command.(type) {
+	case *instructions.CopyCommand:
+		if i.From != "" {
+			c.from, err = f.origin(i.From, s)
+		}
+	case *instructions.RunCommand:
+		mounts := instructions.GetMounts(i)
+		c.mounts = make([]origin, len(mounts))
+		for n, m := range mounts {
+			if m.From != "" && err == nil {
+				c.mounts[n], err = f.origin(m.From, s)
+			}
+		}
+	}
+	return err
+}
+
+// origin is what a --from in s names.
 func (f *File) origin(from string, s *stage) (origin, error) {
 	earlier, later := f.all[:s.number], f.all[s.number:]
 	if strings.Contains(from, "$") {

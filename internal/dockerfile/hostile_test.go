@@ -27,7 +27,7 @@ func fromLayer(t *testing.T, text string, write func(*tar.Writer) error) (v1.Ima
 	root, err := os.OpenRoot(t.TempDir())
 	must(t, err)
 	t.Cleanup(func() { root.Close() })
-	return f.Build(t.Context(), dockerfile.Sources{Context: root, Base: func(context.Context, string, v1.Platform) (v1.Image, error) {
+	return f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Base: func(context.Context, string, v1.Platform) (v1.Image, error) {
 		return oneLayer{empty.Image, image.NewLayer(write)}, nil
 	}}, nil)
 }

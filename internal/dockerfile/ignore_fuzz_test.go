@@ -42,7 +42,7 @@ func FuzzIgnore(f *testing.F) {
 		}
 		file, err := dockerfile.Parse("Dockerfile", []byte("FROM scratch\nCOPY . /\n"), dockerfile.Options{})
 		must(t, err)
-		img, err := file.Build(t.Context(), dockerfile.Sources{Context: root, Ignore: []byte(ignore)}, nil)
+		img, err := file.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Ignore: []byte(ignore)}, nil)
 		must(t, err)
 		layers, err := img.Layers()
 		must(t, err)

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"fmt"
+	"io"
 	"path"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -18,12 +19,14 @@ import (
 // was made look for it.
 const historyComment = "buildkit.dockerfile.v0"
 
-// run carries out one instruction. RUN will be a case of its own here, handing the rootfs to a sandbox.
-func (b *builder) run(ctx context.Context, r *rootfs, c command) error {
+// run carries out one instruction; what its process says goes to output.
+func (b *builder) run(ctx context.Context, r *rootfs, c command, output io.Writer) error {
 	if err := b.expand(r, c.Command, func(map[string]struct{}) {}); err != nil {
 		return err
 	}
 	switch i := c.Command.(type) {
+	case *instructions.RunCommand:
+		return b.step(ctx, r, c, i, output)
 	case *instructions.CopyCommand:
 		return b.copy(ctx, r, newCopy(i, c))
 	case *instructions.AddCommand:
@@ -46,7 +49,7 @@ func (b *builder) examineCommand(r *rootfs, c command) error {
 	b.lintInstruction(r, c.Command)
 	switch i := c.Command.(type) {
 	case *instructions.RunCommand:
-		return nil
+		return b.examineStep(r, i)
 	case *instructions.CopyCommand:
 		if c.from == (origin{}) {
 			if err := b.lintIgnored(c, i.SourcePaths); err != nil {
@@ -110,13 +113,20 @@ func (b *builder) expand(r *rootfs, c instructions.Command, undefined func(map[s
 
 // record adds a history entry, and a layer when the instruction changed something.
 func (b *builder) record(r *rootfs, entry string, p *plan) {
-	add := mutate.Addendum{History: v1.History{
-		Created: v1.Time{Time: b.created}, CreatedBy: entry, Comment: historyComment, EmptyLayer: true}}
+	add := mutate.Addendum{History: b.history(entry)}
 	if p != nil && len(p.changes) > 0 {
 		p.date()
 		add.Layer, add.History.EmptyLayer = b.layer(p, r.docker), false
+		b.cover(r, func(ctx context.Context) (io.ReadCloser, error) {
+			return tarOf(func(tw *tar.Writer) error { return p.write(ctx, tw) }), nil
+		})
 	}
 	r.added = append(r.added, add)
+}
+
+// history is that of an instruction without a layer.
+func (b *builder) history(entry string) v1.History {
+	return v1.History{Created: v1.Time{Time: b.created}, CreatedBy: entry, Comment: historyComment, EmptyLayer: true}
 }
 
 // layer is what the plan writes: the layer of another platform, when that holds the same.

@@ -38,7 +38,7 @@ func checked(t *testing.T, text string, opts dockerfile.Options, ignore string) 
 		}
 		return baseImage(p, types.OCIManifestSchema1, v1.Config{Env: []string{"LANG=C"}})
 	}
-	err = f.Check(t.Context(), dockerfile.Sources{Context: root, Ignore: []byte(ignore), Base: base})
+	err = f.Check(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Ignore: []byte(ignore), Base: base})
 	return doubts, err
 }
 
@@ -122,7 +122,7 @@ func TestParallel(t *testing.T) {
 	defer root.Close()
 	var both sync.WaitGroup
 	both.Add(2)
-	_, err = f.Build(t.Context(), dockerfile.Sources{Context: root, Base: func(_ context.Context, _ string, p v1.Platform) (v1.Image, error) {
+	_, err = f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Base: func(_ context.Context, _ string, p v1.Platform) (v1.Image, error) {
 		img, err := baseImage(p, types.OCIManifestSchema1, v1.Config{}, "f a 644 a")
 		return meeting{img, &both}, err
 	}}, nil)
@@ -159,7 +159,7 @@ func TestContexts(t *testing.T) {
 		own, err := os.OpenRoot(c.dir)
 		must(t, err)
 		t.Cleanup(func() { own.Close() })
-		return f.Build(t.Context(), dockerfile.Sources{Context: own, Base: bases, Contexts: map[string]*os.Root{"extra": root, "replaced": root}}, nil)
+		return f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(own), Base: bases, Contexts: map[string]dockerfile.Context{"extra": dockerfile.Folder(root), "replaced": dockerfile.Folder(root)}}, nil)
 	}
 	img, err := build(string(c.dockerfile))
 	must(t, err)
@@ -200,7 +200,7 @@ func TestTriggers(t *testing.T) {
 	root, err := os.OpenRoot(c.dir)
 	must(t, err)
 	defer root.Close()
-	img, err := f.Build(t.Context(), dockerfile.Sources{Context: root, Base: func(ctx context.Context, ref string, p v1.Platform) (v1.Image, error) {
+	img, err := f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Base: func(ctx context.Context, ref string, p v1.Platform) (v1.Image, error) {
 		if ref == "demanding" {
 			return baseImage(p, types.OCIManifestSchema1, v1.Config{OnBuild: []string{"COPY x /own", "COPY --from=tools /usr/bin/bash /stage",
 				"COPY --from=debian:12 /usr/bin/bash /image", "ENV EARLIER=1"}})
@@ -248,7 +248,7 @@ func TestStartInterval(t *testing.T) {
 		root, err := os.OpenRoot(c.dir)
 		must(t, err)
 		defer root.Close()
-		img, err := f.Build(t.Context(), dockerfile.Sources{Context: root, Base: func(context.Context, string, v1.Platform) (v1.Image, error) { return first, nil }}, nil)
+		img, err := f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Base: func(context.Context, string, v1.Platform) (v1.Image, error) { return first, nil }}, nil)
 		must(t, err)
 		raw, err := img.RawConfigFile()
 		must(t, err)
@@ -266,7 +266,7 @@ func TestNoPasswordInHistory(t *testing.T) {
 		root, err := os.OpenRoot(t.TempDir())
 		must(t, err)
 		defer root.Close()
-		_, err = f.Build(t.Context(), dockerfile.Sources{Context: root,
+		_, err = f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root),
 			Download: func(context.Context, string) (*os.File, time.Time, error) { panic("fetched") },
 			Clone:    func(context.Context, dockerfile.Repository) (*os.File, error) { panic("cloned") },
 		}, nil)

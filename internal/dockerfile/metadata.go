@@ -93,6 +93,9 @@ func (b *builder) arg(r *rootfs, c *instructions.ArgCommand) (string, error) {
 			entry += "=" + value
 			r.env = setenv(r.env, a.Key, value)
 		}
+		if !slices.Contains(r.args, a.Key) {
+			r.args = append(r.args, a.Key)
+		}
 	}
 	return entry, nil
 }

@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	diff "github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -39,6 +41,7 @@ func startBuildKit(t *testing.T, dir string, bases oracleImages) *buildkit {
 	root := t.TempDir()
 	b := &buildkit{start: time.Now().Truncate(time.Second), buildctl: filepath.Join(dir, "buildctl"), address: "unix://" + filepath.Join(root, "socket")}
 	config := fmt.Sprintf(`root = %q
+insecure-entitlements = ["network.host"]
 [grpc]
 address = [%q]
 [worker.oci]
@@ -91,13 +94,24 @@ func (all oracleImages) push(t *testing.T, host string) {
 	}
 }
 
+// try records what BuildKit makes of a case, or compares it with what is recorded.
+func (b *buildkit) try(t *testing.T, c *oracleCase) {
+	t.Helper()
+	got := b.build(t, c)
+	if *update {
+		c.record(t, got)
+	} else if d := diff.Diff(c.want, got); d != "" {
+		t.Error("BuildKit made something else: -recorded +now\n", d)
+	}
+}
+
 // build is what BuildKit makes of a case.
 func (b *buildkit) build(t *testing.T, c *oracleCase) string {
 	t.Helper()
 	out := filepath.Join(c.dir, "buildkit.tar")
 	// Lest BuildKit takes a file for one of the same size and time in another case.
 	must(t, exec.Command(b.buildctl, "--addr", b.address, "prune", "--all").Run())
-	args := []string{"--addr", b.address, "build", "--no-cache", "--progress", "rawjson", "--frontend", "dockerfile.v0",
+	args := []string{"--addr", b.address, "build", "--no-cache", "--allow", "network.host", "--progress", "rawjson", "--frontend", "dockerfile.v0",
 		"--local", "context=" + c.context(), "--local", "dockerfile=" + c.context(),
 		"--output", "type=oci,dest=" + out + c.output}
 	option := func(key, value string) { args = append(args, "--opt", key+"="+value) }
@@ -115,6 +129,26 @@ func (b *buildkit) build(t *testing.T, c *oracleCase) string {
 		platforms = append(platforms, p.String())
 	}
 	option("platform", strings.Join(platforms, ","))
+	for id, value := range c.secrets {
+		file := filepath.Join(c.dir, "secret-"+id)
+		must(t, os.WriteFile(file, []byte(value), 0o600))
+		args = append(args, "--secret", "id="+id+",src="+file)
+	}
+	for id, socket := range c.agents {
+		args = append(args, "--ssh", id+"="+socket)
+	}
+	if len(c.hosts) > 0 {
+		option("add-hosts", strings.Join(c.hosts, ","))
+	}
+	if len(c.limits) > 0 {
+		option("ulimit", strings.Join(c.limits, ","))
+	}
+	if c.network != "" {
+		option("force-network-mode", c.network)
+	}
+	if c.shmSize > 0 {
+		option("shm-size", strconv.FormatInt(c.shmSize, 10))
+	}
 	for key, value := range c.contexts {
 		if strings.Contains(value, "://") {
 			option("context:"+key, value)

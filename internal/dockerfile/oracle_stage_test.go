@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -30,6 +31,8 @@ func (c *oracleCase) set(t *testing.T, verb string, words []string, rest string)
 	switch verb {
 	case "differs":
 		c.differs = rest
+	case "differs-in":
+		c.differsIn[words[0]] = strings.TrimSpace(strings.TrimPrefix(rest, words[0]))
 	case "build":
 		for i := 0; i+1 < len(words); i += 2 {
 			c.flag(t, words[i], words[i+1])
@@ -102,6 +105,20 @@ func (c *oracleCase) offer(arg, address string) {
 	c.stable = append(c.stable, address, "http://"+strings.ToLower(arg)+".test")
 }
 
+// agent is the socket of something that could be an SSH agent.
+func (c *oracleCase) agent(t *testing.T, id string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "agent") // the address of a socket is short
+	must(t, err)
+	listener, err := net.Listen("unix", filepath.Join(dir, id))
+	must(t, err)
+	t.Cleanup(func() {
+		listener.Close()
+		os.RemoveAll(dir)
+	})
+	return listener.Addr().String()
+}
+
 func (c *oracleCase) repository(t *testing.T) string {
 	t.Helper()
 	server, err := gittest.Start(gittest.Options{})
@@ -167,6 +184,20 @@ func (c *oracleCase) flag(t *testing.T, name, value string) {
 		c.target = value
 	case "--build-context":
 		c.contexts[key] = is
+	case "--secret":
+		c.secrets[key] = is
+	case "--ssh":
+		c.agents[value] = c.agent(t, value)
+	case "--add-host":
+		c.hosts = append(c.hosts, value)
+	case "--network":
+		c.network = value
+	case "--shm-size":
+		size, err := strconv.ParseInt(value, 10, 64)
+		must(t, err)
+		c.shmSize = size
+	case "--ulimit":
+		c.limits = append(c.limits, value)
 	case "--platform":
 		for text := range strings.SplitSeq(value, ",") {
 			p, err := v1.ParsePlatform(text)

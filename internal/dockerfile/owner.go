@@ -10,6 +10,12 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 )
 
+// Where Linux keeps users and groups.
+const (
+	passwdFile = "/etc/passwd"
+	groupFile  = "/etc/group"
+)
+
 // maxAccounts bounds /etc/passwd and /etc/group, in bytes, as BuildKit does.
 const maxAccounts = 10 << 20
 
@@ -28,7 +34,7 @@ func parseOwner(s string, t *tree) (o *owner, unknown string, err error) {
 	if id, ok := number(user); ok {
 		o.uid, o.gid = id, id
 	} else if user != "" {
-		fields, err := account(t, "/etc/passwd", user, 4)
+		fields, err := account(t, passwdFile, user, 4)
 		if err != nil {
 			return nil, "", err
 		}
@@ -41,7 +47,7 @@ func parseOwner(s string, t *tree) (o *owner, unknown string, err error) {
 	if id, ok := number(group); ok {
 		o.gid = id
 	} else if group != "" {
-		fields, err := account(t, "/etc/group", group, 3)
+		fields, err := account(t, groupFile, group, 3)
 		if err != nil {
 			return nil, "", err
 		}

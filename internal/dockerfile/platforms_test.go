@@ -29,7 +29,7 @@ func buildBoth(t *testing.T, c *testCase) (images []dockerfile.Image, times map[
 	must(t, err)
 	t.Cleanup(func() { root.Close() })
 	times = map[string]int{}
-	images, err = dockerfile.Build(t.Context(), dockerfile.Sources{Context: root, Base: bases}, func(s dockerfile.Step) {
+	images, err = dockerfile.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Base: bases}, func(s dockerfile.Step) {
 		if s.Done {
 			times[s.Instruction]++
 		}

@@ -35,7 +35,7 @@ func TestParseRefuses(t *testing.T) {
 		{"FROM a\nRUN make\n", "Dockerfile:2: RUN is not yet supported", ""},
 		{"FROM scratch\nRUN --mount=type=cache,target=/x make\n", "Dockerfile:2: RUN is not yet supported", ""},
 		{"FROM scratch\nADD https://example.com/x /\n", "Dockerfile:2: https://example.com/x cannot be fetched here", "COPY"},
-		{"FROM scratch\nADD https://user:secret@example.com/x /\n", "Dockerfile:2: https://user:xxxxx@example.com/x cannot", ""},
+		{"FROM scratch\nADD https://user:secret@example.com/x /\n", "Dockerfile:2: https://example.com/x cannot", ""},
 		{"FROM scratch\nADD git@example.com:a/b.git /\n", "Dockerfile:2: git@example.com:a/b.git cannot be fetched here", ""},
 		{"FROM scratch\nADD https://example.com/a/b.git?nonsense=1 /\n", `Dockerfile:2: unexpected query "nonsense"`, ""},
 		{"FROM scratch\nADD --keep-git-dir=false https://example.com/a.git?keep-git-dir=1 /\n", "Dockerfile:2: --keep-git-dir says other", ""},
@@ -64,7 +64,7 @@ func TestParseRefuses(t *testing.T) {
 	} {
 		f, err := dockerfile.Parse("Dockerfile", []byte(tt.dockerfile), dockerfile.Options{})
 		if err == nil {
-			_, err = f.Build(t.Context(), dockerfile.Sources{Context: root, Base: failing(errors.New("a base was asked for"))}, nil)
+			_, err = f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Base: failing(errors.New("a base was asked for"))}, nil)
 		}
 		if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%q:\n got %v\nwant %s", tt.dockerfile, err, tt.want)
@@ -153,7 +153,7 @@ func TestKind(t *testing.T) {
 	must(t, err)
 	defer root.Close()
 	cause := &fault.Error{Kind: fault.Denied, Hint: "log in", Err: errors.New("no")}
-	_, err = f.Build(t.Context(), dockerfile.Sources{Context: root, Base: failing(cause)}, nil)
+	_, err = f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Base: failing(cause)}, nil)
 	if fault.KindOf(err) != fault.Denied || fault.HintOf(err) != "log in" || err.Error() != "Dockerfile:1: no" {
 		t.Errorf("%v: kind %d, hint %q", err, fault.KindOf(err), fault.HintOf(err))
 	}
@@ -184,7 +184,7 @@ COPY --from=golang:1 b /
 		asked = append(asked, ref+" "+p.String())
 		return baseImage(p, types.OCIManifestSchema1, v1.Config{}, "f a 644 a", "f b 644 b")
 	}
-	_, err = f.Build(t.Context(), dockerfile.Sources{Context: root, Base: source}, nil)
+	_, err = f.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Base: source}, nil)
 	must(t, err)
 	slices.Sort(asked)
 	want := []string{"golang:1 linux/amd64", "golang:1 linux/arm64", "tools:1 linux/arm64"}
@@ -207,7 +207,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		file, err := dockerfile.Parse("Dockerfile", []byte(s), dockerfile.Options{})
 		if err == nil {
-			_, err = file.Build(t.Context(), dockerfile.Sources{Context: root, Base: bases}, nil)
+			_, err = file.Build(t.Context(), dockerfile.Sources{Context: dockerfile.Folder(root), Base: bases}, nil)
 		}
 		var located *fault.Error
 		if err != nil && (!errors.As(err, &located) || !strings.HasPrefix(located.Where, "Dockerfile:")) {

@@ -2,10 +2,12 @@ package dockerfile
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,13 +26,19 @@ type rootfs struct {
 	config        *v1.ConfigFile
 	startInterval time.Duration // of the health check, which go-containerregistry's type lacks
 	env           []string      // what variables expand to: ENV and ARG
+	args          []string      // names of ARGs so far
 	added         []mutate.Addendum
 	hasCMD        bool            // set in this stage
 	labelled      map[string]bool // by the Dockerfile
 	lint          stageLint
 	folder        *buildContext // what it is instead of an image; nothing starts from one
 
+	sheets  []*sheet // the layers in the sandbox
+	sandbox Sandbox  // where an image's are laid; nil without a sandbox, and for stages
+
 	mu      sync.Mutex // of what follows, for several stages may ask for the tree
+	carries bool       // a RUN stands on the image, so that it will be laid
+	lies    bool       // the image is laid
 	tree    *tree
 	parent  *rootfs   // whose tree it starts with
 	pending []overlay // what goes on top of the parent's, while there is no tree
@@ -46,7 +54,7 @@ func (r *rootfs) child() *rootfs {
 		declared[name] = true
 	}
 	c := &rootfs{base: r.base, docker: r.docker, config: r.config.DeepCopy(), startInterval: r.startInterval, env: slices.Clone(r.env),
-		added: slices.Clone(r.added), folder: r.folder, parent: r, labelled: maps.Clone(r.labelled),
+		added: slices.Clone(r.added), args: slices.Clone(r.args), sheets: slices.Clone(r.sheets), folder: r.folder, parent: r, labelled: maps.Clone(r.labelled),
 		lint: stageLint{declared: declared, last: map[string][]parser.Range{}, hasWorkdir: r.lint.hasWorkdir}}
 	c.config.Config.OnBuild = nil
 	return c
@@ -67,7 +75,7 @@ func (r *rootfs) files(ctx context.Context) (*tree, error) {
 			t = t.clone()
 		}
 	case r.base != nil:
-		t, err = imageTree(ctx, r.base)
+		t, err = r.imageTree(ctx)
 	default:
 		t = newTree()
 	}
@@ -81,6 +89,20 @@ func (r *rootfs) files(ctx context.Context) (*tree, error) {
 	}
 	r.tree, r.pending = t, nil
 	return t, nil
+}
+
+// imageTree reads the image that r is. If it will be laid, that is done on the way.
+func (r *rootfs) imageTree(ctx context.Context) (*tree, error) {
+	layers, err := r.base.Layers()
+	if err != nil {
+		return nil, err
+	}
+	if !r.carries || r.sandbox == nil {
+		return readTree(ctx, layers, nil)
+	}
+	t, err := r.unpackRead(ctx, layers)
+	r.lies = err == nil
+	return t, err
 }
 
 // overlay puts something on top, once there is a tree.
@@ -103,13 +125,45 @@ func (r *rootfs) runsOn(p v1.Platform) bool {
 
 // bases are the images that FROM and COPY --from name, each asked for once per platform.
 type bases struct {
-	fetch func(ctx context.Context, ref string, platform v1.Platform) (v1.Image, error)
-	mu    sync.Mutex
+	fetch   func(ctx context.Context, ref string, platform v1.Platform) (v1.Image, error)
+	sandbox Sandbox
+	prefix  string // of this build's ids in the sandbox
+
+	mu    sync.Mutex // of what follows
 	known map[string]func() (*rootfs, error)
+	ids   int
+	parts map[part]*sheet
 }
 
-func newBases(fetch func(context.Context, string, v1.Platform) (v1.Image, error)) *bases {
-	return &bases{fetch: fetch, known: map[string]func() (*rootfs, error){}}
+// part is a file or directory that a mount shows for itself.
+type part struct {
+	source
+	name string
+}
+
+// newID is an id for a layer in the sandbox.
+func (b *bases) newID() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ids++
+	return fmt.Sprintf("%s-%d", b.prefix, b.ids)
+}
+
+// part is the layer in which a mount shows what is at a name, which is laid there once.
+func (b *bases) part(src source, name string, lay func(ctx context.Context, id string) error) *sheet {
+	id := b.newID()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if known := b.parts[part{src, name}]; known != nil {
+		return known
+	}
+	s := &sheet{id: id, lay: func(ctx context.Context) error { return lay(ctx, id) }}
+	b.parts[part{src, name}] = s
+	return s
+}
+
+func newBases(src Sources) *bases {
+	return &bases{fetch: src.Base, sandbox: src.Sandbox, prefix: strings.ToLower(rand.Text()[:12]), known: map[string]func() (*rootfs, error){}, parts: map[part]*sheet{}}
 }
 
 // rootfs is the image of a name, for a platform.
@@ -148,6 +202,7 @@ func (b *bases) read(ctx context.Context, ref string, platform v1.Platform) (*ro
 			return nil, fmt.Errorf("reading the manifest of %s: %w", ref, err)
 		}
 		r.base, r.config, r.docker = img, inherited(config), family == types.DockerManifestSchema2
+		r.sandbox, r.sheets = b.sandbox, []*sheet{{id: b.newID(), lay: r.lay}}
 		if r.startInterval, err = startInterval(img); err != nil {
 			return nil, fmt.Errorf("reading the config of %s: %w", ref, err)
 		}
@@ -235,9 +290,12 @@ func (b *builder) fetchFor(ctx context.Context, s *stage) error {
 		}
 	}
 	for _, c := range s.commands {
-		if c.from.image != "" {
-			if _, err := b.bases.rootfs(ctx, c.from.image, b.platform); err != nil {
-				return b.fail(c.line, b.noStage(c.from.image, err))
+		for _, from := range c.origins() {
+			if from.image == "" {
+				continue
+			}
+			if _, err := b.bases.rootfs(ctx, from.image, b.platform); err != nil {
+				return b.fail(c.line, b.noStage(from.image, err))
 			}
 		}
 	}

@@ -109,7 +109,7 @@ func (p *plan) unpack(ctx context.Context, a *archive, dest string) error {
 }
 
 func (p *plan) unpackEntry(a *archive, number int, hdr *tar.Header, dest, target string) error {
-	f, err := p.tree.unpacked(dest, a, number, hdr)
+	f, err := p.tree.unpacked(dest, hdr, member{a, number})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package dockerfile
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 
@@ -31,6 +32,14 @@ var dockerfileFrontend = regexp.MustCompile(`^(docker\.io/)?docker/dockerfile(-u
 // possible refuses what no build could carry out, whatever its variables are.
 func possible(c instructions.Command) error {
 	switch c := c.(type) {
+	case *instructions.RunCommand:
+		if instructions.GetSecurity(c) != instructions.SecuritySandbox {
+			return &fault.Error{Hint: "build it with a BuildKit that allows security.insecure",
+				Err: errors.New("--security=insecure: no step gets more rights than others")}
+		}
+		if len(instructions.GetDevices(c)) > 0 {
+			return &fault.Error{Hint: "build it with a BuildKit that has the device", Err: errors.New("--device: no step gets devices")}
+		}
 	case *instructions.AddCommand:
 		return possibleMode(c.Chmod)
 	case *instructions.CopyCommand:
@@ -39,8 +48,11 @@ func possible(c instructions.Command) error {
 	return nil
 }
 
-// refuse is the error for the first instruction of the needed stages that this builder cannot carry out.
-func (f *File) refuse() error {
+// refuse is the error for the first instruction of the needed stages that cannot be carried out without a sandbox.
+func (f *File) refuse(sandbox Sandbox) error {
+	if sandbox != nil {
+		return nil
+	}
 	for _, s := range f.stages {
 		for _, c := range s.commands {
 			if _, run := c.Command.(*instructions.RunCommand); run {

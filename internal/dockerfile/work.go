@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,34 +23,44 @@ type work struct {
 	files   *buildContext
 	folders map[string]*buildContext
 	bases   *bases
+	caching *caching // nil without a cache
 
-	mu           sync.Mutex          // of what follows
-	layers       map[string]v1.Layer // by what they hold
+	mu           sync.Mutex                   // of what follows
+	layers       map[string]v1.Layer          // by what they hold
+	known        map[string]map[string]string // sums of what plans write, by the plans' identities
 	progress     func(Step)
 	begun, total int
 }
 
 func newWork(ctx context.Context, src Sources, progress func(Step)) (*work, error) {
-	w := &work{src: src, life: ctx, bases: newBases(src.Base), folders: map[string]*buildContext{}, layers: map[string]v1.Layer{}, progress: progress}
+	caching := newCaching(ctx, src)
+	src.Sandbox = caching.keepMounts(src.Sandbox)
+	w := &work{src: src, life: ctx, bases: newBases(src), folders: map[string]*buildContext{}, layers: map[string]v1.Layer{}, known: map[string]map[string]string{}, progress: progress,
+		caching: caching}
+	w.src.Download, w.src.Clone = fetchedOnce(src)
 	var err error
 	if w.files, err = newContext(src.Context, src.Ignore, src.IgnoreFile); err != nil {
 		return nil, err
 	}
-	for name, root := range src.Contexts {
-		if w.folders[name], err = openContext(root); err != nil {
+	for name, files := range src.Contexts {
+		if w.folders[name], err = openContext(files); err != nil {
 			return nil, &fault.Error{What: "read the build context", Where: name, Err: err}
 		}
 	}
 	return w, nil
 }
 
+// job is a stage to be carried out.
+type job struct {
+	*builder
+	*stage
+}
+
+func (j job) of() *outcome { return j.outcome[j.stage] }
+
 // carryOut goes through the needed stages of all builders, those that do not wait for each other at the same time. A stage
 // that is the same for several platforms is carried out for the first.
 func (w *work) carryOut(ctx context.Context, builders []*builder) error {
-	type job struct {
-		*builder
-		*stage
-	}
 	var jobs []job
 	outcomes := map[string]*outcome{}
 	for _, b := range builders {
@@ -58,10 +69,20 @@ func (w *work) carryOut(ctx context.Context, builders []*builder) error {
 			if outcomes[key] == nil {
 				outcomes[key] = &outcome{done: make(chan struct{})}
 				jobs = append(jobs, job{b, s})
-				w.total += 1 + len(s.commands)
 			}
 			b.outcome[s] = outcomes[key]
 		}
+	}
+	if w.caching != nil {
+		needed, err := w.lookAhead(ctx, builders)
+		if err != nil {
+			return err
+		}
+		jobs = slices.DeleteFunc(jobs, func(j job) bool { return !needed[j.of()] })
+		defer w.caching.keeping.Wait()
+	}
+	for _, j := range jobs {
+		w.total += 1 + len(j.stage.commands)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, j := range jobs {
@@ -74,7 +95,11 @@ func (w *work) carryOut(ctx context.Context, builders []*builder) error {
 			return err
 		})
 	}
-	return group.Wait()
+	err := group.Wait()
+	if k, ok := w.src.Sandbox.(*mountKeeper); ok {
+		k.keepAll()
+	}
+	return err
 }
 
 // key names all that a stage depends on and that may differ from one platform to another. Variables of the platform are seen
@@ -95,35 +120,76 @@ func (b *builder) key(s *stage) string {
 				fmt.Fprintf(key, " %q %t", value, known)
 			}
 		}
-		if c.from.stage != nil {
-			fmt.Fprintf(key, " (%s)", b.key(c.from.stage))
-		}
-		if c.from.image != "" {
-			fmt.Fprintf(key, " %s", b.platform)
+		for _, from := range c.origins() {
+			if from.stage != nil {
+				fmt.Fprintf(key, " (%s)", b.key(from.stage))
+			}
+			if from.image != "" {
+				fmt.Fprintf(key, " %s", b.platform)
+			}
 		}
 	}
 	b.keys[s] = fmt.Sprintf("%x", key.Sum(nil))
 	return b.keys[s]
 }
 
-// report tells of a step that begins; done tells of it when it is over, with what it added.
-func (b *builder) report(s *stage, line int, instruction string) (done func(added []mutate.Addendum)) {
+// report tells of a step that begins.
+func (b *builder) report(s *stage, line int, instruction string) *reported {
+	r := &reported{work: b.work, began: time.Now()}
 	if b.progress == nil {
-		return func([]mutate.Addendum) {}
+		return r
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.begun++
-	step := Step{Stage: s.label(), Platform: s.platform.String(), Number: b.begun, Total: b.total, Line: line, Instruction: instruction}
-	b.progress(step)
-	began := time.Now()
-	return func(added []mutate.Addendum) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		step.Done, step.Took = true, time.Since(began)
-		for _, add := range added {
-			step.Layer = add.Layer
-		}
-		b.progress(step)
+	r.step = Step{Stage: s.label(), Platform: s.platform.String(), Number: b.begun, Total: b.total, Line: line, Instruction: instruction}
+	b.progress(r.step)
+	return r
+}
+
+// reported is a step that is on its way. What is written to it is the output of its process.
+type reported struct {
+	*work
+	step  Step
+	began time.Time
+}
+
+func (r *reported) Write(output []byte) (int, error) {
+	if r.progress == nil {
+		return len(output), nil
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	step := r.step
+	step.Output = output
+	r.progress(step)
+	return len(output), nil
+}
+
+// failed tells that the step could not be carried out.
+func (r *reported) failed(ctx context.Context, err error) error {
+	if r.progress != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.step.Err, r.step.Took = err, time.Since(r.began)
+		if ctx.Err() != nil {
+			r.step.Err = ctx.Err()
+		}
+		r.progress(r.step)
+	}
+	return err
+}
+
+// done tells of the step when it is over, with what it added.
+func (r *reported) done(added []mutate.Addendum) {
+	if r.progress == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.step.Done, r.step.Took = true, time.Since(r.began)
+	for _, add := range added {
+		r.step.Layer = add.Layer
+	}
+	r.progress(r.step)
 }

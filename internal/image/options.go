@@ -19,12 +19,21 @@ type Options struct {
 func (o Options) Apply(a Artifact) error {
 	ours, err := unread(a)
 	for _, l := range ours {
-		l.ledger = o.Ledger
-		if l.packed == nil {
-			l.compression = o.Compression
-		}
+		o.ApplyTo(l)
 	}
 	return err
+}
+
+// ApplyTo is Apply for one layer.
+func (o Options) ApplyTo(l v1.Layer) {
+	ours, ok := l.(*layer)
+	if !ok {
+		return
+	}
+	ours.ledger = o.Ledger
+	if ours.packed == nil {
+		ours.compression = o.Compression
+	}
 }
 
 // Compresses reports whether a push of the artifact has layers to compress.

@@ -1,6 +1,7 @@
-// Package kube reads Secrets from a cluster, as the pod that we run in or as kubectl's configuration says.
+// Package kube reads Secrets from a cluster and runs commands in its pods, as the pod that we run in or as kubectl's
+// configuration says.
 //
-// One GET needs no client library: k8s.io/client-go would bring 577 packages for it.
+// One GET and one WebSocket need no client library: k8s.io/client-go would bring 577 packages for them.
 package kube
 
 import (
@@ -51,10 +52,25 @@ type Cluster struct {
 	agent  string // sent as User-Agent
 	login  login
 	http   *http.Client
+
+	namespace string // where pods are that name none
+}
+
+// sign says who sends a request.
+func (c *Cluster) sign(r *http.Request) {
+	r.Header.Set("User-Agent", c.agent)
+	switch {
+	case c.login.token != "":
+		r.Header.Set("Authorization", "Bearer "+c.login.token)
+	case c.login.username != "":
+		r.SetBasicAuth(c.login.username, c.login.password)
+	}
 }
 
 // login is what says who we are: a bearer token, else a user's password. A client certificate is the transport's.
 type login struct{ token, username, password string }
+
+const readSecret = "read secret"
 
 // Secret reads one Secret. An error is of kind fault.Denied when the server does not know us, or we may not read it.
 func (c *Cluster) Secret(ctx context.Context, name Name) (Secret, error) {
@@ -66,31 +82,25 @@ func (c *Cluster) Secret(ctx context.Context, name Name) (Secret, error) {
 		return Secret{}, err
 	}
 	r.Header.Set("Accept", "application/json")
-	r.Header.Set("User-Agent", c.agent)
-	switch {
-	case c.login.token != "":
-		r.Header.Set("Authorization", "Bearer "+c.login.token)
-	case c.login.username != "":
-		r.SetBasicAuth(c.login.username, c.login.password)
-	}
+	c.sign(r)
 	resp, err := c.http.Do(r)
 	if ctx.Err() != nil {
 		return Secret{}, ctx.Err()
 	}
 	if err != nil {
-		return Secret{}, c.unreachable(name, err)
+		return Secret{}, c.unreachable(readSecret, name, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return Secret{}, c.unreachable(name, err)
+		return Secret{}, c.unreachable(readSecret, name, err)
 	}
 	var secret struct {
 		Kind string `json:"kind"`
 		Secret
 	}
 	if resp.StatusCode != http.StatusOK || json.Unmarshal(body, &secret) != nil || secret.Kind != "Secret" {
-		return Secret{}, c.refused(name, resp.StatusCode, body)
+		return Secret{}, c.refused(readSecret, name, resp.StatusCode, body)
 	}
 	return secret.Secret, nil
 }

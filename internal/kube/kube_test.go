@@ -209,7 +209,7 @@ func TestConfigurationRefused(t *testing.T) {
 	}
 	for part, env := range map[string]map[string]string{
 		"names no file that is there": {"KUBECONFIG": "/nosuch/config", "KUBERNETES_SERVICE_HOST": "192.0.2.1"},
-		"no cluster to read secrets":  {"HOME": t.TempDir()},
+		"no cluster is known":         {"HOME": t.TempDir()},
 	} {
 		if _, err := Open(environment(env), ""); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), part) {
 			t.Errorf("error %v, want %q", err, part)

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type contextEntry struct {
 	Context struct {
 		Cluster string `yaml:"cluster"`
 		User    string `yaml:"user"`
+
+		Namespace string `yaml:"namespace"`
 	} `yaml:"context"`
 }
 
@@ -149,6 +152,19 @@ func (k *kubeconfig) current() (cluster, user, error) {
 		return cl, u, err
 	}
 	return cluster{}, user{}, fmt.Errorf("there is no context %q, which current-context names", k.CurrentContext)
+}
+
+// defaultNamespace is where objects are that name no other.
+const defaultNamespace = "default"
+
+// namespace is that of the current context.
+func (k *kubeconfig) namespace() string {
+	for _, c := range k.Contexts {
+		if c.Name == k.CurrentContext {
+			return cmp.Or(c.Context.Namespace, defaultNamespace)
+		}
+	}
+	return defaultNamespace
 }
 
 func (k *kubeconfig) cluster(name string) (cluster, error) {

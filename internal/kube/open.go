@@ -45,7 +45,7 @@ func open(getenv func(string) string, account string) (*Cluster, error) {
 	case getenv("KUBERNETES_SERVICE_HOST") != "":
 		return inPod(net.JoinHostPort(getenv("KUBERNETES_SERVICE_HOST"), cmp.Or(getenv("KUBERNETES_SERVICE_PORT"), "443")), account)
 	}
-	return nil, fault.Usagef("set KUBECONFIG, or run in a pod of the cluster", "no cluster to read secrets from: there is no KUBECONFIG and no ~/.kube/config, and this is no pod")
+	return nil, fault.Usagef("set KUBECONFIG, or run in a pod of the cluster", "no cluster is known: there is no KUBECONFIG and no ~/.kube/config, and this is no pod")
 }
 
 // inPod is the cluster that runs us. It is near, so no proxy is asked.
@@ -59,13 +59,15 @@ func inPod(host, account string) (*Cluster, error) {
 	if err != nil {
 		return nil, &fault.Error{Kind: fault.Denied, What: "read the pod's service account", Err: err, Hint: hint}
 	}
+	namespace, _ := os.ReadFile(filepath.Join(account, "namespace"))
 	roots, err := authorities(ca)
 	if err != nil {
 		return nil, &fault.Error{What: "read", Where: filepath.Join(account, "ca.crt"), Err: err}
 	}
 	return &Cluster{
 		server: &url.URL{Scheme: "https", Host: host}, from: "the pod's service account",
-		login: login{token: strings.TrimSpace(string(token))}, http: client(&tls.Config{RootCAs: roots}, nil),
+		namespace: cmp.Or(strings.TrimSpace(string(namespace)), defaultNamespace),
+		login:     login{token: strings.TrimSpace(string(token))}, http: client(&tls.Config{RootCAs: roots}, nil),
 	}, nil
 }
 
@@ -76,7 +78,7 @@ func (k *kubeconfig) open() (*Cluster, error) {
 	if err != nil {
 		return nil, broken(where, err)
 	}
-	c := &Cluster{from: fmt.Sprintf("context %s of %s", k.CurrentContext, where)}
+	c := &Cluster{from: fmt.Sprintf("context %s of %s", k.CurrentContext, where), namespace: k.namespace()}
 	if c.server, err = cl.address(); err != nil {
 		return nil, broken(where, err)
 	}

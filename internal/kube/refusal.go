@@ -15,8 +15,8 @@ import (
 )
 
 // unreachable says why there was no answer.
-func (c *Cluster) unreachable(name Name, err error) error {
-	f := &fault.Error{What: "read secret", Where: name.String(), Hint: "is the API server running, and the cluster's address right? (" + c.from + ")"}
+func (c *Cluster) unreachable(what string, name Name, err error) error {
+	f := &fault.Error{What: what, Where: name.String(), Hint: "is the API server running, and the cluster's address right? (" + c.from + ")"}
 	var (
 		authority x509.UnknownAuthorityError
 		dns       *net.DNSError
@@ -40,18 +40,18 @@ func (c *Cluster) unreachable(name Name, err error) error {
 	return f
 }
 
-// refused says what an answer means that is no Secret, by its status; the reasons are those of the Kubernetes API
+// refused says what an answer means that is not what was asked for, by its status; the reasons are those of the Kubernetes API
 // (metav1.Status).
-func (c *Cluster) refused(name Name, code int, body []byte) error {
+func (c *Cluster) refused(what string, name Name, code int, body []byte) error {
 	var status struct {
 		Kind    string `json:"kind"`
 		Message string `json:"message"`
 	}
 	if json.Unmarshal(body, &status) != nil || status.Kind != "Status" {
-		return &fault.Error{What: "read secret", Where: name.String(), Err: fmt.Errorf("%s answers %d %s, and not as an API server does", c.server.Host, code, http.StatusText(code)),
+		return &fault.Error{What: what, Where: name.String(), Err: fmt.Errorf("%s answers %d %s, and not as an API server does", c.server.Host, code, http.StatusText(code)),
 			Hint: "is " + c.server.Host + " the cluster's API server? A proxy or a login page may stand in its place (" + c.from + ")"}
 	}
-	f := &fault.Error{What: "read secret", Where: name.String(), Err: fmt.Errorf("%s answers %d: %s", c.server.Host, code, status.Message)}
+	f := &fault.Error{What: what, Where: name.String(), Err: fmt.Errorf("%s answers %d: %s", c.server.Host, code, status.Message)}
 	switch code {
 	case http.StatusUnauthorized:
 		f.Kind, f.Err = fault.Denied, fmt.Errorf("%s does not accept our login", c.server.Host)

@@ -1,4 +1,4 @@
-// Package kubetest is a cluster's API server in the same process, as far as reading Secrets goes.
+// Package kubetest is a cluster's API server in the same process, as far as reading Secrets and running commands in pods goes.
 package kubetest
 
 import (
@@ -16,7 +16,7 @@ import (
 	"strings"
 )
 
-// Account is who may log in, and which secrets (NAMESPACE/NAME) that one may read.
+// Account is who may log in, and which secrets that one may read and in which pods run commands (NAMESPACE/NAME).
 type Account struct {
 	User  string // "system:serviceaccount:runners:ci"
 	Token string
@@ -32,7 +32,8 @@ type Secret struct {
 // Config is what is in the cluster.
 type Config struct {
 	Accounts []Account
-	Secrets  map[string]Secret // by NAMESPACE/NAME
+	Secrets  map[string]Secret              // by NAMESPACE/NAME
+	Pods     map[string]func(Command) error // likewise: what runs commands in them
 	// Instead handles a request in place of the API server when it returns true.
 	Instead func(http.ResponseWriter, *http.Request) bool
 }
@@ -99,6 +100,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !known:
 		refuse(w, http.StatusUnauthorized, "Unauthorized", "Unauthorized", "")
+		return
+	case len(parts) == 4 && parts[1] == "pods" && parts[3] == "exec" && r.Method == http.MethodGet:
+		s.exec(w, r, account, parts[0], parts[2])
 		return
 	case len(parts) != 3 || parts[1] != "secrets" || r.Method != http.MethodGet:
 		refuse(w, http.StatusNotFound, "NotFound", "the server could not find the requested resource", "")

@@ -57,7 +57,8 @@ type Ranking struct {
 	policy     Policy
 	considered int
 	left       [verdicts]int // how many were left out
-	candidates []Candidate   // best first
+	admitted   []Candidate   // best first
+	candidates []Candidate   // those that are old enough
 }
 
 // Rank orders tags. Their order, and names that come twice, do not matter.
@@ -81,6 +82,7 @@ func (p Policy) Rank(tags []Tag) *Ranking {
 	}
 	slices.SortFunc(r.candidates, p.order)
 	r.candidates = slices.CompactFunc(r.candidates, func(a, b Candidate) bool { return a.Name == b.Name })
+	r.admitted = r.candidates
 	return r
 }
 
@@ -137,11 +139,20 @@ type Decision struct {
 	Why        string // for people: "newest of 14 tags within >=1.2 <2; 3 pre-releases ignored"
 	Considered int    // tags that were looked at
 	Candidates []Candidate
+	Bad        []Bad // tags that could not be read, and were left out before
+
+	ranking *Ranking
+}
+
+// Bad is a tag that could not be read.
+type Bad struct {
+	Tag string
+	Err error
 }
 
 // Decide chooses. Now is only told apart from dates in the future, which come from a wrong clock.
 func (r *Ranking) Decide(now time.Time) Decision {
-	d := Decision{Considered: r.considered, Candidates: r.candidates}
+	d := Decision{Considered: r.considered, Candidates: r.candidates, ranking: r}
 	var apart []string
 	for v := notAllowed; v < verdicts; v++ {
 		if n := r.left[v]; n > 0 {

@@ -24,7 +24,7 @@ func (c *Client) API(ctx context.Context, host string) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &API{Root: s.home(), HTTP: &http.Client{Transport: ownHost{inner: c.http, home: s.home(), authorization: s.basic(ctx)}}, session: s}, nil
+	return &API{Root: s.home(), HTTP: &http.Client{Transport: ownHost{inner: s.http, home: s.home(), authorization: s.basic(ctx)}}, session: s}, nil
 }
 
 // Failed says what an error of HTTP means: what could not be done, on what, why, and what to do next.

@@ -53,13 +53,17 @@ func (d *destination) bring(ctx context.Context, l v1.Layer, repeated func() (bo
 		return context.Cause(ctx)
 	}
 	defer d.push.slots.Release(slots)
+	tell := d.client.options.Progress
+	if d.push.silent {
+		tell = func(image.Progress) {}
+	}
 	progress := image.Progress{Layer: d.push.start()}
 	if size, err := l.Size(); err == nil {
 		progress.Size = size
 	}
 	status, err := d.blob(ctx, l, func(sent int64) {
 		progress.Sent = sent
-		d.client.options.Progress(progress)
+		tell(progress)
 	}, repeated)
 	if err != nil {
 		return err
@@ -72,7 +76,7 @@ func (d *destination) bring(ctx context.Context, l v1.Layer, repeated func() (bo
 	}
 	progress.Status = status
 	d.push.note(progress.LayerReceipt)
-	d.client.options.Progress(progress)
+	tell(progress)
 	if status == image.Pushed {
 		d.client.options.Ledger.NoteOrigin(d.host, d.repository, progress.Digest)
 	}

@@ -31,6 +31,9 @@ const (
 	greetingTimeout  = 25 * time.Second
 )
 
+// idleConnections are kept to a host: as many as questions are asked at once.
+const idleConnections = 16
+
 // Credential is a login that only Host may see. Host is spelled as in references: "harbor.example.com:8443".
 type Credential struct {
 	Host               string
@@ -57,6 +60,8 @@ type Options struct {
 	Progress func(image.Progress)
 	// Ledger remembers which repositories were given which blobs, so that others can mount them; nil remembers nothing.
 	Ledger *image.Ledger
+	// Settings are for registries that differ from others.
+	Settings []Setting
 }
 
 // Client keeps one session for each registry that it meets. It is safe for use by several goroutines.
@@ -95,7 +100,7 @@ func (c *Client) transport() *http.Transport {
 		TLSClientConfig:        &tls.Config{RootCAs: c.options.RootCAs, MinVersion: tls.VersionTLS12, Time: func() time.Time { return c.now() }},
 		TLSNextProto:           map[string]func(string, *tls.Conn) http.RoundTripper{},
 		TLSHandshakeTimeout:    handshakeTimeout,
-		MaxIdleConnsPerHost:    parallel,
+		MaxIdleConnsPerHost:    idleConnections,
 		IdleConnTimeout:        time.Minute,
 		WriteBufferSize:        64 << 10,
 	}
@@ -161,20 +166,28 @@ func (c *Client) greeted(ctx context.Context, host string) (*session, error) {
 }
 
 func (c *Client) newSession(ctx context.Context, host string) (*session, error) {
+	set := c.setting(host)
+	at := cmp.Or(set.Address, host)
+	plain := set.Plain || c.plain(at)
 	var opts []name.Option
-	if c.plain(host) {
+	if plain {
 		opts = append(opts, name.Insecure)
 	}
-	registry, err := name.NewRegistry(host, opts...)
+	registry, err := name.NewRegistry(at, opts...)
 	if err != nil {
 		return nil, fault.Usagef("", "registry %q: %w", host, err)
 	}
-	s := &session{client: c, host: host, registry: registry, auth: authn.Anonymous, tokens: map[string]token{}}
+	s := &session{client: c, host: host, registry: registry, plain: plain, http: c.through(set), auth: authn.Anonymous, tokens: map[string]*slot{}}
 	own := c.options.Credential
 	if own.Username != "" && strings.EqualFold(own.Host, host) {
 		s.auth = &authn.Basic{Username: own.Username, Password: own.Password}
 		s.confined = true
 		return s, nil
+	}
+	login, err := set.login(ctx, host)
+	if err != nil || login != nil {
+		s.auth = login
+		return s, err
 	}
 	if s.auth, err = dockerLogin(ctx, registry); err != nil {
 		return nil, &fault.Error{Kind: fault.Denied, What: "read the Docker configuration for", Where: host, Err: err,

@@ -123,7 +123,7 @@ func (c *Client) fetch(ctx context.Context, what string, ref imageref.Ref) (*fet
 		return nil, &fault.Error{What: what, Where: ref.String(), Err: errors.New("a digest of this kind is not supported yet"), Hint: "name it by sha256 or sha512"}
 	}
 	_, repository, _ := strings.Cut(ref.Canonical(), "/")
-	return &fetch{session: s, ctx: ctx, repository: repository, what: what, where: ref.String(), scopes: []string{"repository:" + repository + ":pull"}}, nil
+	return &fetch{session: s, ctx: ctx, repository: repository, what: what, where: ref.String(), scopes: []string{pulling(repository)}}, nil
 }
 
 // nameOf is what a manifest is asked for by.

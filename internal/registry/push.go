@@ -84,6 +84,7 @@ type push struct {
 	complete map[*session]string // a repository of each registry that has all blobs by now
 	there    bool                // the artifact stands in a repository without a tag
 	slots    *semaphore.Weighted // of the blobs that are on their way
+	silent   bool                // nobody is told of progress
 }
 
 // note keeps the best word on a layer: that it was uploaded to one repository counts more than that another had it.

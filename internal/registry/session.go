@@ -31,6 +31,8 @@ type session struct {
 	client   *Client
 	host     string // as references spell it
 	registry name.Registry
+	plain    bool // it may be spoken to without TLS
+	http     http.RoundTripper
 	auth     authn.Authenticator
 	confined bool // the credential was given for this host, and no other host may see it
 
@@ -39,7 +41,7 @@ type session struct {
 	greeting   atomic.Pointer[http.Response] // the latest answer to the greeting, whose body is gone
 	identified bool                          // the login was tried, and
 	denied     error                         // this came of it
-	tokens     map[string]token
+	tokens     map[string]*slot
 }
 
 // greet asks the registry once how it wants to be spoken to.
@@ -52,11 +54,11 @@ func (s *session) greet(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, greetingTimeout)
 	defer cancel()
 	return s.client.retry(limited, func() error {
-		challenge, err := transport.Ping(limited, s.registry, &heard{s.client.http, &s.greeting})
+		challenge, err := transport.Ping(limited, s.registry, &heard{s.http, &s.greeting})
 		if err != nil {
 			return s.failed(ctx, "reach", s.host, err)
 		}
-		if challenge.Insecure && !s.client.plain(s.host) {
+		if challenge.Insecure && !s.plain {
 			return &fault.Error{What: "reach", Where: s.host, Err: errors.New("it speaks plain HTTP, without TLS"), Hint: hintPlainHTTP}
 		}
 		s.challenge = challenge
@@ -143,7 +145,7 @@ func (s *session) send(ctx context.Context, r request) (*http.Response, error) {
 	for key, values := range r.header {
 		req.Header[key] = slices.Clone(values)
 	}
-	client := http.Client{Transport: ownHost{inner: s.client.http, home: s.home(), authorization: authorization}}
+	client := http.Client{Transport: ownHost{inner: s.http, home: s.home(), authorization: authorization}}
 	return client.Do(req)
 }
 

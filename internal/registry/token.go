@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -26,36 +27,47 @@ type token struct {
 // defaultLife is how long a token is good when its issuer does not say (distribution's token specification).
 const defaultLife = 60 * time.Second
 
-func (s *session) token(ctx context.Context, scopes []string) (string, error) {
+// slot is where the token for one set of scopes is kept. Whoever needs one that is not there holds it while he asks.
+type slot struct {
+	mu sync.Mutex
+	token
+}
+
+func (l *slot) set(t token) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.token = t
+}
+
+// slot is the one for scopes.
+func (s *session) slot(scopes ...string) *slot {
 	key := strings.Join(scopes, " ")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t := s.tokens[key]; t.value != "" && s.client.now().Before(t.until) {
-		return t.value, nil
+	if s.tokens[key] == nil {
+		s.tokens[key] = &slot{}
+	}
+	return s.tokens[key]
+}
+
+func (s *session) token(ctx context.Context, scopes []string) (string, error) {
+	l := s.slot(scopes...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.value != "" && s.client.now().Before(l.until) {
+		return l.value, nil
 	}
 	asked := s.client.now()
 	answer, err := s.exchange(ctx, scopes)
 	if err != nil {
 		return "", err
 	}
-	life := time.Duration(answer.ExpiresIn) * time.Second
-	if life <= 0 {
-		life = defaultLife
-	}
-	t := token{value: answer.Token, until: asked.Add(life * 3 / 4)}
-	if answer.AccessToken != "" {
-		t.value = answer.AccessToken
-	}
-	s.tokens[key] = t
-	return t.value, nil
+	l.token = tokenOf(answer, asked)
+	return l.value, nil
 }
 
 // forget drops the token for scopes, which the registry refused.
-func (s *session) forget(scopes []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.tokens, strings.Join(scopes, " "))
-}
+func (s *session) forget(scopes []string) { s.slot(scopes...).set(token{}) }
 
 // exchange asks the token service that the registry named.
 func (s *session) exchange(ctx context.Context, scopes []string) (*transport.Token, error) {
@@ -68,7 +80,7 @@ func (s *session) exchange(ctx context.Context, scopes []string) (*transport.Tok
 	}
 	var answer *transport.Token
 	err = s.client.retry(ctx, func() (err error) {
-		answer, err = transport.Exchange(ctx, s.registry, s.auth, onlyHost{s.client.http, service}, scopes, s.challenge)
+		answer, err = transport.Exchange(ctx, s.registry, s.auth, onlyHost{s.http, service}, scopes, s.challenge)
 		return temporary(err)
 	})
 	if err == nil || ctx.Err() != nil || unanswered(err) {

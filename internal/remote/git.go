@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
 )
@@ -30,7 +32,10 @@ type Repository struct {
 // is shown neither the user's configuration nor any of the environment's secrets.
 func (c *Client) Clone(ctx context.Context, r Repository) (*os.File, error) {
 	failed := func(hint string, err error) (*os.File, error) {
-		return nil, &fault.Error{What: "clone", Where: r.Address, Hint: hint, Err: err}
+		return nil, &fault.Error{What: "clone", Where: fault.Address(r.Address), Hint: hint, Err: err}
+	}
+	if err := secretless(r.Address); err != nil {
+		return failed("clone it beforehand", err)
 	}
 	git, err := exec.LookPath("git")
 	if err != nil {
@@ -88,7 +93,7 @@ func (w worktree) run(args ...string) (string, error) {
 			return "", w.ctx.Err()
 		}
 		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
-		return "", fmt.Errorf("git %s: %s", args[0], lines[len(lines)-1])
+		return "", fmt.Errorf("git %s: %s", args[0], fault.Said(lines[len(lines)-1], 1000))
 	}
 	return strings.TrimSpace(out.String()), nil
 }
@@ -131,8 +136,23 @@ func (w worktree) checkOut(r Repository) error {
 	return err
 }
 
-// pack writes the files as a tar, root's, with the modes that git knows.
+// committed is when the commit was made.
+func (w worktree) committed() (time.Time, error) {
+	said, err := w.run("show", "--no-patch", "--format=%ct", "HEAD")
+	if err != nil {
+		return time.Time{}, err
+	}
+	seconds, err := strconv.ParseInt(said, 10, 64)
+	return time.Unix(seconds, 0), err
+}
+
+// pack writes the files as a tar, root's, with the modes that git knows and the time of the commit: the same commit is the
+// same tar.
 func (w worktree) pack(to io.Writer, r Repository) error {
+	committed, err := w.committed()
+	if err != nil {
+		return err
+	}
 	root, err := os.OpenRoot(w.dir)
 	if err != nil {
 		return err
@@ -150,7 +170,7 @@ func (w worktree) pack(to io.Writer, r Repository) error {
 		case err != nil || name == ".":
 			return err
 		case path.Base(name) != ".git" || r.KeepGitDir:
-			return packEntry(tw, root, name, d)
+			return packEntry(tw, root, name, d, committed)
 		case d.IsDir():
 			return fs.SkipDir
 		}
@@ -159,12 +179,12 @@ func (w worktree) pack(to io.Writer, r Repository) error {
 	return errors.Join(err, tw.Close())
 }
 
-func packEntry(tw *tar.Writer, root *os.Root, name string, d fs.DirEntry) error {
+func packEntry(tw *tar.Writer, root *os.Root, name string, d fs.DirEntry, changed time.Time) error {
 	info, err := d.Info()
 	if err != nil {
 		return err
 	}
-	hdr := &tar.Header{Name: name, Mode: 0o644, ModTime: info.ModTime(), Format: tar.FormatPAX}
+	hdr := &tar.Header{Name: name, Mode: 0o644, ModTime: changed, Format: tar.FormatPAX}
 	switch {
 	case d.IsDir():
 		hdr.Typeflag, hdr.Name, hdr.Mode = tar.TypeDir, name+"/", 0o755

@@ -1,4 +1,4 @@
-// Package remote fetches what a Dockerfile's ADD names by address: files over HTTP, and repositories with the git
+// Package remote fetches what a build names by address: files over HTTP, and repositories with the git
 // program. No credential is sent anywhere, and what was fetched leaves nothing behind.
 package remote
 
@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -65,6 +67,41 @@ func checkRedirect(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
+// Spool keeps what r gives, to its end.
+func (c *Client) Spool(ctx context.Context, r io.Reader) (*os.File, error) {
+	return c.spool(func(w io.Writer) error { return bounded(w, until{ctx, r}) })
+}
+
+// until is a reader that ends with a context.
+type until struct {
+	context.Context
+	io.Reader
+}
+
+func (u until) Read(p []byte) (int, error) {
+	if err := u.Err(); err != nil {
+		return 0, err
+	}
+	return u.Reader.Read(p)
+}
+
+// bounded copies at most maxSize bytes.
+func bounded(to io.Writer, from io.Reader) error {
+	n, err := io.Copy(to, io.LimitReader(from, maxSize+1))
+	if err == nil && n > maxSize {
+		err = fmt.Errorf("it has more than %d bytes", int64(maxSize))
+	}
+	return err
+}
+
+// secretless refuses an address over HTTP with a login in it.
+func secretless(address string) error {
+	if u, err := url.Parse(address); err == nil && u.User != nil && strings.HasPrefix(u.Scheme, "http") {
+		return errors.New("the address has a login in it, which everybody who sees the command or the Dockerfile could read")
+	}
+	return nil
+}
+
 // Close gives back the disk space of what was fetched.
 func (c *Client) Close() error {
 	c.mu.Lock()
@@ -80,9 +117,12 @@ func (c *Client) Close() error {
 // File is what is at an http or https address, in a file without a name, and when it was changed last, zero if the
 // server does not say.
 func (c *Client) File(ctx context.Context, address string) (*os.File, time.Time, error) {
+	if err := secretless(address); err != nil {
+		return nil, time.Time{}, &fault.Error{What: "fetch", Where: fault.Address(address), Hint: "fetch it beforehand", Err: err}
+	}
 	f, modified, err := c.file(ctx, address)
 	if err != nil {
-		return nil, time.Time{}, &fault.Error{What: "fetch", Where: address, Hint: "check the address with a browser or curl", Err: err}
+		return nil, time.Time{}, &fault.Error{What: "fetch", Where: fault.Address(address), Hint: "check the address with a browser or curl", Err: err}
 	}
 	return f, modified, nil
 }
@@ -99,7 +139,11 @@ func (c *Client) file(ctx context.Context, address string) (*os.File, time.Time,
 	request.Header.Set("User-Agent", c.options.Agent)
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return nil, time.Time{}, errors.Join(context.Cause(ctx), fault.Cause(err))
+		var asking *url.Error // which tells the address again
+		if errors.As(err, &asking) {
+			err = asking.Err
+		}
+		return nil, time.Time{}, errors.Join(context.Cause(ctx), err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
@@ -110,14 +154,7 @@ func (c *Client) file(ctx context.Context, address string) (*os.File, time.Time,
 	}
 	modified, _ := http.ParseTime(answer.Header.Get("Last-Modified"))
 	f, err := c.spool(func(w io.Writer) error {
-		n, err := io.Copy(w, io.LimitReader(heard{answer.Body, silence}, maxSize+1))
-		switch {
-		case err != nil:
-			return errors.Join(context.Cause(ctx), err)
-		case n > maxSize:
-			return fmt.Errorf("it has more than %d bytes", int64(maxSize))
-		}
-		return nil
+		return errors.Join(bounded(w, heard{answer.Body, silence}), context.Cause(ctx))
 	})
 	return f, modified, err
 }

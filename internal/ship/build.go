@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -17,17 +15,25 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/image"
 	"github.com/ksera524/imgbump/internal/imageref"
+	"github.com/ksera524/imgbump/internal/stepcache"
 )
 
 // Build is one image to build, and where it goes.
 type Build struct {
-	Context    string // folder
-	Dockerfile string // path; empty is Dockerfile in Context
-	Text       []byte // of the Dockerfile, when Dockerfile is no path but what errors call it
+	Context    string   // a folder, a tar, the address of a tar or of a git repository, or - for Stdin
+	Stdin      *os.File // a tar, or a Dockerfile alone
+	Dockerfile string   // path, in the context unless that is a folder; empty is Dockerfile in it
+	Text       []byte   // of the Dockerfile, when Dockerfile is no path but what errors call it
 	Options    dockerfile.Options
 	Platforms  []v1.Platform // an image for each; none is what Options make of it
 	Fetch      Fetch
 	Step       func(dockerfile.Step) // told of each instruction; may be nil
+	Caching    dockerfile.Caching
+
+	// What RUN gets, as dockerfile.Sources has it.
+	Sandbox Sandbox
+	Secrets func(id string) ([]byte, bool)
+	SSH     map[string]string
 
 	Layers      image.Options
 	Annotations map[string]string // of the manifests of images
@@ -39,10 +45,10 @@ type Build struct {
 	Stdout     io.Writer // of an output that names no file
 }
 
-// Fetch is how ADD gets what is elsewhere, as dockerfile.Sources has it.
-type Fetch struct {
-	Download func(ctx context.Context, address string) (*os.File, time.Time, error)
-	Clone    func(ctx context.Context, r dockerfile.Repository) (*os.File, error)
+// Sandbox is what runs RUN. Probe says why it cannot, nil when it can.
+type Sandbox interface {
+	dockerfile.Sandbox
+	Probe(ctx context.Context) error
 }
 
 // Run builds the image and takes it where it goes. Its layers are made while they are pushed. With nowhere to go it is
@@ -51,14 +57,16 @@ func (b Build) Run(ctx context.Context, registry Registry) (Result, error) {
 	return timed(func() (image.Receipt, error) { return b.run(ctx, registry) })
 }
 
-// Check tells Options.Warn what is doubtful about the Dockerfile, and builds nothing.
+// Check tells Options.Warn what is doubtful about the Dockerfile, and builds nothing. That something is, is an error.
 func (b Build) Check(ctx context.Context, registry Registry) error {
-	files, err := b.parse()
-	if err != nil {
-		return err
+	findings, warn := 0, b.Options.Warn
+	b.Options.Warn = func(file string, line int, message string) {
+		findings++
+		warn(file, line, message)
 	}
-	sources, opened, err := b.sources(registry)
+	var opened closers
 	defer opened.Close()
+	files, sources, err := b.read(ctx, registry, &opened)
 	if err != nil {
 		return err
 	}
@@ -67,6 +75,10 @@ func (b Build) Check(ctx context.Context, registry Registry) error {
 			return err
 		}
 	}
+	if findings > 0 {
+		return &fault.Error{Kind: fault.Gate, What: "check", Where: files[0].Name(), Err: fmt.Errorf("%d findings", findings),
+			Hint: "the rules are explained at https://docs.docker.com/reference/build-checks/"}
+	}
 	return nil
 }
 
@@ -74,24 +86,46 @@ func (b Build) run(ctx context.Context, registry Registry) (image.Receipt, error
 	if err := b.outputs(); err != nil {
 		return image.Receipt{}, err
 	}
-	files, err := b.parse()
-	if err != nil {
-		return image.Receipt{}, err
-	}
-	sources, opened, err := b.sources(registry)
+	var opened closers
 	defer opened.Close()
+	files, sources, err := b.read(ctx, registry, &opened)
 	if err != nil {
 		return image.Receipt{}, err
 	}
+	if err := b.possible(ctx, files); err != nil {
+		return image.Receipt{}, err
+	}
+	receipt, err := b.carryOut(ctx, registry, sources, files)
+	if errors.Is(err, stepcache.ErrLost) && !sources.Caching.Fresh {
+		sources.Caching.Warn(err)
+		sources.Caching.Fresh = true
+		return b.carryOut(ctx, registry, sources, files)
+	}
+	return receipt, err
+}
+
+// carryOut builds the image and delivers it.
+func (b Build) carryOut(ctx context.Context, registry Registry, sources dockerfile.Sources, files []*dockerfile.File) (image.Receipt, error) {
 	images, err := dockerfile.Build(ctx, sources, b.Step, files...)
 	if err != nil {
 		return image.Receipt{}, err
 	}
 	artifact := b.join(images)
 	if err := b.Layers.Apply(artifact); err != nil {
-		return image.Receipt{}, &fault.Error{What: "build", Where: b.Context, Err: err}
+		return image.Receipt{}, &fault.Error{What: "build", Where: ContextName(b.Context), Err: err}
 	}
 	return b.deliver(ctx, registry, built{artifact: artifact, images: images})
+}
+
+// possible is the error that RUN would end with, before anything is built. Where there is a cache, all RUNs may be in it.
+func (b Build) possible(ctx context.Context, files []*dockerfile.File) error {
+	if b.Sandbox == nil || b.Caching.Cache != nil || !slices.ContainsFunc(files, (*dockerfile.File).Runs) {
+		return nil
+	}
+	if err := b.Sandbox.Probe(ctx); err != nil {
+		return &fault.Error{Kind: fault.KindOf(err), What: "carry out RUN of", Where: files[0].Name(), Err: err}
+	}
+	return nil
 }
 
 // join is the image, or those for several platforms as one.
@@ -110,23 +144,47 @@ func (b Build) join(images []dockerfile.Image) image.Artifact {
 	return joined
 }
 
-// Path is the Dockerfile's, as errors call it.
-func (b Build) Path() string {
-	if b.Dockerfile == "" {
-		return filepath.Join(b.Context, "Dockerfile")
+// read reads the Dockerfile, and opens what the build reads besides.
+func (b Build) read(ctx context.Context, registry Registry, opened *closers) ([]*dockerfile.File, dockerfile.Sources, error) {
+	main, err := b.open(ctx, b.Context, opened)
+	if err != nil {
+		return nil, dockerfile.Sources{}, err
 	}
-	return b.Dockerfile
+	text, err := b.dockerfile(main)
+	if err != nil {
+		return nil, dockerfile.Sources{}, err
+	}
+	files, err := b.parse(b.path(main), text)
+	if err != nil {
+		return nil, dockerfile.Sources{}, err
+	}
+	s, err := b.sources(ctx, registry, main, opened)
+	return files, s, err
+}
+
+// sources are what the build reads besides the Dockerfile.
+func (b Build) sources(ctx context.Context, registry Registry, main place, opened *closers) (s dockerfile.Sources, err error) {
+	s = dockerfile.Sources{Base: base(registry), Context: main.Context, Contexts: map[string]dockerfile.Context{}, Download: b.Fetch.Download, Clone: b.Fetch.Clone,
+		Caching: b.Caching, Layers: b.Layers, Secrets: b.Secrets, SSH: b.SSH}
+	if b.Sandbox != nil {
+		s.Sandbox = b.Sandbox
+	}
+	if s.Ignore, s.IgnoreFile, err = b.ignored(main); err != nil {
+		return s, err
+	}
+	for name, value := range b.Options.Contexts {
+		if scheme, _, ok := strings.Cut(value, "://"); ok && (scheme == "docker-image" || scheme == "oci-layout") {
+			continue
+		}
+		if s.Contexts[name], err = b.openNamed(ctx, name, value, opened); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
 }
 
 // parse reads the Dockerfile for each platform. What is doubtful for several is told once.
-func (b Build) parse() ([]*dockerfile.File, error) {
-	data := b.Text
-	if data == nil {
-		var err error
-		if data, err = os.ReadFile(b.Path()); err != nil {
-			return nil, &fault.Error{What: "read the Dockerfile", Where: b.Path(), Hint: "name it with -f FILE", Err: fault.Cause(err)}
-		}
-	}
+func (b Build) parse(path string, text []byte) ([]*dockerfile.File, error) {
 	var files []*dockerfile.File
 	o := b.Options
 	o.Warn = once(o.Warn)
@@ -134,7 +192,7 @@ func (b Build) parse() ([]*dockerfile.File, error) {
 		if len(b.Platforms) > 0 {
 			o.Platform = b.Platforms[i]
 		}
-		file, err := dockerfile.Parse(b.Path(), data, o)
+		file, err := dockerfile.Parse(path, text, o)
 		if err != nil {
 			return nil, err
 		}
@@ -152,62 +210,6 @@ func once(warn func(file string, line int, message string)) func(string, int, st
 		}
 	}
 }
-
-// folders are what a build has open.
-type folders []*os.Root
-
-func (f folders) Close() {
-	for _, root := range f {
-		root.Close()
-	}
-}
-
-// sources are what the build reads, and what is open for that, also when there is an error.
-func (b Build) sources(registry Registry) (dockerfile.Sources, folders, error) {
-	s := dockerfile.Sources{Base: base(registry), Contexts: map[string]*os.Root{}, Download: b.Fetch.Download, Clone: b.Fetch.Clone}
-	root, err := os.OpenRoot(b.Context)
-	if err != nil {
-		return s, nil, &fault.Error{What: "open the build context", Where: b.Context, Err: fault.Cause(err),
-			Hint: "CONTEXT is a folder; an archive or a URL is not supported yet"}
-	}
-	opened := folders{root}
-	s.Context = root
-	if s.Ignore, s.IgnoreFile, err = ignored(root, b.Path()); err != nil {
-		return s, opened, err
-	}
-	for name, value := range b.Options.Contexts {
-		if scheme, _, ok := strings.Cut(value, "://"); ok && (scheme == "docker-image" || scheme == "oci-layout") {
-			continue
-		}
-		root, err := os.OpenRoot(value)
-		if err != nil {
-			return s, opened, &fault.Error{Kind: fault.Usage, What: "open the build context", Where: name + "=" + value, Err: fault.Cause(err),
-				Hint: "--build-context takes NAME=FOLDER, NAME=docker-image://REF or NAME=oci-layout://DIR"}
-		}
-		opened = append(opened, root)
-		s.Contexts[name] = root
-	}
-	return s, opened, nil
-}
-
-// ignored is the text of the ignore file that counts: the one beside the Dockerfile, which belongs to it alone, else that
-// of the context (Docker's reference, "Filename and location" of .dockerignore).
-func ignored(root *os.Root, dockerfile string) (text []byte, where string, err error) {
-	where = dockerfile + dockerignore
-	text, err = os.ReadFile(where)
-	if errors.Is(err, fs.ErrNotExist) {
-		where = filepath.Join(root.Name(), dockerignore)
-		if text, err = root.ReadFile(dockerignore); errors.Is(err, fs.ErrNotExist) {
-			return nil, where, nil
-		}
-	}
-	if err != nil {
-		return nil, where, &fault.Error{What: "read", Where: where, Err: fault.Cause(err)}
-	}
-	return text, where, nil
-}
-
-const dockerignore = ".dockerignore"
 
 // base fetches base images from the registry that their reference names.
 func base(registry Registry) func(context.Context, string, v1.Platform) (v1.Image, error) {
@@ -272,7 +274,7 @@ func (b Build) deliver(ctx context.Context, registry Registry, made built) (imag
 // keep is what is left to do for an image that is not pushed.
 func (b Build) keep(a image.Artifact) (image.Receipt, error) {
 	if err := image.Settle(a); err != nil {
-		return image.Receipt{}, &fault.Error{What: "build", Where: b.Context, Err: err}
+		return image.Receipt{}, &fault.Error{What: "build", Where: ContextName(b.Context), Err: err}
 	}
 	var r image.Receipt
 	if err := r.Describe(a); err != nil {

@@ -2,7 +2,9 @@ package ship
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
+	"encoding/csv"
 	"fmt"
 	"io"
 	"maps"
@@ -16,10 +18,11 @@ import (
 // Output is a form that an image is kept in, and where.
 type Output struct {
 	kind kind
-	path string // stdout is standard output
+	path string // standard is standard output
 }
 
-const stdout = "-"
+// standard stands for standard input or output where a path is wanted.
+const standard = "-"
 
 // kind is what buildx calls a type of output.
 type kind string
@@ -31,10 +34,16 @@ const (
 	folder        kind = "local" // the files of the image
 	archive       kind = "tar"   // likewise
 	registry      kind = "registry"
+	nothing       kind = "cacheonly" // the build alone
 )
 
+var kinds = []kind{layout, layoutArchive, dockerArchive, folder, archive, registry, nothing}
+
+// placeless reports whether the output is no file or folder.
+func (o Output) placeless() bool { return o.kind == registry || o.kind == nothing }
+
 // Streams reports whether the output goes to standard output.
-func (o Output) Streams() bool { return o.path == stdout }
+func (o Output) Streams() bool { return o.path == standard }
 
 // Pushes reports whether the output is the registry that the image's names tell.
 func (o Output) Pushes() bool { return o.kind == registry }
@@ -51,48 +60,71 @@ func ParseOutput(s string) (Output, error) {
 		if o, err = parseFields(s); err != nil {
 			return o, err
 		}
-	case s == stdout:
-		o = Output{archive, stdout}
-	case !short && !slices.Contains([]kind{layout, dockerArchive, folder, archive, registry}, o.kind):
+	case s == standard:
+		o = Output{archive, standard}
+	case !short && !slices.Contains(kinds, o.kind):
 		o = Output{folder, s}
 	}
-	if o.kind == layout && o.path == stdout {
+	if o.kind == layout && o.path == standard {
 		o.kind = layoutArchive
 	}
 	switch {
-	case !slices.Contains([]kind{layout, layoutArchive, dockerArchive, folder, archive, registry}, o.kind):
+	case !slices.Contains(kinds, o.kind):
 		return o, fault.Usagef(hint, "--output %s: %q is no kind of output", s, o.kind)
-	case o.kind == registry && o.path != "":
-		return o, fault.Usagef("name the image with -t", "--output %s: a registry has no path", s)
-	case o.kind == folder && o.path == stdout:
+	case o.placeless() && o.path != "":
+		return o, fault.Usagef("name the image with -t", "--output %s: %s has no path", s, o.kind)
+	case o.kind == folder && o.path == standard:
 		return o, fault.Usagef("-o - writes a tar", "--output %s: a folder does not go to standard output", s)
-	case o.kind != registry && o.path == "":
+	case o.kind == dockerArchive && o.path == "":
+		return o, fault.Usagef("write -o docker:FILE, and then docker load -i FILE", "--output %s: there is no Docker daemon to load into", s)
+	case !o.placeless() && o.path == "":
 		return o, fault.Usagef(hint, "--output %s names no destination", s)
 	}
 	return o, nil
 }
 
-// parseFields reads KEY=VALUE with commas between them.
+// parseFields reads KEY=VALUE with commas between them, in quotes where they hold one, as buildx does.
 func parseFields(s string) (Output, error) {
+	list, err := csv.NewReader(strings.NewReader(s)).Read()
+	if err != nil {
+		return Output{}, fault.Usagef("for example: -o type=oci,dest=FILE", "--output %s: it is no list with commas", s)
+	}
 	fields := map[string]string{}
-	for field := range strings.SplitSeq(s, ",") {
+	for _, field := range list {
 		key, value, _ := strings.Cut(field, "=")
-		fields[key] = value
+		fields[strings.TrimSpace(key)] = value
 	}
 	o := Output{kind(fields["type"]), fields["dest"]}
 	if o.kind == layout && fields["tar"] != "false" {
 		o.kind = layoutArchive
 	}
-	if o.kind == "image" && fields["push"] == "true" {
+	if o.kind == "image" {
+		if fields["push"] != "true" {
+			return o, fault.Usagef("add push=true, or write a file: -o type=oci,dest=FILE", "--output %s: there is no image store to leave the image in", s)
+		}
 		o.kind = registry
 	}
 	known := map[kind][]string{layout: {"tar"}, layoutArchive: {"tar"}, registry: {"push"}}[o.kind]
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		if key != "type" && key != "dest" && !slices.Contains(known, key) {
-			return o, fault.Usagef("the flags --compression, --annotation, -t and --push say more", "--output %s: %s is not supported yet", s, key)
+			word, _, _ := strings.Cut(key, ".")
+			return o, fault.Usagef(cmp.Or(instead[word], "leave it out"), "--output %s: %s is not supported", s, key)
 		}
 	}
 	return o, nil
+}
+
+// instead is what to do where buildx has a key of an output.
+var instead = map[string]string{
+	"name":              "name the image with -t",
+	"annotation":        "give it with --annotation",
+	"annotation-index":  "give it with --annotation index:KEY=VALUE",
+	"compression":       "--compression says it for all outputs",
+	"compression-level": "--compression-level says it for all outputs",
+	"force-compression": "--compression is for all layers",
+	"push-by-digest":    "an image is pushed by its names, -t; its digest is in --iidfile and --metadata-file",
+	"rewrite-timestamp": "SOURCE_DATE_EPOCH alone does that",
+	"oci-mediatypes":    "the media types are those of the base image, OCI's without one",
 }
 
 // outputs refuses what could not be written.
@@ -140,7 +172,7 @@ func (b Build) writeOne(ctx context.Context, made built, o Output) error {
 	var what string
 	var write func(io.Writer) error
 	switch o.kind {
-	case registry:
+	case registry, nothing:
 		return nil
 	case layout:
 		return image.WriteLayout(o.path, made.artifact, names)

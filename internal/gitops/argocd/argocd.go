@@ -17,6 +17,8 @@ type Application struct {
 	File      string // that declares it
 	Line      int
 	Set       string // the ApplicationSet that generates it, "" without one
+	Cluster   string // that it deploys to: its address, or its name
+	Automated bool   // Argo CD syncs it by itself
 }
 
 // Is reports whether name means the application: NAME or NAMESPACE/NAME, as Argo CD's command line has it.

@@ -2,6 +2,7 @@ package argocd
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -129,6 +130,14 @@ type template struct {
 		SourceHydrator *struct {
 			DrySource source `yaml:"drySource"`
 		} `yaml:"sourceHydrator"`
+		Destination struct {
+			Server, Name string
+		}
+		SyncPolicy struct {
+			Automated *struct {
+				Enabled any // false, or a template
+			}
+		} `yaml:"syncPolicy"`
 	}
 }
 
@@ -178,7 +187,7 @@ func (t *template) sources() []*source {
 
 // strings are the places of all strings that count.
 func (t *template) strings() []*string {
-	all := []*string{&t.Metadata.Name, &t.Metadata.Namespace, &t.Spec.Project}
+	all := []*string{&t.Metadata.Name, &t.Metadata.Namespace, &t.Spec.Project, &t.Spec.Destination.Server, &t.Spec.Destination.Name}
 	for _, s := range t.sources() {
 		all = append(all, &s.RepoURL, &s.TargetRevision, &s.Path, &s.Chart, &s.Ref)
 		if s.Directory != nil {
@@ -216,7 +225,11 @@ func (t *template) templated() bool {
 }
 
 func (t *template) application(file string, line int) Application {
-	a := Application{Name: t.Metadata.Name, Namespace: t.Metadata.Namespace, Project: t.Spec.Project, File: file, Line: line}
+	a := Application{Name: t.Metadata.Name, Namespace: t.Metadata.Namespace, Project: t.Spec.Project, File: file, Line: line,
+		Cluster: cmp.Or(t.Spec.Destination.Server, t.Spec.Destination.Name)}
+	if automated := t.Spec.SyncPolicy.Automated; automated != nil {
+		a.Automated = automated.Enabled != false
+	}
 	if a.Project == "" {
 		a.Project = "default"
 	}

@@ -188,6 +188,16 @@ func (x *Index) doubt(file string, line int, format string, args ...any) {
 
 // Owners are the applications that deploy a file, by wave and name.
 func (x *Index) Owners(file string) []Owner {
+	var owners []Owner
+	for n, revision := range x.owning(file) {
+		owners = append(owners, Owner{x.applications[n], revision})
+	}
+	slices.SortFunc(owners, func(a, b Owner) int { return a.compare(b.Application) })
+	return owners
+}
+
+// owning are the numbers of the applications that deploy a file, with the revision that they take it from.
+func (x *Index) owning(file string) map[int]string {
 	full := x.place.inRepository(file)
 	revisions := map[int]string{}
 	take := func(c claim) {
@@ -214,12 +224,7 @@ func (x *Index) Owners(file string) []Owner {
 		}
 	}
 	x.built(file, take)
-	var owners []Owner
-	for n, revision := range revisions {
-		owners = append(owners, Owner{x.applications[n], revision})
-	}
-	slices.SortFunc(owners, func(a, b Owner) int { return a.compare(b.Application) })
-	return owners
+	return revisions
 }
 
 // built tells the claims of folders whose kustomizations build from the file.

@@ -9,33 +9,48 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// holdComment is the comment that forbids to change a site, with its reason.
-var holdComment = regexp.MustCompile(`(?:^|\s)#\s*imgbump:\s*hold(?:[\s:]+(.*?))?\s*$`)
+// ourComment is what a comment for us says.
+var ourComment = regexp.MustCompile(`(?:^|\s)#\s*imgbump:\s*([a-z]\S*(?:\s.*?)?)\s*$`)
+
+// holdText is a comment that forbids to change a site, with its reason.
+var holdText = regexp.MustCompile(`^hold(?:[\s:]+(.*))?$`)
 
 // blankLine is a line without a key or a value: empty, a comment, or the dash of an element that begins on a later one.
 var blankLine = regexp.MustCompile(`^\s*(?:-\s+)*(?:-|#.*)?\s*$`)
 
-// holds are the reasons of hold comments by the line that they are about: their own, or the next one with a key or a
-// value.
-func (s *source) holds() map[int]string {
+// note is what a comment for us says, and the line that it stands in.
+type note struct {
+	text string
+	line int
+}
+
+// notes are the reasons of hold comments, and what other comments for us ask for, by the line that they are about: their
+// own, or the next one with a key or a value.
+func (s *source) notes() (holds, rules map[int]note) {
 	if !bytes.Contains(s.data, []byte("imgbump:")) {
-		return nil
+		return nil, nil
 	}
-	found := map[int]string{}
-	above := ""
+	holds, rules = map[int]note{}, map[int]note{}
+	var hold, rule note
 	for n := 1; n <= len(s.lines); n++ {
 		text := s.line(n)
-		if m := holdComment.FindSubmatch(text); m != nil {
-			above = cmp.Or(string(m[1]), "hold")
+		if m := ourComment.FindSubmatch(text); m == nil {
+		} else if reason := holdText.FindSubmatch(m[1]); reason != nil {
+			hold = note{cmp.Or(string(reason[1]), "hold"), n}
+		} else {
+			rule = note{string(m[1]), n}
 		}
 		if blankLine.Match(text) {
 			continue
 		}
-		if above != "" {
-			found[n], above = above, ""
+		if hold.text != "" {
+			holds[n], hold = hold, note{}
+		}
+		if rule.text != "" {
+			rules[n], rule = rule, note{}
 		}
 	}
-	return found
+	return holds, rules
 }
 
 // line is the text of a 1-based line.

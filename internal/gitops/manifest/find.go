@@ -18,7 +18,8 @@ func Find(path string, data []byte, rules Rules) ([]Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &finder{src: src, rules: rules, markers: src.markers(), holds: src.holds(), seen: map[int][]int{}, ruled: map[int]bool{}}
+	f := &finder{src: src, rules: rules, markers: src.markers(), seen: map[int][]int{}, ruled: map[int]bool{}}
+	f.holds, f.policies = src.notes()
 	for n, doc := range docs {
 		f.doc = n
 		for _, root := range doc.Content {
@@ -33,20 +34,21 @@ func Find(path string, data []byte, rules Rules) ([]Site, error) {
 
 // finder walks the documents of one file and collects its sites.
 type finder struct {
-	src     *source
-	rules   Rules
-	markers map[int]marker // by line
-	holds   map[int]string // reasons by line
-	doc     int
-	scope   scope
-	nesting int  // how many block scalars are around src
-	marked  bool // only marked values count
-	further bool // a place that is a site already is not another one, whatever it is taken for
-	ruling  bool // what a rule says of a place goes before all else
-	sites   []Site
-	seen    map[int][]int // places in sites, by start
-	ruled   map[int]bool  // by start
-	err     error
+	src      *source
+	rules    Rules
+	markers  map[int]marker // by line
+	holds    map[int]note   // by line
+	policies map[int]note   // by line
+	doc      int
+	scope    scope
+	nesting  int  // how many block scalars are around src
+	marked   bool // only marked values count
+	further  bool // a place that is a site already is not another one, whatever it is taken for
+	ruling   bool // what a rule says of a place goes before all else
+	sites    []Site
+	seen     map[int][]int // places in sites, by start
+	ruled    map[int]bool  // by start
+	err      error
 }
 
 // scope is what the mappings around a node say about it.
@@ -193,7 +195,11 @@ func isOverride(p string) bool { return strings.HasPrefix(path.Base(p), ".argocd
 // everywhere.
 func (f *finder) add(site Site, lines ...int) {
 	for _, line := range append(lines, site.Line) {
-		site.Hold = cmp.Or(site.Hold, f.holds[line])
+		site.Hold = cmp.Or(site.Hold, f.holds[line].text)
+		site.Marker = cmp.Or(site.Marker, f.markers[line].policy)
+		if rule := f.policies[line]; site.Rule == "" {
+			site.Rule, site.RuleLine = rule.text, rule.line
+		}
 	}
 	if site.End > 0 {
 		met := f.seen[site.Start]

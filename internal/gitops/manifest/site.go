@@ -28,7 +28,8 @@ type Object struct {
 
 // Site is a place that names an image. Field is its path in document Doc (counted from 0), Line (from 1) and the byte
 // range [Start,End) are those of the value that carries the version. Replaces is the name that a kustomization's entry
-// looks for in the resources; it is Ref's repository elsewhere.
+// looks for in the resources; it is Ref's repository elsewhere. Marker is the policy of Flux, NAMESPACE:NAME, that a comment
+// {"$imagepolicy": ...} beside the value names, and Rule what a comment "# imgbump: RULE" in line RuleLine asks for.
 type Site struct {
 	File       string
 	Doc        int
@@ -40,6 +41,9 @@ type Site struct {
 	Shape      Shape
 	Object     Object
 	Hold       string // why a comment "# imgbump: hold [reason]" forbids to change the site, "hold" when it does not say; else ""
+	Marker     string
+	Rule       string
+	RuleLine   int
 
 	write writer
 	root  mapping // the object's

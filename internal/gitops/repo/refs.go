@@ -36,6 +36,15 @@ func branchRef(name string) (string, error) {
 	return string(ref), nil
 }
 
+// CheckedOut is the name of the branch that is checked out, "" when none is.
+func (r *Repo) CheckedOut() string {
+	branch, _, err := r.head()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimPrefix(branch, "refs/heads/")
+}
+
 // head is the commit that is checked out and the full name of its branch, "" when HEAD is detached.
 func (r *Repo) head() (branch string, commit plumbing.Hash, err error) {
 	if r.gitDir == "" {

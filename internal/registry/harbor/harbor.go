@@ -14,7 +14,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -150,37 +149,6 @@ func (c *Client) once(ctx context.Context, r call) (header http.Header, status i
 		return nil, 0, c.strange(r, errors.New("not in Harbor's language"))
 	}
 	return resp.Header, resp.StatusCode, nil
-}
-
-// pageSize is the most that Harbor gives at once.
-const pageSize = 100
-
-// maxPages ends lists that have no end: 100,000 elements.
-const maxPages = 1000
-
-// pages reads a list to its end. Harbor's Link header is only asked whether there is more, never where.
-func pages[T any](ctx context.Context, c *Client, r call) ([]T, error) {
-	var all []T
-	for page := 1; page <= maxPages; page++ {
-		var some []T
-		query := url.Values{"page": {strconv.Itoa(page)}, "page_size": {strconv.Itoa(pageSize)}}
-		for key, values := range r.query {
-			query[key] = values
-		}
-		one := r
-		one.query, one.into = query, &some
-		header, err := c.send(ctx, one)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, some...)
-		total, err := strconv.Atoi(header.Get("X-Total-Count"))
-		more := strings.Contains(header.Get("Link"), `rel="next"`) || err != nil && len(some) == pageSize || err == nil && total > len(all)
-		if len(some) == 0 || !more {
-			return all, nil
-		}
-	}
-	return nil, &fault.Error{What: r.what, Where: r.where, Err: fmt.Errorf("%s lists more than %d elements", c.host, maxPages*pageSize)}
 }
 
 // repositoryPath is the path of PROJECT/NAME. A NAME with slashes is escaped twice, as a proxy in front of Harbor undoes

@@ -1,0 +1,103 @@
+// Package buildkit has a BuildKit daemon build a Dockerfile, and takes the image from it.
+//
+// It speaks gRPC over the standard library's HTTP/2 and reads the few messages that it needs by hand: BuildKit's own client
+// would make the program half as large again.
+package buildkit
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/ksera524/imgbump/internal/image"
+)
+
+// Build has the daemon build an image and returns it, to be read until closer is closed or ctx ends. When ctx ends earlier
+// the daemon stops building. The daemon gets to see the context, secrets and agents of the request; of logins to registries
+// it sees tokens, where registries give any.
+func (c *Client) Build(ctx context.Context, r Request) (image.Artifact, io.Closer, error) {
+	s, err := newSession(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	answer, err := c.solve(ctx, s)
+	var artifact image.Artifact
+	if err == nil {
+		artifact, err = s.content.image(ctx, c.address, answer)
+	}
+	switch {
+	case err == nil:
+		return artifact, s.content, nil
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	default:
+		err = c.refused(r, s, err)
+	}
+	s.content.Close()
+	return nil, nil, err
+}
+
+// solve runs a session and a build in it, tells how it goes, and returns what the daemon says of the result.
+func (c *Client) solve(ctx context.Context, s *session) (map[string]string, error) {
+	ref := strings.ToLower(rand.Text())
+	m, err := s.request.message(ref, s.id)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ready, over, told := make(chan struct{}), make(chan error, 1), make(chan struct{})
+	go func() { over <- s.run(ctx, &c.peer, ready) }()
+	defer func() {
+		cancel()
+		<-over
+	}()
+	select {
+	case <-ready:
+	case err := <-over:
+		over <- nil
+		return nil, err
+	}
+	go func() {
+		defer close(told)
+		c.follow(ctx, ref, newWatch(s.request))
+	}()
+	answer, err := c.peer.ask(ctx, "/moby.buildkit.v1.Control/Solve", m)
+	select {
+	case <-told: // the daemon ends it
+	case <-time.After(patience):
+		cancel()
+		<-told
+	}
+	said := map[string]string{}
+	_ = answer.each(func(field protowire.Number, v value) error {
+		if field == 1 {
+			key, value := v.pair()
+			said[key] = value
+		}
+		return nil
+	})
+	return said, err
+}
+
+// patience is how long the daemon may go on telling how the build went when it is over.
+const patience = 5 * time.Second
+
+// follow tells how a build goes until it is over. That it does not hear of it is no reason to fail.
+func (c *Client) follow(ctx context.Context, ref string, w *watch) {
+	stream := c.peer.call(ctx, "/moby.buildkit.v1.Control/Status", nil)
+	defer stream.Close()
+	if err := stream.Send(message{}.text(1, ref)); err != nil {
+		return
+	}
+	stream.closeSend()
+	for {
+		m, err := stream.Receive()
+		if err != nil || w.see(m) != nil {
+			return
+		}
+	}
+}

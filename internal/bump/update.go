@@ -1,0 +1,185 @@
+package bump
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ksera524/imgbump/internal/config"
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
+	"github.com/ksera524/imgbump/internal/imageref"
+	"github.com/ksera524/imgbump/internal/policy"
+)
+
+// Choice is what a policy chose for some of its sites: those for which it comes to the same question. Rules are those that
+// were followed, with the tag that they start from. Err is why nothing could be chosen, or why what was chosen is not used.
+type Choice struct {
+	config.Found
+	policy.Decision
+	Sites []manifest.Site
+	Err   error
+
+	pinned bool // one of the sites gets a digest
+	answer *answer
+}
+
+// Version is the reference that was chosen, without a version when there is none.
+func (c Choice) Version() imageref.Ref {
+	ref := c.Image.Bare()
+	ref.Tag, ref.Digest = c.Decision.Tag, c.Decision.Digest
+	return ref
+}
+
+// update makes the sites that policies govern name the versions that these choose.
+func (j Job) update(ctx context.Context, src source) (Plan, error) {
+	policies, err := j.policies(ctx, src)
+	if err != nil {
+		return Plan{}, err
+	}
+	u := j.Updates
+	if err := policies.limit(u.Images); err != nil {
+		return Plan{}, err
+	}
+	before := Plan{Failures: policies.Failures, Warnings: slices.Concat(policies.Warnings, policies.idle(j))}
+	before.Choices = u.questions(j.unheld(policies.Governed, &before))
+	if err := u.open(src, policies.logins()); err != nil {
+		return Plan{}, err
+	}
+	if err := u.ask(ctx, before.Choices); err != nil {
+		return Plan{}, err
+	}
+	var images []Image
+	for i := range before.Choices {
+		images = append(images, u.images(&before.Choices[i], &before)...)
+	}
+	var plan Plan
+	if len(images) > 0 {
+		if plan, err = j.decide(ctx, src, images); err != nil {
+			return Plan{}, err
+		}
+	}
+	return before.with(plan), nil
+}
+
+// with is what choosing came to, and then what is to be changed.
+func (p Plan) with(changes Plan) Plan {
+	changes.Choices = p.Choices
+	changes.Failures = slices.Concat(p.Failures, changes.Failures)
+	changes.Warnings = slices.Concat(p.Warnings, changes.Warnings)
+	changes.Skipped = slices.Concat(p.Skipped, changes.Skipped)
+	slices.SortStableFunc(changes.Skipped, func(a, b Skipped) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	for _, c := range p.Choices {
+		if c.Err == nil {
+			changes.Named++
+		}
+	}
+	return changes
+}
+
+// unheld are the policies with those of their sites that may change; the others are the plan's Skipped.
+func (j Job) unheld(all []Governed, plan *Plan) []Governed {
+	for i := range all {
+		all[i].Sites = slices.DeleteFunc(slices.Clone(all[i].Sites), func(s manifest.Site) bool {
+			reason := heldBack(s)
+			if reason == "" || j.IgnoreHold {
+				return false
+			}
+			plan.Skipped = append(plan.Skipped, Skipped{File: s.File, Line: s.Line, Reason: reason})
+			return true
+		})
+	}
+	return all
+}
+
+// questions are the different questions that the policies come to.
+func (u *Updates) questions(all []Governed) []Choice {
+	var choices []Choice
+	at := map[string]int{}
+	for n, g := range all {
+		for _, site := range g.Sites {
+			rules := g.Rules.For(site.Ref.Tag)
+			rules.MinAge = max(rules.MinAge, u.MinAge)
+			key := fmt.Sprint(n, " ", rules.Constraint)
+			i, known := at[key]
+			if !known {
+				i = len(choices)
+				at[key] = i
+				choices = append(choices, Choice{Found: g.Found})
+				choices[i].Rules = rules
+				choices[i].answer = u.answer(g.Image, rules)
+			}
+			c := &choices[i]
+			c.Sites = append(c.Sites, site)
+			c.pinned = c.pinned || u.pin(c.Found, site) != PinTag
+		}
+	}
+	return choices
+}
+
+// pin is which parts of a version the site gets: where nothing else is said, those that it has, and with strategy digest
+// both.
+func (u *Updates) pin(f config.Found, site manifest.Site) Pin {
+	switch {
+	case u.Pin != PinAsGiven:
+		return u.Pin
+	case f.Rules.Strategy == policy.Digest, f.PinDigest, site.Ref.Digest != "" && site.Ref.Tag != "":
+		return PinBoth
+	case site.Ref.Digest != "":
+		return PinDigest
+	}
+	return PinTag
+}
+
+// images are what the choice's sites are to name, those left out that name it already or that must not.
+func (u *Updates) images(c *Choice, plan *Plan) []Image {
+	c.Decision, c.Err = c.answer.decision, c.answer.err
+	if c.Err == nil && c.pinned && c.Decision.Digest == "" {
+		c.Decision.Digest, c.Err = c.answer.digest, c.answer.unpinned
+	}
+	if c.Err != nil {
+		plan.Failures = append(plan.Failures, Failure{Image: c.Image.Name(), Err: c.Err})
+		return nil
+	}
+	for _, bad := range c.Bad {
+		plan.Warnings = append(plan.Warnings, Warning{File: c.File, Line: c.Line, Text: fmt.Sprintf("tag %s of %s is left out: %v", bad.Tag, c.Image.Name(), bad.Err)})
+	}
+	var images []Image
+	for _, site := range c.Sites {
+		want := u.pin(c.Found, site).of(c.Version())
+		switch reason := u.spares(c, site); {
+		case reason != "":
+			plan.Skipped = append(plan.Skipped, Skipped{File: site.File, Line: site.Line, Reason: reason})
+		case site.Ref.With(want) != site.Ref || c.renames() && !site.Ref.Same(want):
+			if err := c.answer.doubt; err != nil {
+				c.Err = err
+				plan.Failures = append(plan.Failures, failureAt(site.File, site.Line, want.String(), &fault.Error{What: "use", Kind: fault.KindOf(err), Err: err}))
+				continue
+			}
+			image := Image{Ref: want, Why: c.Why + " (" + c.Found.String() + ")", Only: site}
+			if c.renames() {
+				image.Old, image.Rename = c.Scope.Names, true
+			}
+			images = append(images, image)
+		}
+	}
+	return images
+}
+
+// renames reports whether sites of another repository get the policy's.
+func (c Choice) renames() bool { return c.Scope.Names.Repository != "" }
+
+// spares is why a site keeps its version, "" when it does not.
+func (u *Updates) spares(c *Choice, site manifest.Site) string {
+	switch {
+	case c.Decision.Tag == "":
+		return "no tag fits: " + c.Why
+	case !u.Downgrade && c.Below(site.Ref.Tag):
+		return fmt.Sprintf("%s would be a downgrade from %s: --allow-downgrade makes it (%s)", c.Decision.Tag, site.Ref.Tag, c.Why)
+	}
+	return ""
+}

@@ -1,0 +1,125 @@
+package diagram_test
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/ksera524/imgbump/internal/diagram"
+)
+
+var hostile = diagram.Diagram{Title: `a "title" & <b>`, Boxes: []diagram.Box{
+	{Title: `root"]; click x`, Tag: "wave 1", Lines: []string{"<script>alert(1)</script>", "end\nof `line` \\ {x}"}, Alert: true},
+	{Title: "child", Lines: []string{strings.Repeat("long/", 40)}},
+}, Arrows: []diagram.Arrow{{0, 1}, {1, 1}}}
+
+func TestMermaid(t *testing.T) {
+	want := `flowchart LR
+  n0["root#quot;]; click x (wave 1)<br/>#lt;script#gt;alert(1)#lt;/script#gt;<br/>end of #96;line#96; #92; #123;x#125;"]
+  n1["child<br/>` + strings.Repeat("long/", 40) + `"]
+  n0 --> n1
+  n1 --> n1
+  classDef alert stroke:#c62828,stroke-width:3px
+  class n0 alert
+`
+	if diff := cmp.Diff(want, hostile.Mermaid()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDot(t *testing.T) {
+	dot := hostile.Dot()
+	if !strings.Contains(dot, `label="root\"]; click x (wave 1)\l<script>alert(1)</script>\lend of `+"`line`"+` \\ {x}\l", color=`) {
+		t.Error(dot)
+	}
+	graphviz, err := exec.LookPath("dot")
+	if err != nil {
+		return // the text above is what counts; this asks its reader as well
+	}
+	cmd := exec.Command(graphviz, "-Tplain")
+	cmd.Stdin = strings.NewReader(dot)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestSVG reads the picture as XML: nothing of the text became an element, and no box lies upon another.
+func TestSVG(t *testing.T) {
+	var big diagram.Diagram
+	for n := range 40 {
+		big.Boxes = append(big.Boxes, diagram.Box{Title: fmt.Sprint("box ", n), Lines: make([]string, n%4)})
+		if n > 0 {
+			big.Arrows = append(big.Arrows, diagram.Arrow{From: n / 3, To: n})
+		}
+	}
+	big.Arrows = append(big.Arrows, diagram.Arrow{From: 39, To: 0}) // a circle
+	for _, d := range []diagram.Diagram{hostile, big, {}} {
+		var boxes [][4]float64
+		dec := xml.NewDecoder(strings.NewReader(d.SVG()))
+		for {
+			token, err := dec.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, ok := token.(xml.StartElement)
+			if ok && e.Name.Local == "script" {
+				t.Error("the picture has a script")
+			}
+			if ok && e.Name.Local == "rect" {
+				boxes = append(boxes, rectangle(t, e))
+			}
+		}
+		if len(boxes) != len(d.Boxes) {
+			t.Errorf("%d boxes are drawn, not %d", len(boxes), len(d.Boxes))
+		}
+		for i, a := range boxes {
+			for _, b := range boxes[i+1:] {
+				if a[0] < b[0]+b[2] && b[0] < a[0]+a[2] && a[1] < b[1]+b[3] && b[1] < a[1]+a[3] {
+					t.Errorf("%v lies upon %v", a, b)
+				}
+			}
+		}
+	}
+	if regexp.MustCompile(`(long/){20}`).MatchString(strings.Split(hostile.SVG(), "</title>")[3]) {
+		t.Error("a long line is drawn whole")
+	}
+}
+
+func rectangle(t *testing.T, e xml.StartElement) (r [4]float64) {
+	t.Helper()
+	for _, a := range e.Attr {
+		for i, name := range []string{"x", "y", "width", "height"} {
+			if a.Name.Local == name {
+				v, err := strconv.ParseFloat(a.Value, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r[i] = v
+			}
+		}
+	}
+	return r
+}
+
+func TestOutline(t *testing.T) {
+	d := diagram.Diagram{Boxes: []diagram.Box{{Title: "a"}, {Title: "b"}, {Title: "c"}, {Title: "x"}, {Title: "y"}},
+		Arrows: []diagram.Arrow{{0, 2}, {1, 2}, {0, 1}, {3, 4}, {4, 3}}}
+	var got []string
+	for at, box := range d.Outline() {
+		got = append(got, fmt.Sprintln(at.Depth, box.Title, at.Again))
+	}
+	want := []string{"0 a false\n", "1 b false\n", "2 c false\n", "1 c true\n", "0 x false\n", "1 y false\n", "2 x true\n"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}

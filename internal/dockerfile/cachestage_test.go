@@ -1,0 +1,262 @@
+package dockerfile_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	diff "github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ksera524/imgbump/internal/registrytest"
+	"github.com/ksera524/imgbump/internal/stepcache"
+)
+
+const staged = `FROM debian:12 AS build
+COPY main.js /src/
+RUN compile
+FROM scratch
+COPY --from=build /ran /app
+COPY conf /conf
+`
+
+func stagedCase(t *testing.T) *testCase {
+	return withFiles(t, staged, map[string][]byte{"main.js": []byte("1"), "conf": []byte("c")})
+}
+
+// TestCacheStages needs no other stage for a hit; one that has to be carried out again, and comes to the same, costs no more
+// than that.
+func TestCacheStages(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{})
+	img, _ := newMachine(t, s, stagedCase(t)).run(t)
+	want := digestOf(t, img)
+
+	m := newMachine(t, s, stagedCase(t))
+	m.sealed = true
+	if again, steps := m.run(t); len(steps) != 2 || !strings.HasSuffix(steps[0], " hit") || !strings.HasSuffix(steps[1], " hit") || digestOf(t, again) != want {
+		t.Errorf("unchanged: %q", steps)
+	}
+	changed := stagedCase(t)
+	changed.write(t, "main.js", "2")
+	for range 2 {
+		m = newMachine(t, s, changed)
+		again, steps := m.run(t)
+		ran := len(m.sandbox.ran)
+		if d := diff.Diff([]string{"COPY main.js /src/ miss: never built before", "RUN compile miss: the step above missed",
+			"COPY --from=build /ran /app hit", "COPY conf /conf hit"}, steps); d != "" || ran != 1 || digestOf(t, again) != want {
+			t.Errorf("changed: ran %d, %s", ran, d)
+		}
+		changed.write(t, "main.js", "3")
+	}
+	m = newMachine(t, s, changed)
+	changed.write(t, "main.js", "2")
+	if got := m.verdicts(t); got != "hit; hit" {
+		t.Errorf("what was found by its content is not found by its name: %s", got)
+	}
+}
+
+// TestCacheModes keeps other stages' steps only when asked to.
+func TestCacheModes(t *testing.T) {
+	for all, want := range map[bool]string{false: "never built before; the step above missed; instruction changed: COPY /ran /app -> COPY /ran /app2; the step above missed",
+		true: "hit; hit; instruction changed: COPY /ran /app -> COPY /ran /app2; the step above missed"} {
+		s := registrytest.Start(t, registrytest.Config{})
+		m := newMachine(t, s, stagedCase(t))
+		m.caching.All = all
+		m.run(t)
+		m = newMachine(t, s, withFiles(t, strings.Replace(staged, "/app", "/app2", 1), map[string][]byte{"main.js": []byte("1"), "conf": []byte("c")}))
+		if got := m.verdicts(t); got != want {
+			t.Errorf("all %t: %s", all, got)
+		}
+	}
+}
+
+// TestCacheFresh looks nothing up of what is to be fresh, nor of what reads it unless that is the same.
+func TestCacheFresh(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{})
+	m := newMachine(t, s, stagedCase(t))
+	m.caching.All = true
+	m.run(t)
+	m = newMachine(t, s, stagedCase(t))
+	m.caching.Fresh = true
+	if got := m.verdicts(t); got != "--no-cache; the step above missed; --no-cache; the step above missed" {
+		t.Errorf("fresh: %s", got)
+	}
+	m = newMachine(t, s, stagedCase(t))
+	m.caching.FreshStages = []string{"Build"}
+	if got := m.verdicts(t); got != "--no-cache; the step above missed; hit; hit" || len(m.sandbox.ran) != 1 {
+		t.Errorf("fresh stage: %s", got)
+	}
+	m.sandbox.salt = "now it is another one"
+	if got := m.verdicts(t); got != "--no-cache; the step above missed; what it reads is made anew; the step above missed" {
+		t.Errorf("fresh stage that comes to something else: %s", got)
+	}
+}
+
+// TestCacheKeepsWhatWasDone keeps the steps before one that fails.
+func TestCacheKeepsWhatWasDone(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{})
+	c := withFiles(t, chained, map[string][]byte{"package.json": []byte("{}")})
+	m := newMachine(t, s, c)
+	m.sandbox.broken = "compile"
+	if _, _, err := m.tryRun(t); err == nil || !strings.Contains(err.Error(), "exit code 3") {
+		t.Fatal(err)
+	}
+	if got := newMachine(t, s, c).verdicts(t); got != "hit; hit; hit; hit; never built before" {
+		t.Error(got)
+	}
+}
+
+// TestCacheBroken builds without a cache that fails, after one warning, and never takes what is damaged.
+func TestCacheBroken(t *testing.T) {
+	manifests := func(answer func(http.ResponseWriter, *http.Request)) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			meant := r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/manifests/step-")
+			if meant {
+				answer(w, r)
+			}
+			return meant
+		}
+	}
+	say := func(text string) func(http.ResponseWriter, *http.Request) bool {
+		return manifests(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+			io.WriteString(w, text)
+		})
+	}
+	hash := "sha256:" + strings.Repeat("0", 64)
+	step := func(config, layers string) string {
+		return `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":` + config + `,"layers":[` + layers + `]}`
+	}
+	tests := map[string]struct {
+		config registrytest.Config
+		warned string
+	}{
+		"a web page":                   {registrytest.Config{Instead: say("<!doctype html>")}, "it is no manifest"},
+		"another image":                {registrytest.Config{Instead: say(step(`{"mediaType":"application/vnd.oci.image.config.v1+json","size":2,"digest":"`+hash+`"}`, ""))}, "not what is kept of a step"},
+		"a config that is not its own": {registrytest.Config{Instead: say(step(`{"mediaType":"application/vnd.imgbump.step.v1+json","size":2,"digest":"`+hash+`","data":"e30="}`, `{"mediaType":"x","size":1,"digest":"`+hash+`"}`))}, "its configuration is damaged"},
+		"nothing but configuration": {registrytest.Config{Instead: manifests(func(w http.ResponseWriter, _ *http.Request) {
+			io.Copy(w, io.LimitReader(endless{}, 17<<20))
+		})}, "more than 16 MiB"},
+		"a refusal":        {registrytest.Config{Instead: manifests(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })}, "403"},
+		"no right to push": {registrytest.Config{Projects: []string{"sandbox"}, Public: []string{"sandbox"}}, ""},
+		"read-only":        {registrytest.Config{ReadOnly: true}, "read only"},
+		"a full project":   {registrytest.Config{Projects: []string{"sandbox"}, Public: []string{"sandbox"}, Quota: map[string]int64{"sandbox": 1}}, ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := registrytest.Start(t, test.config)
+			m := newMachine(t, s, stagedCase(t))
+			img, steps := m.run(t)
+			digestOfMade(t, img)
+			if strings.Contains(strings.Join(steps, ""), " hit") {
+				t.Errorf("%q", steps)
+			}
+			if len(m.warned) == 0 || len(m.warned) > 2 || !strings.Contains(m.warned[0], test.warned) {
+				t.Errorf("warned %q", m.warned)
+			}
+		})
+	}
+	s := registrytest.Start(t, registrytest.Config{})
+	m := newMachine(t, s, stagedCase(t))
+	s.Close()
+	m.run(t)
+	if len(m.warned) != 2 {
+		t.Errorf("warned %q of a registry that is down", m.warned)
+	}
+}
+
+// digestOfMade reads the layers that were made.
+func digestOfMade(t *testing.T, img v1.Image) {
+	t.Helper()
+	for _, l := range layersOf(t, img) {
+		r, err := l.Compressed()
+		must(t, err)
+		_, err = io.Copy(io.Discard, r)
+		must(t, errors.Join(err, r.Close()))
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// names is a cache that finds nothing, and tells what would be kept of the last step.
+type names struct {
+	mu   sync.Mutex
+	last map[string]string // by history
+}
+
+func (n *names) Load(context.Context, string) (*stepcache.Entry, error) { return nil, nil }
+
+func (n *names) Keep(_ context.Context, e stepcache.Entry, names ...string) (v1.Layer, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.last[e.History] = names[0]
+	return e.Layer, nil
+}
+
+// TestCacheNames gives another name to each step that may come to something else, and the same to one that may not.
+func TestCacheNames(t *testing.T) {
+	name := func(t *testing.T, text string, change func(*testCase)) string {
+		t.Helper()
+		c := withFiles(t, "FROM debian:12\n"+text+"\n", map[string][]byte{"a": []byte("a"), "b": []byte("b"), "c.tar": tarball(t, "f x 644 x")})
+		if change != nil {
+			change(c)
+		}
+		m := newMachine(t, registrytest.Start(t, registrytest.Config{}), c)
+		n := &names{last: map[string]string{}}
+		m.caching.Cache, m.caching.All = n, true
+		img, _ := m.run(t)
+		digestOfMade(t, img)
+		history := ""
+		config, err := img.ConfigFile()
+		must(t, err)
+		for _, h := range config.History {
+			history = h.CreatedBy
+		}
+		return n.last[history]
+	}
+	seen := map[string]string{}
+	for _, text := range []string{
+		"COPY a /x", "COPY b /x", "COPY a /y", "COPY a /x/", "COPY --chown=1 a /x", "COPY --chmod=600 a /x", "COPY --link a /x", "COPY --parents a /x",
+		"COPY a b /x/", "COPY --exclude=b a b /x/", "COPY <<x /x\na\nx", "COPY <<x /x\nb\nx", "WORKDIR /x\nCOPY a y", "WORKDIR /y\nCOPY a y",
+		"ADD a /x", "ADD c.tar /x", "ADD --unpack=false c.tar /x", "WORKDIR /w", "WORKDIR /v", "USER app\nWORKDIR /w",
+		"RUN x", "RUN y", `RUN ["x"]`, "SHELL [\"/bin/bash\", \"-c\"]\nRUN x", "USER 1\nRUN x", "USER 1:2\nRUN x", "ENV A=1\nRUN x", "ENV A=2\nRUN x",
+		"ARG A=1\nRUN x", "ARG A=2\nRUN x", "WORKDIR /\nWORKDIR /w\nRUN x", "RUN --network=none x", "RUN --network=host x", "RUN <<E\nx\nE", "RUN <<E\ny\nE",
+		"RUN <<E\n#!/bin/x\nE", "RUN <<E\n#!/bin/x\ny\nE", "RUN --mount=type=cache,target=/c x", "RUN --mount=type=cache,target=/c,id=d x",
+		"RUN --mount=type=cache,target=/c,sharing=locked x", "RUN --mount=type=cache,target=/d x", "RUN --mount=type=tmpfs,target=/c x", "RUN --mount=type=tmpfs,target=/c,size=1m x",
+		"RUN --mount=target=/c x", "RUN --mount=source=a,target=/c x", "RUN --mount=source=a,target=/c,rw x", "RUN --mount=source=b,target=/c x", "RUN --mount=from=debian:12,target=/c x",
+		"RUN --mount=type=secret,id=s x", "RUN --mount=type=secret,id=s,env=S x", "RUN --mount=type=secret,id=s,uid=1 x", "RUN --mount=type=secret,id=s,gid=1 x",
+		"RUN --mount=type=secret,id=s,mode=0444 x", "RUN --mount=type=ssh x",
+	} {
+		got := name(t, text, nil)
+		if other, known := seen[got]; known || got == "" {
+			t.Errorf("%q is named as %q: %s", text, other, got)
+		}
+		seen[got] = text
+	}
+	for what, change := range map[string]func(*testCase){
+		"content":  func(c *testCase) { c.write(t, "a", "c") },
+		"epoch":    func(c *testCase) { c.opts.Args["SOURCE_DATE_EPOCH"] = "1" },
+		"platform": func(c *testCase) { c.opts.Platform.Architecture = "arm64" },
+		"hosts":    func(c *testCase) { c.opts.Hosts = []string{"127.0.0.1 x"} },
+		"hostname": func(c *testCase) { c.opts.Hostname = "x" },
+		"shm":      func(c *testCase) { c.opts.ShmSize = 1 },
+		"limits":   func(c *testCase) { c.opts.Limits = []string{"nofile=1"} },
+		"network":  func(c *testCase) { c.opts.Network = "none" },
+	} {
+		if got := name(t, "COPY a /a\nRUN x", change); seen[got] != "" || got == "" {
+			t.Errorf("%s does not count", what)
+		} else {
+			seen[got] = what
+		}
+	}
+	same := name(t, "RUN --mount=source=a,target=/c x", func(c *testCase) { c.write(t, "b", "c") })
+	if seen[same] != "RUN --mount=source=a,target=/c x" {
+		t.Error("a file that is not mounted counts")
+	}
+}

@@ -1,0 +1,51 @@
+package dockerfile_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/ksera524/imgbump/internal/sandbox"
+	"github.com/ksera524/imgbump/internal/sandbox/engine"
+	"github.com/ksera524/imgbump/internal/sandbox/wire"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == wire.Verb {
+		os.Exit(engine.Main(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
+// absent skips a test for want of something that this machine lacks, and fails it where nothing may be lacking.
+func absent(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal("needs " + what)
+	}
+	t.Skip("not run: needs " + what)
+}
+
+// sandboxes gives a sandbox for each engine, which lives as long as the test.
+func sandboxes(t *testing.T) func(t *testing.T, isolation string) *sandbox.Sandbox {
+	t.Helper()
+	known := map[string]*sandbox.Sandbox{}
+	return func(part *testing.T, isolation string) *sandbox.Sandbox {
+		part.Helper()
+		if os.Geteuid() != 0 {
+			absent(part, "root")
+		}
+		if _, err := os.Stat(busybox); err != nil {
+			absent(part, "busybox-static")
+		}
+		s := known[isolation]
+		if s == nil {
+			s = sandbox.New(sandbox.Options{Isolation: isolation})
+			t.Cleanup(func() { must(t, s.Close()) })
+			known[isolation] = s
+		}
+		if err := s.Probe(part.Context()); err != nil {
+			absent(part, isolation+": "+err.Error())
+		}
+		return s
+	}
+}

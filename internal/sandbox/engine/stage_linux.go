@@ -1,0 +1,283 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ksera524/imgbump/internal/sandbox/layerdir"
+	"github.com/ksera524/imgbump/internal/sandbox/step"
+)
+
+// stage puts things into a root filesystem that are there only while a step runs. What was in their place is put aside, and
+// comes back.
+type stage struct {
+	ctx   context.Context
+	store *store
+	root  tree
+	props []prop
+	after []func() // to be called at the end, the last first
+}
+
+// prop is one of those things.
+type prop struct {
+	real  string   // where it is in the root filesystem
+	inode uint64   // which file it is
+	aside string   // where in the store that is which it replaces, "" for nothing
+	made  []string // the directories made for it
+	home  string   // where in the store it is to go back to, "" if it is thrown away
+}
+
+// set puts everything in place that a step has.
+func (g *stage) set(p step.Process) error {
+	for _, dir := range []string{"/proc", "/sys"} {
+		if err := g.empty(dir, 0o555); err != nil {
+			return err
+		}
+	}
+	if err := g.devices(); err != nil {
+		return err
+	}
+	for path, content := range map[string]string{"/etc/hosts": hosts(p), "/etc/resolv.conf": resolv()} {
+		if err := g.file(path, []byte(content), 0, 0, 0o644); err != nil {
+			return err
+		}
+	}
+	mounts := slices.Clone(p.Mounts)
+	slices.SortStableFunc(mounts, func(a, b step.Mount) int { return strings.Compare(a.Target, b.Target) })
+	return g.mounts(mounts)
+}
+
+func (g *stage) mounts(mounts []step.Mount) error {
+	for i := range mounts {
+		if mounts[i].Sharing == step.Shared {
+			mounts[i].Sharing = step.Locked // a directory can be in one root filesystem only
+		}
+	}
+	caches, back, err := g.store.borrow(g.ctx, mounts)
+	if err != nil {
+		return err
+	}
+	g.after = append(g.after, back)
+	for i := range mounts {
+		if err := g.mount(&mounts[i], caches[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mount puts in place what one of a step's mounts shows.
+func (g *stage) mount(m *step.Mount, cache string) error {
+	switch m.Kind {
+	case step.Tmpfs:
+		return g.empty(m.Target, 0o777|fs.ModeSticky)
+	case step.Secret:
+		return g.file(m.Target, m.Secret, int(m.UID), int(m.GID), m.Mode)
+	case step.Cache:
+		return g.put(cache, m.Target, true)
+	case step.SSH:
+		name, stop, err := g.store.forward(m)
+		if err != nil {
+			return err
+		}
+		g.after = append(g.after, stop)
+		return g.put(name, m.Target, false)
+	case step.Bind:
+		name, err := g.store.copied(g.ctx, m)
+		if err != nil {
+			return err
+		}
+		return g.put(name, m.Target, false)
+	}
+	return &obstacle{Call: "mount", On: m.Target, Text: "there is no mount type " + string(m.Kind)}
+}
+
+func (g *stage) empty(target string, mode fs.FileMode) error {
+	name, err := g.store.folder()
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(g.store.path(name), mode); err != nil {
+		return failed("make", target, err)
+	}
+	return g.put(name, target, false)
+}
+
+func (g *stage) file(target string, content []byte, uid, gid int, mode fs.FileMode) error {
+	name := g.store.name()
+	path := g.store.path(name)
+	err := g.store.full(os.WriteFile(path, content, 0o600))
+	if err == nil {
+		err = os.Chown(path, uid, gid)
+	}
+	if err == nil {
+		err = os.Chmod(path, mode.Perm())
+	}
+	if err != nil {
+		g.store.drop(name)
+		return failed("make", target, err)
+	}
+	return g.put(name, target, false)
+}
+
+// devices makes /dev with what a container has there, but for terminals, which need a mount.
+func (g *stage) devices() error {
+	name, err := g.store.folder()
+	if err != nil {
+		return err
+	}
+	dir := g.store.path(name)
+	for _, device := range deviceNames {
+		var st unix.Stat_t
+		if err := unix.Stat("/dev/"+device, &st); err != nil {
+			return failed("find", "/dev/"+device, err)
+		}
+		path := filepath.Join(dir, device)
+		if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(st.Rdev)); err != nil {
+			g.store.drop(name)
+			return failed("mknod", "/dev/"+device, err)
+		}
+		if err := unix.Chmod(path, 0o666); err != nil {
+			return failed("chmod", "/dev/"+device, err)
+		}
+	}
+	for link, target := range deviceLinks {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			return failed("make", "/dev/"+link, err)
+		}
+	}
+	for _, sub := range []string{"shm", "mqueue"} {
+		if err := errors.Join(os.Mkdir(filepath.Join(dir, sub), 0o777), os.Chmod(filepath.Join(dir, sub), 0o777|fs.ModeSticky)); err != nil {
+			return failed("make", "/dev/"+sub, err)
+		}
+	}
+	return g.put(name, "/dev", false)
+}
+
+// put moves something from the store to a path in the root filesystem. It moves back afterwards if it returns.
+func (g *stage) put(name, target string, returns bool) error {
+	at, err := g.root.locate(target)
+	if err != nil {
+		return err
+	}
+	p := prop{real: at.real}
+	if p.real == "" {
+		return &obstacle{Call: "mount", On: target, Text: "it is the root directory"}
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(g.store.path(name), &st); err != nil {
+		return failed("find", g.store.path(name), err)
+	}
+	p.inode = st.Ino
+	if at.mode != 0 {
+		p.aside = g.store.name()
+		err = g.move(p.real, p.aside)
+	} else {
+		p.made, err = g.root.make(parent(p.real), false)
+	}
+	if returns {
+		p.home = name
+	}
+	g.props = append(g.props, p)
+	if err != nil {
+		return failed("make room at", target, err)
+	}
+	return failed("put something at", target, g.root.within(p.real, func(dir int, base string) error {
+		return unix.Renameat(unix.AT_FDCWD, g.store.path(name), dir, base)
+	}))
+}
+
+// move moves what is at a path in the root filesystem to the store.
+func (g *stage) move(real, name string) error {
+	return g.root.within(real, func(dir int, base string) error {
+		return unix.Renameat(dir, base, unix.AT_FDCWD, g.store.path(name))
+	})
+}
+
+// strike takes everything away again, whatever the step has made of it.
+func (g *stage) strike() error {
+	var all []error
+	for _, p := range slices.Backward(g.props) {
+		all = append(all, failed("restore", "/"+p.real, g.restore(p)))
+	}
+	for _, f := range slices.Backward(g.after) {
+		f()
+	}
+	return errors.Join(all...)
+}
+
+func (g *stage) restore(p prop) error {
+	found := g.store.name()
+	err := g.move(p.real, found)
+	gone := errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
+	if err != nil && !gone {
+		return err
+	}
+	if p.home != "" {
+		if err := g.home(found, p); err != nil {
+			return err
+		}
+	} else {
+		g.store.drop(found)
+	}
+	if p.aside != "" {
+		err := g.root.within(p.real, func(dir int, base string) error {
+			return unix.Renameat(unix.AT_FDCWD, g.store.path(p.aside), dir, base)
+		})
+		g.store.drop(p.aside) // which is still there only if the step removed the directory around it
+		if err != nil && !gone {
+			return err
+		}
+	}
+	for _, dir := range slices.Backward(p.made) {
+		g.root.within(dir, func(above int, base string) error { return unix.Unlinkat(above, base, unix.AT_REMOVEDIR) }) // unless it is in use now
+	}
+	return nil
+}
+
+// home brings a cache back, which is empty if the step did away with it.
+func (g *stage) home(found string, p prop) error {
+	var st unix.Stat_t
+	if unix.Lstat(g.store.path(found), &st) == nil && st.Ino == p.inode {
+		return os.Rename(g.store.path(found), g.store.path(p.home))
+	}
+	g.store.drop(found)
+	return os.Mkdir(g.store.path(p.home), 0o755)
+}
+
+// copied is a copy of what a bind mount shows.
+func (s *store) copied(ctx context.Context, m *step.Mount) (string, error) {
+	whole, err := s.folder()
+	if err != nil {
+		return "", err
+	}
+	defer s.drop(whole)
+	names, err := s.stack(m.Layers)
+	if err != nil {
+		return "", err
+	}
+	if err := layerdir.Compose(ctx, s.path(whole), s.paths(names)...); err != nil {
+		return "", s.full(err)
+	}
+	t, err := openTree(s.path(whole))
+	if err != nil {
+		return "", err
+	}
+	defer t.close()
+	at, err := t.locate(m.Source)
+	if err == nil && at.mode == 0 {
+		err = failed("find", m.Source, unix.ENOENT)
+	}
+	if err != nil {
+		return "", err
+	}
+	part := s.name()
+	return part, failed("copy", m.Source, os.Rename(filepath.Join(s.path(whole), at.real), s.path(part)))
+}

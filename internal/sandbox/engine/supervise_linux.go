@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/gob"
+	"errors"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// supervise starts a step in a chroot, waits for it, and ends all that it has left behind: what has lost its parent is
+// adopted by this process. It is asked to end early by SIGTERM.
+func supervise() error {
+	alone()
+	unix.CloseOnExec(endFD)
+	end := os.NewFile(endFD, "end")
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return failed("prctl", "", err)
+	}
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, unix.SIGTERM)
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{"step", verb, insideChroot}, &syscall.ProcAttr{
+		Files: []uintptr{0, 1, 2, specFD, statusFD}, Env: []string{}, Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		return failed("start a process", "", err)
+	}
+	unix.Close(specFD)
+	unix.Close(statusFD)
+	go func() {
+		<-asked
+		for ; ; time.Sleep(time.Millisecond) {
+			signalAll(family(os.Getpid()))
+		}
+	}()
+	status := waitFor(pid)
+	for !reaped() {
+		signalAll(family(os.Getpid()))
+		time.Sleep(time.Millisecond)
+	}
+	return gob.NewEncoder(end).Encode(uint32(status))
+}
+
+// waitFor waits for a child, and for those adopted meanwhile.
+func waitFor(pid int) unix.WaitStatus {
+	for {
+		var status unix.WaitStatus
+		got, err := unix.Wait4(-1, &status, 0, nil)
+		if got == pid || err != nil && !errors.Is(err, unix.EINTR) {
+			return status
+		}
+	}
+}
+
+// reaped takes leave of all children that have ended, and reports whether none is left.
+func reaped() bool {
+	for {
+		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+		if errors.Is(err, unix.ECHILD) {
+			return true
+		}
+		if pid <= 0 {
+			return false
+		}
+	}
+}
+
+// signalAll ends processes. Those that fork without end are faster than a list of them; but a group gets its signal at
+// once, and no member can fork then.
+func signalAll(pids []int) {
+	ours := unix.Getpgrp()
+	for _, pid := range pids {
+		if group, err := unix.Getpgid(pid); err == nil && group != ours {
+			unix.Kill(-group, unix.SIGKILL)
+		}
+	}
+	for _, pid := range pids {
+		unix.Kill(pid, unix.SIGKILL)
+	}
+}
+
+// family are all descendants of a process.
+func family(of int) []int {
+	children := map[int][]int{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		after := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:]) // the name before may hold anything
+		pid, err1 := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if len(after) < 2 || err1 != nil {
+			continue
+		}
+		if above, err := strconv.Atoi(string(after[1])); err == nil {
+			children[above] = append(children[above], pid)
+		}
+	}
+	all := children[of]
+	for i := 0; i < len(all); i++ {
+		all = append(all, children[all[i]]...)
+	}
+	return all
+}
+
+// launched are the children that launch waits for. Others are those of a step whose supervisor did not live to end them.
+var launched = struct {
+	sync.Mutex
+	pids map[int]bool
+}{pids: map[int]bool{}}
+
+// endOrphans ends what a step left to this process by ending its supervisor.
+func endOrphans() {
+	launched.Lock()
+	defer launched.Unlock()
+	for tries := 0; tries < 1000; tries++ {
+		orphans := orphaned()
+		if len(orphans) == 0 {
+			return
+		}
+		signalAll(orphans)
+		for _, pid := range orphans {
+			unix.Wait4(pid, nil, unix.WNOHANG, nil)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func orphaned() []int {
+	var all []int
+	kin := map[int]bool{}
+	for pid := range launched.pids {
+		kin[pid] = true
+		for _, below := range family(pid) {
+			kin[below] = true
+		}
+	}
+	for _, pid := range family(os.Getpid()) {
+		if !kin[pid] {
+			all = append(all, pid)
+		}
+	}
+	return all
+}

@@ -1,0 +1,290 @@
+//go:build linux
+
+package sandbox_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ksera524/imgbump/internal/sandbox"
+	"github.com/ksera524/imgbump/internal/sandbox/step"
+)
+
+// A root filesystem that leads elsewhere, by links in the places where things are mounted, leads to itself.
+func TestHostileRoot(t *testing.T) {
+	for name, layer := range map[string][]tar.Header{
+		"etc":         {{Name: "etc", Typeflag: tar.TypeSymlink, Linkname: "OUTSIDE"}},
+		"dev":         {{Name: "dev", Typeflag: tar.TypeSymlink, Linkname: "OUTSIDE"}},
+		"proc":        {{Name: "proc", Typeflag: tar.TypeSymlink, Linkname: "OUTSIDE"}},
+		"sys":         {{Name: "sys", Typeflag: tar.TypeReg}},
+		"upwards":     {{Name: "etc", Typeflag: tar.TypeSymlink, Linkname: "../../../../../../../../../../OUTSIDE"}},
+		"target":      {{Name: "mnt", Typeflag: tar.TypeSymlink, Linkname: "OUTSIDE"}},
+		"loop":        {{Name: "mnt", Typeflag: tar.TypeSymlink, Linkname: "mnt/x"}},
+		"file":        {{Name: "mnt", Typeflag: tar.TypeReg}},
+		"proc's self": {{Name: "mnt", Typeflag: tar.TypeSymlink, Linkname: "/proc/self/root/../../OUTSIDE"}},
+		"resolv.conf": {{Name: "etc/", Typeflag: tar.TypeDir, Mode: 0o755}, {Name: "etc/resolv.conf", Typeflag: tar.TypeSymlink, Linkname: "OUTSIDE/resolv.conf"}},
+		"hosts":       {{Name: "etc/", Typeflag: tar.TypeDir, Mode: 0o755}, {Name: "etc/hosts", Typeflag: tar.TypeSymlink, Linkname: "../../../../OUTSIDE/hosts"}},
+		"directory":   {{Name: "etc/hosts/", Typeflag: tar.TypeDir, Mode: 0o755}},
+		"device":      {{Name: "dev/", Typeflag: tar.TypeDir, Mode: 0o755}, {Name: "dev/null", Typeflag: tar.TypeReg}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
+				outside := t.TempDir()
+				if err := os.WriteFile(filepath.Join(outside, "hosts"), []byte("untouched"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				for i := range layer {
+					layer[i].Linkname = strings.ReplaceAll(layer[i].Linkname, "OUTSIDE", strings.TrimPrefix(outside, "/"))
+				}
+				if err := s.Unpack(t.Context(), "hostile", bytes.NewReader(tarOf(t, layer...))); err != nil {
+					t.Fatal(err)
+				}
+				p := shell("echo > /mnt/secret; echo > /mnt/cache/x; echo > /etc/hosts; echo > /etc/new; echo > /dev/new; true")
+				p.Below = append(p.Below, "hostile")
+				p.Mounts = []step.Mount{{Kind: step.Secret, Target: "/mnt/secret", Secret: []byte("x")}, {Kind: step.Cache, Cache: "c", Target: "/mnt/cache", Mode: 0o755}}
+				_, err := output(t, s, p)
+				t.Log(err)
+				entries, _ := os.ReadDir(outside)
+				content, _ := os.ReadFile(filepath.Join(outside, "hosts"))
+				if len(entries) != 1 || string(content) != "untouched" {
+					t.Errorf("outside there is %v now, and %q", entries, content)
+				}
+			})
+		})
+	}
+}
+
+// What a step does from the inside to get out, as root with all that root has there.
+func TestNoWayOut(t *testing.T) {
+	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
+		outside := filepath.Join(t.TempDir(), "outside")
+		if err := os.WriteFile(outside, []byte("the outside"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := shell(`
+			cd /; mkdir -p a; chroot a /bin/true; chroot . cat $OUT; cat ../../../../../../../../..$OUT
+			for p in /proc/[0-9]*; do cat $p/root$OUT $p/cwd$OUT; tr '\0' '\n' <$p/environ; done
+			for f in /proc/self/fd/*; do cat $f/../../../../../../../..$OUT; done
+			mount -t proc proc /tmp; mount -t tmpfs x /tmp; umount /proc; umount -l /etc/hosts; mount -o remount,rw /sys
+			unshare -Urm cat $OUT; nsenter -t 1 -m cat $OUT
+			echo x > /proc/sys/kernel/core_pattern; echo b > /proc/sysrq-trigger; echo x > /sys/kernel/uevent_helper`)
+		p.Env = append(p.Env, "OUT="+outside)
+		t.Setenv("RUNNER_SECRET", "hunter2")
+		before, _ := os.ReadFile("/proc/sys/kernel/core_pattern")
+		got, _ := output(t, s, p)
+		if strings.Contains(got, "the outside") || strings.Contains(got, "hunter2") {
+			t.Errorf("the step sees outside:\n%s", got)
+		}
+		if after, _ := os.ReadFile("/proc/sys/kernel/core_pattern"); !bytes.Equal(before, after) {
+			t.Errorf("the machine's core_pattern is %q now", after)
+		}
+	})
+}
+
+// processes are those with a text in their environment.
+func processes(t *testing.T, text string) []string {
+	t.Helper()
+	var all []string
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte(text)) {
+			all = append(all, filepath.Dir(f))
+		}
+	}
+	return all
+}
+
+// What a step leaves in the background ends with it, however it hides.
+func TestNothingRunsOn(t *testing.T) {
+	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
+		mark := fmt.Sprint("MARK=", t.Name(), os.Getpid())
+		for name, script := range map[string]string{
+			"background": "sleep 1000 & sleep 1000 &",
+			"session":    "setsid sh -c 'sleep 1000 & sleep 1000' & sleep 0.05",
+			"orphan":     "(setsid setsid sleep 1000 &) ; trap '' TERM INT HUP; (sh -c 'trap \"\" TERM; sleep 1000' &)",
+			"forks":      `echo 'exec sh /again &' > /again; for i in 1 2 3 4 5; do sh /again & done; true`,
+		} {
+			p := shell(script)
+			p.Layer = name
+			p.Env = append(p.Env, mark)
+			if _, err := output(t, s, p); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if left := processes(t, mark); len(left) > 0 {
+				t.Errorf("%s: %v run on", name, left)
+			}
+		}
+	})
+}
+
+func TestCancel(t *testing.T) {
+	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
+		mark := fmt.Sprint("MARK=", t.Name(), os.Getpid())
+		stopped := errors.New("the user has had enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		p := shell("trap '' TERM INT; setsid sleep 1000 & echo started; while :; do :; done")
+		p.Env = append(p.Env, mark)
+		read, write := io.Pipe()
+		p.Output = write
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx, p) }()
+		if _, err := io.ReadFull(read, make([]byte, len("started\n"))); err != nil {
+			t.Fatal(err)
+		}
+		go io.Copy(io.Discard, read)
+		cancel(stopped)
+		if err := <-ended; !errors.Is(err, stopped) {
+			t.Errorf("got %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if left := processes(t, mark); len(left) > 0 {
+			t.Errorf("%v run on", left)
+		}
+	})
+}
+
+// A build that is killed takes its steps, its privileged side and all its files along.
+func TestKilled(t *testing.T) {
+	for _, isolation := range []string{sandbox.UserNamespace, sandbox.Chroot} {
+		t.Run(isolation, func(t *testing.T) {
+			open(t, isolation) // or skip
+			mark, folder := fmt.Sprint("MARK=", t.Name(), os.Getpid()), t.TempDir()
+			alive, theirs, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer alive.Close()
+			c := exec.Command("/proc/self/exe", "endless", isolation, folder, mark)
+			c.Env = append(os.Environ(), "TMPDIR="+folder)
+			c.ExtraFiles = []*os.File{theirs} // which the privileged side inherits, and no step
+			started, err := c.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			theirs.Close()
+			if _, err := io.ReadFull(started, make([]byte, len("started\n"))); err != nil {
+				t.Fatal(err)
+			}
+			c.Process.Kill()
+			c.Wait()
+			if _, err := io.Copy(io.Discard, alive); err != nil { // until all who have it are gone
+				t.Fatal(err)
+			}
+			if left := processes(t, mark); len(left) > 0 {
+				t.Errorf("%v run on", left)
+			}
+			if left, _ := filepath.Glob(filepath.Join(folder, "*")); len(left) > 0 {
+				t.Errorf("%v are left", left)
+			}
+			mounts, _ := os.ReadFile("/proc/self/mountinfo")
+			if strings.Contains(string(mounts), folder) {
+				t.Error("a mount is left")
+			}
+		})
+	}
+}
+
+// endless is the life of a build with a step that never ends.
+func endless(isolation, folder, mark string) error {
+	s := sandbox.New(sandbox.Options{Isolation: isolation, Folder: folder})
+	base, err := busybox()
+	if err != nil {
+		return err
+	}
+	if err := s.Unpack(context.Background(), "base", bytes.NewReader(base)); err != nil {
+		return err
+	}
+	p := shell("trap '' TERM; (setsid sleep 1000 &); echo started; while :; do sleep 1; done")
+	p.Env = append(p.Env, mark)
+	p.Output = os.Stdout
+	return s.Run(context.Background(), p)
+}
+
+// A full disk is named, and is not the step's fault.
+func TestFullDisk(t *testing.T) {
+	for _, isolation := range []string{sandbox.UserNamespace, sandbox.Chroot} {
+		t.Run(isolation, func(t *testing.T) {
+			open(t, isolation) // or skip
+			base, _ := busybox()
+			folder := t.TempDir()
+			if err := unix.Mount("tmpfs", folder, "tmpfs", 0, "size=20m"); err != nil {
+				t.Skipf("not run: needs to mount a tmpfs: %v", err)
+			}
+			t.Cleanup(func() { unix.Unmount(folder, unix.MNT_DETACH) })
+			s := sandbox.New(sandbox.Options{Isolation: isolation, Folder: folder})
+			t.Cleanup(func() { s.Close() })
+			if err := s.Unpack(t.Context(), "base", bytes.NewReader(base)); err != nil {
+				t.Fatal(err)
+			}
+			var exit *step.ExitError
+			_, err := output(t, s, shell("dd if=/dev/zero of=/big bs=1M count=30"))
+			if !errors.As(err, &exit) || !strings.Contains(err.Error(), folder) {
+				t.Errorf("a step that fills the disk: %v", err)
+			}
+			if err := s.Unpack(t.Context(), "big", endlessTar(40<<20)); err == nil || !strings.Contains(err.Error(), folder) || !strings.Contains(err.Error(), "no space is left") {
+				t.Errorf("a layer that fills the disk: %v", err)
+			}
+			if _, err := output(t, s, shell("echo fine")); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}
+
+// endlessTar is a tar of one file of random bytes.
+func endlessTar(size int64) io.Reader {
+	read, write := io.Pipe()
+	go func() {
+		w := tar.NewWriter(write)
+		err := w.WriteHeader(&tar.Header{Name: "big", Typeflag: tar.TypeReg, Mode: 0o644, Size: size})
+		for left := size; err == nil && left > 0; left -= 1 << 20 {
+			_, err = w.Write(bytes.Repeat([]byte("x"), 1<<20))
+		}
+		write.CloseWithError(errors.Join(err, w.Close()))
+	}()
+	return read
+}
+
+// A step that prints without end is cut, and goes on.
+func TestOutputIsBounded(t *testing.T) {
+	s := open(t, "")
+	p := shell("dd if=/dev/zero bs=1M count=101 2>/dev/null; echo more")
+	var n counter
+	p.Output = &n
+	if err := s.Run(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if n.bytes < 100<<20 || n.bytes > 100<<20+200 || !strings.Contains(n.end, "longer than 100 MiB") {
+		t.Errorf("%d bytes of output, at whose end is %q", n.bytes, n.end)
+	}
+}
+
+type counter struct {
+	bytes int
+	end   string
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	c.bytes += len(b)
+	c.end = strings.Trim(string(b[max(0, len(b)-100):]), "\x00")
+	return len(b), nil
+}

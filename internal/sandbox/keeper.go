@@ -1,0 +1,192 @@
+package sandbox
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/sandbox/wire"
+)
+
+// keeper is the running privileged side. It lives as long as its standard input is open.
+type keeper struct {
+	command *exec.Cmd
+	stdin   io.Closer
+	folder  string // holds the socket
+	client  *http.Client
+	errors  lines
+}
+
+const (
+	startTimeout = time.Minute // for probing; each engine has its own, shorter one
+	stopTimeout  = 30 * time.Second
+)
+
+func startKeeper(ctx context.Context, o Options) (*keeper, error) {
+	if runtime.GOOS != "linux" {
+		return nil, &fault.Error{What: "run RUN steps", Err: fmt.Errorf("they need Linux, this is %s", runtime.GOOS)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	k := new(keeper)
+	ready, err := k.start(ctx, o)
+	if err != nil || ready.Failure != nil {
+		k.stop()
+		if err != nil {
+			return nil, k.refused(ctx, err)
+		}
+		return nil, ready.Failure.Err()
+	}
+	if o.Chosen != nil {
+		o.Chosen(fmt.Sprintf("isolation: %s (%s)", ready.Isolation, ready.Why))
+	}
+	k.client = dial(filepath.Join(k.folder, "s"))
+	return k, nil
+}
+
+// start runs the privileged side up to its answer.
+func (k *keeper) start(ctx context.Context, o Options) (wire.Ready, error) {
+	var ready wire.Ready
+	exe, err := os.Executable()
+	if err != nil {
+		return ready, err
+	}
+	if k.folder, err = socketFolder(); err != nil {
+		return ready, err
+	}
+	args := []string{exe, wire.Verb}
+	if os.Geteuid() != 0 {
+		args = append([]string{"sudo", "-n", "--"}, args...)
+	}
+	k.command = exec.Command(args[0], args[1:]...)
+	k.command.Env = []string{"PATH=" + os.Getenv("PATH")}
+	k.command.Dir = "/"
+	k.command.Stderr = &k.errors
+	detach(k.command)
+	stdin, err := k.command.StdinPipe()
+	if err != nil {
+		return ready, err
+	}
+	stdout, err := k.command.StdoutPipe()
+	if err != nil {
+		return ready, err
+	}
+	k.stdin = stdin
+	if err := k.command.Start(); err != nil {
+		k.command = nil
+		return ready, err
+	}
+	stop := context.AfterFunc(ctx, func() { stdin.Close(); stdout.Close() })
+	defer stop()
+	if err := json.NewEncoder(stdin).Encode(wire.Start{
+		Socket: filepath.Join(k.folder, "s"), Owner: os.Getuid(), Isolation: o.Isolation, Folders: folders(o.Folder),
+	}); err != nil {
+		return ready, err
+	}
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &ready)
+	}
+	return ready, err
+}
+
+// refused is why no privileged side came up: what sudo says, most often.
+func (k *keeper) refused(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if said := k.said(); said != "" {
+		err = errors.New(said)
+	}
+	if errors.Is(err, exec.ErrNotFound) {
+		err = errors.New("this process is not root, and there is no sudo")
+	}
+	return &fault.Error{What: "run RUN steps", Err: err, Hint: "RUN needs root's rights inside the container: " +
+		"let sudo work without a password (allowPrivilegeEscalation: true), run as root (runAsUser: 0), or use a BuildKit (BUILDKIT_HOST)"}
+}
+
+// stop ends the privileged side, which takes everything that it started with it.
+func (k *keeper) stop() error {
+	if k.command != nil {
+		k.stdin.Close()
+		kill := time.AfterFunc(stopTimeout, func() { k.command.Process.Kill() })
+		defer kill.Stop()
+	}
+	var err error
+	if k.command != nil {
+		err = k.command.Wait()
+	}
+	if k.client != nil {
+		k.client.CloseIdleConnections()
+	}
+	if k.folder != "" {
+		os.RemoveAll(k.folder)
+	}
+	if said := k.said(); err != nil && said != "" {
+		return &fault.Error{What: "stop the sandbox", Err: errors.New(said)}
+	}
+	return nil
+}
+
+// said is the last line that the privileged side wrote to its standard error.
+func (k *keeper) said() string { return fault.Said(k.errors.last(), 500) }
+
+// socketFolder is a new folder that only we and root may enter, with a path short enough for a socket's address.
+func socketFolder() (string, error) {
+	parent := os.TempDir()
+	if len(parent) > 60 {
+		parent = "/tmp"
+	}
+	return os.MkdirTemp(parent, "harborpush-*")
+}
+
+// folders are the places for layers, the best first: a job's own temporary folder is on a volume, where the container's
+// own file system is often an overlay, which cannot hold another one's upper layer.
+func folders(asked string) []string {
+	if asked != "" {
+		return []string{asked}
+	}
+	var all []string
+	for _, f := range []string{os.Getenv("RUNNER_TEMP"), os.Getenv("TMPDIR"), "/var/tmp", os.TempDir()} {
+		if filepath.IsAbs(f) {
+			all = append(all, filepath.Clean(f))
+		}
+	}
+	return all
+}
+
+// lines keeps the end of what was written to it.
+type lines struct {
+	mu   sync.Mutex
+	tail []byte
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tail = append(l.tail, b...)
+	if extra := len(l.tail) - 4096; extra > 0 {
+		l.tail = append([]byte(nil), l.tail[extra:]...)
+	}
+	return len(b), nil
+}
+
+func (l *lines) last() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := bytes.TrimSpace(l.tail)
+	return strings.TrimSpace(string(all[bytes.LastIndexByte(all, '\n')+1:]))
+}

@@ -1,0 +1,96 @@
+package layerdir_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ksera524/imgbump/internal/sandbox/layerdir"
+)
+
+// TestLook wants the kernel's clock to have moved on when a snapshot is there: what changes from then on differs.
+func TestLook(t *testing.T) {
+	root := t.TempDir()
+	for range 20 {
+		name := filepath.Join(root, "x")
+		must(t, os.WriteFile(name, nil, 0o644))
+		_, err := layerdir.Look(t.Context(), root)
+		must(t, err)
+		var now unix.Timespec
+		must(t, unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now))
+		var st unix.Stat_t
+		must(t, unix.Stat(name, &st))
+		if now.Nano() <= st.Ctim.Nano() {
+			t.Fatalf("it is %d, and the file changed at %d", now.Nano(), st.Ctim.Nano())
+		}
+	}
+}
+
+// TestIgnore wants names that are ignored to be left out, with what is below, and no others.
+func TestIgnore(t *testing.T) {
+	needRoot(t)
+	root, into := layer(t, file("dev/null"), file("etc/hosts"), file("etc/dev/x")), filepath.Join(t.TempDir(), "into")
+	before, err := layerdir.Look(t.Context(), root, "dev", "etc/hosts")
+	must(t, err)
+	for _, name := range []string{"dev/null", "dev/new", "etc/hosts", "etc/hosts2", "etc/dev/x", "device"} {
+		must(t, os.WriteFile(filepath.Join(root, name), []byte("other"), 0o644))
+	}
+	_, err = layerdir.Diff(t.Context(), root, before, into)
+	must(t, err)
+	if have := shape(t, into); have != "device etc/ etc/dev/ etc/dev/x etc/hosts2" {
+		t.Error(have)
+	}
+}
+
+// TestDiff wants marks where something went that is below.
+func TestDiff(t *testing.T) {
+	needRoot(t)
+	root, into := layer(t, file("a"), file("b/x"), file("c/x"), file("d/x"), file("f"), file("g/h/x")), filepath.Join(t.TempDir(), "into")
+	before, err := layerdir.Look(t.Context(), root)
+	must(t, err)
+	at := func(name string) string { return filepath.Join(root, name) }
+	must(t, os.Remove(at("a")))
+	must(t, os.Rename(at("b"), at("e")))
+	must(t, os.Rename(at("e"), at("n"))) // so that its inode stays taken
+	must(t, os.Mkdir(at("b"), 0o755))
+	must(t, os.RemoveAll(at("c")))
+	must(t, os.WriteFile(at("c"), nil, 0o644))
+	must(t, os.Remove(at("f")))
+	must(t, os.Mkdir(at("f"), 0o755))
+	must(t, os.Remove(at("g/h/x")))
+	must(t, unix.Mknod(at("d/mark"), unix.S_IFCHR, 0))
+	must(t, os.WriteFile(at("gone"), nil, 0o644))
+	must(t, os.Remove(at("gone")))
+	after, err := layerdir.Diff(t.Context(), root, before, into)
+	must(t, err)
+	if have := shape(t, into); have != "a?0 b/! c d/ f/! g/ g/h/ g/h/x?0 n/ n/x" {
+		t.Error(have)
+	}
+	again := filepath.Join(t.TempDir(), "again")
+	_, err = layerdir.Diff(t.Context(), root, after, again)
+	must(t, err)
+	if have := shape(t, again); have != "" {
+		t.Errorf("without a change there is %s", have)
+	}
+}
+
+// TestDeep wants directories deeper than a layer may have them to be an error that says so, and no crash.
+func TestDeep(t *testing.T) {
+	needRoot(t)
+	root, name := t.TempDir(), strings.Repeat("d/", 300)
+	before, err := layerdir.Look(t.Context(), root)
+	must(t, err)
+	must(t, os.MkdirAll(filepath.Join(root, name), 0o755))
+	_, looked := layerdir.Look(t.Context(), root)
+	_, diffed := layerdir.Diff(t.Context(), root, before, filepath.Join(t.TempDir(), "into"))
+	_, listed := layerdir.Entries(t.Context(), root)
+	copied := layerdir.Compose(t.Context(), filepath.Join(t.TempDir(), "copy"), root)
+	for _, err := range []error{looked, diffed, listed, copied} {
+		if err == nil || !strings.Contains(err.Error(), "256 directories") || len(err.Error()) > 300 {
+			t.Errorf("%.400v", err)
+		}
+	}
+}
