@@ -72,12 +72,30 @@ image() {
 		${platforms:+"--platform=$platforms"} \
 		${INPUT_PUSH:+"--push=$INPUT_PUSH"} \
 		${INPUT_FILE:+"--file=$INPUT_FILE"} \
-		${INPUT_TARGET:+"--target=$INPUT_TARGET"}
+		${INPUT_TARGET:+"--target=$INPUT_TARGET"} \
+		${INPUT_NETWORK:+"--network=$INPUT_NETWORK"} \
+		${INPUT_SHM_SIZE:+"--shm-size=$INPUT_SHM_SIZE"} \
+		${INPUT_ISOLATION:+"--isolation=$INPUT_ISOLATION"} \
+		${INPUT_BUILDER:+"--builder=$INPUT_BUILDER"} \
+		${INPUT_BUILDKIT_TLS:+"--tlsdir=$INPUT_BUILDKIT_TLS"} \
+		${INPUT_CACHE_REPO:+"--cache-repo=$INPUT_CACHE_REPO"} \
+		${INPUT_CACHE_DIR:+"--cache-dir=$INPUT_CACHE_DIR"} \
+		${INPUT_CACHE_MODE:+"--cache-mode=$INPUT_CACHE_MODE"} \
+		${INPUT_NO_CACHE:+"--no-cache=$INPUT_NO_CACHE"} \
+		${INPUT_EXPLAIN_CACHE:+"--explain-cache=$INPUT_EXPLAIN_CACHE"} \
+		${INPUT_PULL:+"--pull=$INPUT_PULL"} \
+		${INPUT_BUILD_TIMEOUT:+"--timeout=$INPUT_BUILD_TIMEOUT"}
 	for value in $INPUT_OUTPUTS; do set -- "$@" "--output=$value"; done
 	for value in $INPUT_BUILD_ARGS; do set -- "$@" "--build-arg=$value"; done
 	for value in $INPUT_BUILD_CONTEXTS; do set -- "$@" "--build-context=$value"; done
 	for value in $INPUT_LABELS; do set -- "$@" "--label=$value"; done
 	for value in $INPUT_ANNOTATIONS; do set -- "$@" "--annotation=$value"; done
+	for value in $INPUT_SSH; do set -- "$@" "--ssh=$value"; done
+	for value in $INPUT_ADD_HOSTS; do set -- "$@" "--add-host=$value"; done
+	for value in $INPUT_ULIMIT; do set -- "$@" "--ulimit=$value"; done
+	for value in $INPUT_CACHE_FROM; do set -- "$@" "--cache-from=$value"; done
+	for value in $INPUT_CACHE_TO; do set -- "$@" "--cache-to=$value"; done
+	for value in $INPUT_NO_CACHE_FILTERS; do set -- "$@" "--no-cache-filter=$value"; done
 	exec "$BIN/harborpush" build "$@" -- "$INPUT_CONTEXT"
 }
 

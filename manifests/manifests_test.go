@@ -27,32 +27,34 @@ const (
 
 // waves is the order in which the cluster comes up; README.md explains it.
 var waves = map[string]string{
-	"local-path-provisioner": "1",
-	"core":                   "2",
-	"metallb":                "3",
-	"metallb-config":         "4",
-	"ingress-nginx":          "5",
-	"cert-manager":           "6",
-	"cert-manager-config":    "7",
-	"external-secrets":       "7",
-	"argocd-config":          "10",
-	"harbor":                 "10",
-	"arc-controller":         "10",
-	"github-actions":         "10",
-	"user-applications":      "11",
-	"cloudflared":            "12",
-	"hitomi":                 "12",
-	"hitomi-staging":         "12",
-	"monitoring":             "12",
-	"pepup":                  "12",
-	"rss":                    "12",
-	"slack":                  "12",
-	"slack-staging":          "12",
-	"harbor-patches":         "13",
+	"local-path-provisioner":    "1",
+	"core":                      "2",
+	"metallb":                   "3",
+	"metallb-config":            "4",
+	"ingress-nginx":             "5",
+	"cert-manager":              "6",
+	"cert-manager-config":       "7",
+	"external-secrets":          "7",
+	"argocd-config":             "10",
+	"harbor":                    "10",
+	"arc-controller":            "10",
+	"buildkit":                  "10",
+	"github-actions":            "10",
+	"github-actions-restricted": "10",
+	"user-applications":         "11",
+	"cloudflared":               "12",
+	"hitomi":                    "12",
+	"hitomi-staging":            "12",
+	"monitoring":                "12",
+	"pepup":                     "12",
+	"rss":                       "12",
+	"slack":                     "12",
+	"slack-staging":             "12",
+	"harbor-patches":            "13",
 }
 
 // bare are the files that hold no Kubernetes object: values, a chart's own file, a program's configuration.
-var bare = regexp.MustCompile(`(^|/)(values(-[a-z]+)?\.yaml|Chart\.yaml|prometheus\.yml)$`)
+var bare = regexp.MustCompile(`(^|/)(values(-[a-z]+)?\.yaml|Chart\.yaml|imgbump\.yaml|prometheus\.yml)$`)
 
 // application is as much of Argo CD's Application as the tree uses. It is decoded strictly, so a misspelt field fails;
 // a field that is new here is to be looked up in Argo CD's operator manual, then added.

@@ -53,6 +53,31 @@ func TestRendered(t *testing.T) {
 	run(t, "kubectl-validate", "--version", kubernetes, out)
 }
 
+// TestRunners validates the pods of the scale sets, which are values for the chart: a misspelt field of a securityContext
+// would be left out in silence.
+func TestRunners(t *testing.T) {
+	out, found := t.TempDir(), 0
+	for _, o := range tree(t) {
+		template, ok := o.Fields["template"].(map[string]any)
+		if !ok || !strings.HasPrefix(o.File, "platform/ci-cd/github-actions") {
+			continue
+		}
+		found++
+		pod := map[string]any{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "runner"}, "spec": template["spec"]}
+		text, err := yaml.Marshal(pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(out, fmt.Sprintf("%d.yaml", found)), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d scale sets", found)
+	}
+	run(t, "kubectl-validate", "--version", kubernetes, out)
+}
+
 // TestKustomizations builds each one by itself: the base that no Application names, too.
 func TestKustomizations(t *testing.T) {
 	for _, o := range tree(t) {

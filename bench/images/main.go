@@ -22,10 +22,11 @@ func main() {
 	dir := flag.String("dir", os.TempDir(), "where folders and registry are: it needs 15 GB")
 	size := flag.Int("mib", 1024, "size of the large folder in MiB; the ten layers have as much together")
 	builds := flag.Bool("builds", false, "measure builds against BuildKit and buildah, as root, instead of the rest")
+	runs := flag.Bool("runs", false, "measure builds with RUN against BuildKit and buildah, as root, instead of the rest")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *dir, *rounds, *size, *builds); err != nil {
+	if err := run(ctx, *dir, *rounds, *size, *builds, *runs); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
@@ -40,7 +41,7 @@ type bench struct {
 	rounds int
 }
 
-func run(ctx context.Context, dir string, rounds, size int, builds bool) error {
+func run(ctx context.Context, dir string, rounds, size int, builds, runs bool) error {
 	work, err := os.MkdirTemp(dir, "harborpush-bench-")
 	if err != nil {
 		return err
@@ -57,8 +58,11 @@ func run(ctx context.Context, dir string, rounds, size int, builds bool) error {
 	defer end()
 	fmt.Printf("Medians of %d runs, taken in turn, registry on the same machine.\n\n", rounds)
 	fmt.Printf(format, "what", "harborpush", "memory", "instead", "", "memory", "ratio", "target")
-	if builds {
+	switch {
+	case builds:
 		return b.builds(size)
+	case runs:
+		return b.runs()
 	}
 	one := filepath.Join(work, "one")
 	if err := fill(one, size, 1); err != nil {
@@ -218,7 +222,7 @@ func (b *bench) once(line string) (cost, error) {
 	start := time.Now()
 	output, err := cmd.CombinedOutput()
 	if err != nil {
-		return cost{}, fmt.Errorf("%s: %w: %s", line, err, output[:min(len(output), 500)])
+		return cost{}, fmt.Errorf("%s: %w: %s", line, err, output[max(0, len(output)-500):])
 	}
 	return cost{time.Since(start), cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10}, nil
 }

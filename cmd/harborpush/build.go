@@ -25,14 +25,18 @@ const buildAbout = `Build an image from a Dockerfile, without a Docker daemon, a
 
 CONTEXT is what COPY and ADD read from: a folder, by default the current one; a tar, which may be
 compressed; the address of a tar, of a Dockerfile, or of a git repository as URL#REF:FOLDER; or '-' for
-a tar or a Dockerfile on standard input. Of all but a folder the Dockerfile is in it. The Dockerfile means what docker/dockerfile:1 makes of it, and the
-layers are those of BuildKit. RUN is not supported yet: it is an error that names the line, before
-anything is built. What BuildKit's linter finds is a warning with its line.
+a tar or a Dockerfile on standard input. Of all but a folder the Dockerfile is in it. The Dockerfile means
+what docker/dockerfile:1 makes of it, and the layers are those of BuildKit. What BuildKit's linter finds is
+a warning with its line.
+
+RUN needs root's rights in this container, its own or with sudo, and finds nothing of the machine around
+it; other instructions need no right at all. Where RUN cannot work, a BuildKit at BUILDKIT_HOST builds, and
+without one it is an error that says what to allow. --cache-repo keeps steps for the next runner.
 
 With several platforms the image is an index. -o keeps it elsewhere: oci:DIR, docker:FILE, local:DIR and
 tar:FILE (the files in it), or what 'docker buildx' reads, as type=oci,dest=FILE; - is standard output.
 Without --push or --output the image is made, checked and dropped. Flags of 'docker build' that ask for
-what is so anyway, or that matter to RUN only, are taken; others are refused with the reason.`
+what is so anyway are taken; those that cannot be had are refused with the reason.`
 
 const buildEnvironment = access.Environment + cacheEnvironment + originEnvironment + builderEnvironment + secretEnvironment + `  SOURCE_DATE_EPOCH  seconds since 1970: when the image was created, for reproducible builds
 `
@@ -43,8 +47,11 @@ const buildExamples = `  # build ./Dockerfile and push it
   # another Dockerfile and folder, two names, a build argument
   harborpush build ./app -f app/Dockerfile.prod -t app:1.2.3 -t app:latest --build-arg VERSION=1.2.3 --push
 
-  # for two platforms
-  harborpush build --platform linux/amd64,linux/arm64 -t app:1.2.3 --push
+  # keep steps for the next build, and give RUN --mount=type=secret,id=npm a token
+  harborpush build -t app:1.2.3 --push --cache-repo cache --secret id=npm,env=NPM_TOKEN
+
+  # from a branch of a repository, for two platforms
+  harborpush build https://github.com/example/app.git#main --platform linux/amd64,linux/arm64 -t app:1.2.3 --push
 
   # keep it as an OCI layout; or just the files in it
   harborpush build -o oci:./out
@@ -114,6 +121,9 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 		ctx, cancel = context.WithTimeout(ctx, f.timeout)
 		defer cancel()
 	}
+	if err := f.builder.open(c); err != nil {
+		return err
+	}
 	build, err := f.described(c)
 	if err != nil {
 		return err
@@ -130,7 +140,12 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 		return fault.Usagef("for example: -t harbor.example.com/team/app:1.2.3", "--push needs the image's name, -t")
 	}
 	build.Options.Warn = func(file string, line int, message string) { c.Warnf(file, line, "%s", message) }
-	fetching := remote.New(remote.Options{Agent: c.Agent(), Getenv: c.Getenv, Roots: f.trusted})
+	secrets, err := readSecrets(c, f.runs.secrets)
+	if err != nil {
+		return err
+	}
+	build.Secrets = lookup(secrets)
+	fetching := remote.New(remote.Options{Agent: c.Agent(), Getenv: c.Getenv, Roots: f.trusted, GitToken: gitToken(secrets, folder)})
 	defer fetching.Close()
 	build.References, build.Fetch = refs, fetch(fetching)
 	if err := f.stdin(ctx, c, fetching, &build); err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/ksera524/imgbump/internal/ship"
 )
 
-const builderEnvironment = `  BUILDKIT_HOST  a BuildKit daemon that may build: unix://PATH, tcp://HOST:PORT or kube-pod://POD
+const builderEnvironment = `  BUILDKIT_HOST      a BuildKit daemon that may build: unix://PATH, tcp://HOST:PORT or kube-pod://POD
 `
 
 // The builders. Auto is native where it can carry out the Dockerfile, else BuildKit where there is one.
@@ -31,8 +31,9 @@ const (
 
 // builderFlags say who builds, and how BuildKit is reached; the names of its files are those of buildctl.
 type builderFlags struct {
-	name string
-	tls  buildkit.TLS
+	name   string
+	tls    buildkit.TLS
+	daemon *buildkit.Client // that may build, nil without one
 }
 
 func (f *builderFlags) bind(flags *pflag.FlagSet) {
@@ -44,31 +45,45 @@ func (f *builderFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.tls.ServerName, "tlsservername", "", "`NAME` in BuildKit's certificate (default the host)")
 }
 
-// daemon is the BuildKit that is to build, nil when the build is native. possible is nil when RUN can work here.
-func (f *builderFlags) daemon(ctx context.Context, c *cli.Console, build ship.Build, possible func(context.Context) error) (*buildkit.Client, error) {
+// open checks the flags, before anything is asked of anybody.
+func (f *builderFlags) open(c *cli.Console) (err error) {
 	address := c.Getenv("BUILDKIT_HOST")
 	switch {
 	case !slices.Contains([]string{autoBuilder, nativeBuilder, buildkitBuilder}, f.name):
-		return nil, fault.Usagef("it is auto, native or buildkit", "--builder %q", f.name)
-	case f.name == buildkitBuilder && address == "":
-		return nil, fault.Usagef("for example: BUILDKIT_HOST=tcp://buildkitd:1234", "--builder buildkit needs BUILDKIT_HOST")
-	case f.name == nativeBuilder || address == "":
+		return fault.Usagef("it is auto, native or buildkit", "--builder %q", f.name)
+	case address == "" && f.tls != (buildkit.TLS{}):
+		return fault.Usagef(hintHost, "the certificates are for BuildKit, and there is no BUILDKIT_HOST")
+	case address == "" && f.name == buildkitBuilder:
+		return fault.Usagef(hintHost, "--builder buildkit needs BUILDKIT_HOST")
+	case address == "" || f.name == nativeBuilder:
+		return nil
+	}
+	f.daemon, err = buildkit.New(buildkit.Options{Address: address, TLS: f.tls, Agent: c.Agent(), Pod: inPod(c)})
+	return err
+}
+
+const hintHost = "for example: BUILDKIT_HOST=tcp://buildkitd:1234"
+
+// chosen is the BuildKit that is to build, nil when the build is native. possible is nil when RUN can work here.
+func (f *builderFlags) chosen(ctx context.Context, c *cli.Console, build ship.Build, possible func(context.Context) error) (*buildkit.Client, error) {
+	if f.daemon == nil {
 		return nil, nil
 	}
+	address := c.Getenv("BUILDKIT_HOST")
 	if f.name == autoBuilder {
+		if runs, err := build.Runs(ctx); err != nil || !runs {
+			return nil, err
+		}
 		why := possible(ctx)
 		if why == nil {
 			return nil, nil
-		}
-		if runs, err := build.Runs(ctx); err != nil || !runs {
-			return nil, err
 		}
 		c.Progressf("builder: BuildKit at %s, since RUN cannot work here: %v", address, why)
 	}
 	if u, err := url.Parse(address); err == nil && u.Scheme == "tcp" && f.tls == (buildkit.TLS{}) && !loopback(u.Hostname()) {
 		c.Warnf("", 0, "BUILDKIT_HOST %s without certificates: whoever is between us sees the files, secrets and tokens of the build", address)
 	}
-	return buildkit.New(buildkit.Options{Address: address, TLS: f.tls, Agent: c.Agent(), Pod: inPod(c)})
+	return f.daemon, nil
 }
 
 // inPod connects to a command in a pod of the cluster that kubectl would take.
@@ -87,6 +102,7 @@ func loopback(host string) bool { return host == "localhost" || net.ParseIP(host
 // stepCache is where BuildKit looks steps up, and keeps them.
 type stepCache struct {
 	from, to      []imageref.Ref
+	all           bool // also those that the image does not show
 	none          bool
 	noneForStages []string
 	pull          bool
@@ -98,7 +114,7 @@ func elsewhere(daemon *buildkit.Client, logins buildkit.Logins, cache stepCache,
 		return daemon.Build(ctx, buildkit.Request{
 			Name: o.Dockerfile, Text: o.Text, Sources: o.Sources, Options: o.Options, Platforms: o.Platforms,
 			Compression: o.Compression,
-			CacheFrom: cache.from, CacheTo: cache.to, NoCache: cache.none, NoCacheStages: cache.noneForStages, Pull: cache.pull,
+			CacheFrom:   cache.from, CacheTo: cache.to, CacheAll: cache.all, NoCache: cache.none, NoCacheStages: cache.noneForStages, Pull: cache.pull,
 			There: there, Logins: logins, Step: o.Step,
 		})
 	}
@@ -106,7 +122,7 @@ func elsewhere(daemon *buildkit.Client, logins buildkit.Logins, cache stepCache,
 
 // run builds, here or elsewhere.
 func (f *builderFlags) run(ctx context.Context, c *cli.Console, build ship.Build, pushing ship.Registry, client *registry.Client, cache stepCache, possible func(context.Context) error) (ship.Result, error) {
-	daemon, err := f.daemon(ctx, c, build, possible)
+	daemon, err := f.chosen(ctx, c, build, possible)
 	if err != nil {
 		return ship.Result{}, err
 	}

@@ -29,7 +29,7 @@ type cacheFlags struct {
 func (f *cacheFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.repo, "cache-repo", "", "take steps from the repository `HOST/REPO`, and keep them there")
 	flags.StringVar(&f.dir, "cache-dir", "", "take steps from the folder `DIR`, and keep them there")
-	flags.StringVar(&f.mode, "cache-mode", "min", "keep the steps that the image consists of, `min`, or those of all stages, max")
+	flags.StringVar(&f.mode, "cache-mode", "min", "`MODE` of keeping: min, the steps that the image consists of, or max, those of all stages")
 	flags.StringArrayVar(&f.from, "cache-from", nil, "take steps from `PLACE`: HOST/REPO, type=registry,ref=HOST/REPO or type=local,src=DIR (repeatable)")
 	flags.StringArrayVar(&f.to, "cache-to", nil, "keep steps in `PLACE`: HOST/REPO, type=registry,ref=HOST/REPO or type=local,dest=DIR, with mode=max those of all stages (repeatable)")
 	flags.BoolVar(&f.none, "no-cache", false, "take no step from a cache; what is kept is replaced")
@@ -151,20 +151,19 @@ const buildkitTag = "buildcache"
 // open is the cache for a build here, and for one that BuildKit makes; first names the image.
 func (f *cacheFlags) open(ctx context.Context, c *cli.Console, access *access.Flags, client *registry.Client, first imageref.Ref) (here dockerfile.Caching, there stepCache, err error) {
 	from, to, err := f.places(func(typed string) (imageref.Ref, error) {
-		if ref, err := imageref.Parse(typed); err == nil && ref.Registry != "" {
-			return ref, nil
+		ref, err := access.Repository(ctx, c, typed)
+		if err == nil && ref.Registry == "" {
+			err = fault.Usagef("write HOST/REPO, or set HARBOR_URL and HARBOR_PROJECT", "the cache %s names no registry", typed)
 		}
-		refs, err := access.References(ctx, c, []string{typed})
-		if err != nil {
-			return imageref.Ref{}, err
-		}
-		return refs[0].Bare(), nil
+		return ref, err
 	})
 	if err != nil {
 		return here, there, err
 	}
 	there = stepCache{from: repositories(from), to: repositories(to), none: f.none, noneForStages: f.fresh, pull: f.pull}
-	return f.caching(ctx, c, client, from, to, first.Bare().String()), there, nil
+	here = f.caching(ctx, c, client, from, to, first.Bare().String())
+	there.all = here.All
+	return here, there, nil
 }
 
 // repositories are the places in registries, as BuildKit wants them.

@@ -112,10 +112,14 @@ func (w *witness) Read(p []byte) (int, error) {
 // push runs the program and returns what it says of the image.
 func (a *assassin) push(t *testing.T, s *registrytest.Server, program, archive, cache string) (string, error) {
 	t.Helper()
-	cmd := exec.Command(program, "push", archive, "--quiet", "-t", s.Host+"/team/app:1")
+	return a.run(t, exec.Command(program, "push", archive, "--quiet", "-t", s.Host+"/team/app:1"), cache)
+}
+
+func (a *assassin) run(t *testing.T, cmd *exec.Cmd, cache string) (string, error) {
+	t.Helper()
 	var out bytes.Buffer
 	cmd.Stdout = &out
-	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+cache, "DOCKER_CONFIG="+cache)
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+cache, "DOCKER_CONFIG="+cache, "SOURCE_DATE_EPOCH=1767225600")
 	a.mu.Lock()
 	a.cmd = cmd
 	err := cmd.Start()

@@ -99,16 +99,8 @@ func parseSize(typed string) (int64, error) {
 	return n << map[string]int{"k": 10, "m": 20, "g": 30, "t": 40}[parts[2]], err
 }
 
-// equip gives the build its sandbox, its secrets and its agents, until release is called.
+// equip gives the build its sandbox and its agents, until release is called.
 func (f *runFlags) equip(c *cli.Console, build *ship.Build) (sandboxed *sandbox.Sandbox, release func(), err error) {
-	secrets, err := readSecrets(c, f.secrets)
-	if err != nil {
-		return nil, nil, err
-	}
-	build.Secrets = func(id string) ([]byte, bool) {
-		value, ok := secrets[id]
-		return value, ok
-	}
 	var agents []*sshagent.Server
 	closeAgents := func() {
 		for _, s := range agents {

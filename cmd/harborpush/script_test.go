@@ -19,6 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	asSandbox()
 	testscript.Main(m, map[string]func(){"harborpush": main})
 }
 
@@ -48,6 +49,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("ROBOT", robot)
 			return nil
 		},
+		Condition: isolates,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":      exits,
 			"harbor":     startHarbor,
@@ -66,6 +68,7 @@ func TestScript(t *testing.T) {
 			"inherited":  inherited,
 
 			"web":         serveFolder,
+			"busybox":     makeBusybox,
 			"git-serve":   gitServe,
 			"git-refuses": gitRefuses,
 		},

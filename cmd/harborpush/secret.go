@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 
@@ -38,6 +39,31 @@ func readSecrets(c *cli.Console, typed []string) (map[string][]byte, error) {
 		c.Workflow.Mask(string(value))
 	}
 	return secrets, nil
+}
+
+// lookup finds a secret by its id.
+func lookup(secrets map[string][]byte) func(id string) ([]byte, bool) {
+	return func(id string) ([]byte, bool) {
+		value, ok := secrets[id]
+		return value, ok
+	}
+}
+
+// gitToken is the secret that BuildKit takes for git servers: GIT_AUTH_TOKEN.HOST, and GIT_AUTH_TOKEN for that of the context.
+func gitToken(secrets map[string][]byte, context string) func(host string) string {
+	own := ""
+	if u, err := url.Parse(context); err == nil {
+		own = u.Host
+	}
+	return func(host string) string {
+		if value, ok := secrets["GIT_AUTH_TOKEN."+host]; ok {
+			return strings.TrimSpace(string(value))
+		}
+		if host != own {
+			return ""
+		}
+		return strings.TrimSpace(string(secrets["GIT_AUTH_TOKEN"]))
+	}
 }
 
 const secretHint = "for example: --secret id=token,env=TOKEN or --secret id=token,src=./token"

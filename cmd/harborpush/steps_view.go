@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ksera524/imgbump/internal/cli"
@@ -30,7 +31,8 @@ func (v liveSteps) tick(running []*shownStep) {
 func (v liveSteps) place(s *shownStep) int { return s.Number - s.Total - 1 }
 
 func (v liveSteps) draw(s *shownStep) {
-	lines := []string{s.title + in(time.Since(s.began))}
+	instruction := strings.TrimPrefix(s.title, number(s.Step)+" ")
+	lines := []string{fmt.Sprintf("%s %4.1fs  %s", number(s.Step), time.Since(s.began).Seconds(), instruction)} // the time is not cut
 	for _, line := range s.last[max(0, len(s.last)-liveLines):] {
 		lines = append(lines, "  | "+line)
 	}

@@ -14,6 +14,8 @@ import (
 func TestDocumented(t *testing.T) {
 	for schema, d := range map[string]any{
 		"imgbump/set/v1":          &setDocument{},
+		"imgbump/update/v1":       &setDocument{},
+		"imgbump/policies/v1":     &policiesDocument{},
 		"imgbump/list/v1":         &listDocument{},
 		"imgbump/tags/v1":         &tagsDocument{},
 		"imgbump/graph/v1":        &graphDocument{},

@@ -9,6 +9,7 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/registry"
+	"github.com/ksera524/imgbump/internal/registry/catalog"
 	"github.com/spf13/pflag"
 )
 
@@ -18,8 +19,10 @@ type registryFlags struct {
 	checkExists bool
 	ifNewer     bool
 	access      access.Flags
-	registries  access.Registries // of update
-	client      *registry.Client  // nil until the registry is asked
+
+	registries access.Registries // of update, and so are
+	demands    catalog.Demands
+	client     *registry.Client // nil until the registry is asked
 }
 
 func (f *registryFlags) bind(flags *pflag.FlagSet) {

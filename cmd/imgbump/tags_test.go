@@ -25,7 +25,7 @@ import (
 func harborOf(t *testing.T, config registrytest.Config) *registrytest.Server {
 	t.Helper()
 	config.Projects = []string{"team"}
-	config.Robots = []registrytest.Robot{{Name: robot, Secret: robotPassword, Project: "team", Push: true}}
+	config.Robots = []registrytest.Robot{{Name: robot, Secret: robotPassword, Project: "team", Push: true, Scan: true}}
 	return registrytest.Start(t, config)
 }
 

@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/config"
+	"github.com/ksera524/imgbump/internal/cosign"
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/registry/catalog"
+	"github.com/ksera524/imgbump/internal/registry/harbor"
 	"github.com/ksera524/imgbump/internal/retention"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -32,7 +35,8 @@ IMAGE only the policies for these repositories count.
 Each registry is asked once for each repository, whatever it takes to commit. Then everything is done
 as 'set' does it: in place, or as one commit or pull request. A place that has a digest keeps one; a
 lower version than the one that is there is left alone without --allow-downgrade, and so is what is held
-back (comment 'imgbump: hold'). What fails for one image is told of, and the others are updated: exit 3.`
+back (comment 'imgbump: hold'). --verify-cosign-key and --max-severity leave images alone that do not meet
+them; --pin both writes the digest that was looked at. What fails for one image is told of, and the others are updated: exit 3.`
 
 const updateExamples = `  # what would change, and why
   imgbump update --dry-run --verbose
@@ -102,6 +106,26 @@ func (f *registryFlags) bindUpdate(flags *pflag.FlagSet, u *bump.Updates) {
 		return err
 	})
 	cli.Group(flags, "Registry", f.bindSeveral)
+	cli.Group(flags, "Verification", f.bindDemands)
+}
+
+// bindDemands binds the flags that say which images must not be used.
+func (f *registryFlags) bindDemands(flags *pflag.FlagSet) {
+	flags.Func("verify-cosign-key", "use only images that the owner of the public key in the PEM `FILE` signed with cosign", func(file string) error {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		key, err := cosign.ParseKey(data)
+		if err == nil {
+			f.demands.Key = &key
+		}
+		return err
+	})
+	flags.Func("max-severity", "use only images in which Harbor's scanner found nothing graver than `SEVERITY`: critical, high, medium, low, negligible", func(s string) (err error) {
+		f.demands.MaxSeverity, err = harbor.ParseSeverity(s)
+		return err
+	})
 }
 
 // bindSeveral binds the flags for whatever registries the manifests name.
@@ -126,7 +150,11 @@ func (f *registryFlags) prepareUpdate(ctx context.Context, c *cli.Console, u *bu
 			return nil, err
 		}
 		f.client = registry.New(options)
-		return catalog.New(f.client, warner(c)), nil
+		all := catalog.New(f.client, warner(c))
+		if f.demands != (catalog.Demands{}) {
+			u.Verify = func(ctx context.Context, ref imageref.Ref) error { return all.Verify(ctx, ref, f.demands) }
+		}
+		return all, nil
 	}
 	return nil
 }

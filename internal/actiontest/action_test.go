@@ -63,6 +63,10 @@ var (
 		"harborpush build": {
 			"tags": "tag", "file": "file", "target": "target", "build-args": "build-arg", "build-contexts": "build-context", "labels": "label",
 			"annotations": "annotation", "platforms": "platform", "outputs": "output", "push": "push",
+			"ssh": "ssh", "add-hosts": "add-host", "network": "network", "ulimit": "ulimit", "shm-size": "shm-size", "isolation": "isolation",
+			"builder": "builder", "buildkit-tls": "tlsdir", "build-timeout": "timeout", "pull": "pull",
+			"cache-repo": "cache-repo", "cache-dir": "cache-dir", "cache-mode": "cache-mode", "cache-from": "cache-from", "cache-to": "cache-to",
+			"no-cache": "no-cache", "no-cache-filters": "no-cache-filter", "explain-cache": "explain-cache",
 			"compression": "compression", "compression-level": "compression-level",
 			"create-project": "create-project", "public": "public", "on-immutable": "on-immutable", "harbor-labels": "harbor-labels",
 			"username": "username", "project": "project", "ca-file": "ca-file", "plain-http": "plain-http", "resolve": "resolve",
@@ -99,7 +103,7 @@ var (
 	}
 	argumentOf = map[string]string{"context": "harborpush build", "archive": "harborpush push", "images": "imgbump set"}
 	secrets    = map[string]string{
-		"password": "HARBOR_PASSWORD", "git-token": "IMGBUMP_TOKEN", "app-key": "IMGBUMP_APP_KEY",
+		"password": "HARBOR_PASSWORD", "secrets": "HARBORPUSH_SECRETS", "git-token": "IMGBUMP_TOKEN", "app-key": "IMGBUMP_APP_KEY",
 		"sign-key": "IMGBUMP_SIGN_KEY", "sign-key-passphrase": "IMGBUMP_SIGN_KEY_PASSPHRASE",
 		"ssh-key": "IMGBUMP_SSH_KEY", "ssh-key-passphrase": "IMGBUMP_SSH_KEY_PASSPHRASE",
 	}
@@ -124,6 +128,11 @@ var notInputs = map[string]string{
 	"check":          "lint findings are annotations of the build",
 	"iidfile":        "the digest is an output",
 	"progress":       "for people",
+	"secret":         "secrets are an environment variable",
+	"tlscacert":      "a folder holds it",
+	"tlscert":        "a folder holds it",
+	"tlskey":         "a folder holds it",
+	"tlsservername":  "BUILDKIT_HOST has the name that the certificate has",
 }
 
 func TestEveryInputHasOnePlace(t *testing.T) {

@@ -124,9 +124,10 @@ func TestInputsReachFlags(t *testing.T) {
 
 func TestListsHaveOneValueALine(t *testing.T) {
 	for id, lists := range map[string]map[string]string{
-		"image": {"tags": "tag", "build-args": "build-arg", "build-contexts": "build-context", "labels": "label", "outputs": "output", "annotations": "annotation", "resolve": "resolve"},
-		"next":  {"next-paths": "path"},
-		"scan":  {"ignore-cves": "ignore", "resolve": "resolve"},
+		"image": {"tags": "tag", "build-args": "build-arg", "build-contexts": "build-context", "labels": "label", "outputs": "output", "annotations": "annotation", "resolve": "resolve",
+			"ssh": "ssh", "add-hosts": "add-host", "ulimit": "ulimit", "cache-from": "cache-from", "cache-to": "cache-to", "no-cache-filters": "no-cache-filter"},
+		"next": {"next-paths": "path"},
+		"scan": {"ignore-cves": "ignore", "resolve": "resolve"},
 		"bump": {
 			"paths": "path", "applications": "application", "targets": "target", "trailers": "trailer", "push-options": "push-option", "resolve": "resolve",
 			"pr-labels": "pr-label", "pr-reviewers": "pr-reviewer", "pr-assignees": "pr-assignee",

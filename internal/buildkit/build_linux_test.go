@@ -2,6 +2,7 @@ package buildkit_test
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -205,6 +206,35 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+// A Dockerfile that was changed, and is as large as it was, is not taken for the old one.
+func TestChangedDockerfile(t *testing.T) {
+	d := startDaemon(t, "")
+	r := request(t, "", map[string]string{"a": "a", "b": "b"})
+	for _, name := range []string{"a", "b"} {
+		r.Text = []byte("FROM scratch\nCOPY " + name + " /\n")
+		if got := files(t, build(t, d.client(t), r).(v1.Image)); len(got) != 1 || got[name] == "" {
+			t.Errorf("COPY %s: %v", name, got)
+		}
+	}
+}
+
+// What is doubtful for several platforms is told once.
+func TestWarnedOnce(t *testing.T) {
+	d := startDaemon(t, "")
+	r := request(t, "FROM scratch AS X\nCOPY a /\n", map[string]string{"a": "b"})
+	r.Platforms = []string{"linux/amd64", "linux/arm64"}
+	warned := 0
+	r.Options.Warn = func(_ string, _ int, message string) {
+		if strings.HasPrefix(message, "StageNameCasing: ") {
+			warned++
+		}
+	}
+	build(t, d.client(t), r)
+	if warned != 1 {
+		t.Errorf("told %d times", warned)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	d := startDaemon(t, "")
 	for name, tt := range map[string]struct{ text, want string }{
@@ -316,7 +346,7 @@ func TestPrivateBase(t *testing.T) {
 	robot := registrytest.Robot{Name: "robot$ci", Secret: "R0botSecret", Project: "team", Push: true}
 	server := registrytest.Start(t, registrytest.Config{Projects: []string{"team"}, Robots: []registrytest.Robot{robot}})
 	login := registry.New(registry.Options{Credential: registry.Credential{Host: server.Host, Username: robot.Name, Password: robot.Secret}})
-	base, err := mutate.AppendLayers(empty.Image, static.NewLayer(nil, types.OCILayer))
+	base, err := mutate.AppendLayers(empty.Image, static.NewLayer(make([]byte, 1024), types.OCIUncompressedLayer))
 	must(t, err)
 	_, err = login.Push(t.Context(), base, []imageref.Ref{{Registry: server.Host, Repository: "team/base", Tag: "1"}})
 	must(t, err)
@@ -336,5 +366,37 @@ func TestPrivateBase(t *testing.T) {
 	must(t, err)
 	if strings.Contains(string(text), robot.Secret) {
 		t.Error("the daemon saw the password")
+	}
+}
+
+// Layers that the registry has do not travel, and are not missed when the image is pushed.
+func TestThere(t *testing.T) {
+	d := startDaemon(t, "")
+	r := request(t, "FROM scratch\nCOPY a /\nCOPY b /\n", map[string]string{"a": strings.Repeat("a", 1<<20), "b": "b"})
+	server := registrytest.Start(t, registrytest.Config{})
+	to := []imageref.Ref{{Registry: server.Host, Repository: "team/app", Tag: "1"}}
+	client := registry.New(registry.Options{})
+	r.There = func(ctx context.Context, digest string) bool { return client.Has(ctx, to[0], digest) }
+	statuses := func() (all []image.Status) {
+		receipt, err := client.Push(t.Context(), build(t, d.client(t), r), to)
+		must(t, err)
+		for _, l := range receipt.Layers {
+			all = append(all, l.Status)
+		}
+		return all
+	}
+	if got := statuses(); !slices.Equal(got, []image.Status{image.Pushed, image.Pushed}) {
+		t.Errorf("first %v", got)
+	}
+	must(t, os.WriteFile(filepath.Join(filepath.Dir(r.Name), "b"), []byte("new"), 0o644))
+	if got := statuses(); !slices.Equal(got, []image.Status{image.Exists, image.Pushed}) && !slices.Equal(got, []image.Status{image.Pushed, image.Exists}) {
+		t.Errorf("second %v", got)
+	}
+	layers, err := build(t, d.client(t), r).(v1.Image).Layers()
+	must(t, err)
+	content, err := layers[0].Compressed()
+	must(t, err)
+	if _, err := io.ReadAll(content); err == nil || !strings.Contains(err.Error(), "since the registry had it") {
+		t.Errorf("the layer was handed over: %v", err)
 	}
 }

@@ -35,7 +35,7 @@ func (c *Client) Build(ctx context.Context, r Request) (image.Artifact, io.Close
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	default:
-		err = c.refused(r, s, err)
+		err = c.refused(s, err)
 	}
 	s.content.Close()
 	return nil, nil, err
@@ -57,6 +57,7 @@ func (c *Client) solve(ctx context.Context, s *session) (map[string]string, erro
 	}()
 	select {
 	case <-ready:
+		s.begun = true
 	case err := <-over:
 		over <- nil
 		return nil, err

@@ -17,6 +17,7 @@ import (
 
 // daemon is a BuildKit that lives as long as the test.
 type daemon struct {
+	program string
 	address string
 	process *os.Process
 	log     *os.File
@@ -37,7 +38,7 @@ func startDaemon(t *testing.T, config string, args ...string) *daemon {
 		t.Skip("not run: needs runc")
 	}
 	root := t.TempDir()
-	d := &daemon{address: "unix://" + filepath.Join(root, "socket")}
+	d := &daemon{program: program, address: "unix://" + filepath.Join(root, "socket")}
 	file := filepath.Join(root, "config.toml")
 	must(t, os.WriteFile(file, fmt.Appendf(nil, "root = %q\n[worker.oci]\nsnapshotter = \"overlayfs\"\nnetworkMode = \"host\"\n[worker.containerd]\nenabled = false\n%s",
 		filepath.Join(root, "root"), config), 0o600))

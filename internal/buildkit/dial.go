@@ -42,6 +42,7 @@ type Pod struct{ Namespace, Name, Container string }
 type Client struct {
 	address string
 	peer    peer
+	tls     *tls.Config // nil without certificates
 }
 
 const (
@@ -63,9 +64,10 @@ func New(o Options) (*Client, error) {
 		if u.Scheme != "tcp" {
 			return nil, fault.Usagef("leave them out", "certificates are for tcp://, not for %s", o.Address)
 		}
-		if t.TLSClientConfig, err = o.TLS.config(u.Hostname()); err != nil {
+		if c.tls, err = o.TLS.config(u.Hostname()); err != nil {
 			return nil, err
 		}
+		t.TLSClientConfig = c.tls.Clone()
 		c.peer.base.Scheme = "https"
 		protocols.SetHTTP2(true)
 	} else {
@@ -122,7 +124,7 @@ func (t TLS) config(host string) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := &tls.Config{ServerName: cmp.Or(t.ServerName, host), MinVersion: tls.VersionTLS12}
+	config := &tls.Config{ServerName: cmp.Or(t.ServerName, host), MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)
 		if err == nil {

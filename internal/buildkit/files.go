@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"path"
 	"slices"
-	"time"
 
 	"github.com/tonistiigi/fsutil"
 	"github.com/tonistiigi/fsutil/types"
@@ -50,7 +49,7 @@ func (r Request) folders() (map[string]fsutil.FS, error) {
 // memory are files that are nowhere else, by their names.
 type memory map[string][]byte
 
-// Walk visits them. They are new each time: BuildKit takes a file for one of the same size and time that it knows.
+// Walk visits what is called top, or all. They are as old as can be: BuildKit reads them anew each time.
 func (m memory) Walk(_ context.Context, top string, visit fs.WalkDirFunc) error {
 	names := slices.Sorted(maps.Keys(m))
 	if top = path.Join(".", top); top != "." {
@@ -60,7 +59,7 @@ func (m memory) Walk(_ context.Context, top string, visit fs.WalkDirFunc) error 
 		names = []string{top}
 	}
 	for _, name := range names {
-		stat := &types.Stat{Path: name, Mode: 0o644, Size: int64(len(m[name])), ModTime: time.Now().UnixNano()}
+		stat := &types.Stat{Path: name, Mode: 0o644, Size: int64(len(m[name]))}
 		if err := visit(name, &fsutil.DirEntryInfo{Stat: stat}, nil); err != nil {
 			return err
 		}
@@ -126,13 +125,10 @@ func (s *session) sendFolder(x *exchange) error {
 		ExcludePatterns: listed(x.header, "Exclude-Patterns"),
 		FollowPaths:     listed(x.header, "Followpaths"),
 	})
-	if err == nil {
-		err = fsutil.Send(x.ctx, packets{x}, filtered, nil)
+	if err != nil {
+		return err
 	}
-	if err != nil && x.ctx.Err() == nil {
-		s.failed(fmt.Errorf("send the build context: %w", err))
-	}
-	return err
+	return fsutil.Send(x.ctx, packets{x}, filtered, nil)
 }
 
 // listed are the values of a header, as BuildKit encodes those that are not ASCII.

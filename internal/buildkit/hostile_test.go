@@ -2,7 +2,10 @@ package buildkit
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -41,9 +44,14 @@ func asDaemon(t *testing.T, r Request) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return &peer{base: base, client: plainClient()}
+}
+
+// plainClient speaks HTTP/2 without TLS.
+func plainClient() *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	return &peer{base: base, client: &http.Client{Transport: &http.Transport{Protocols: protocols}}}
+	return &http.Client{Transport: &http.Transport{Protocols: protocols}}
 }
 
 // asked is a request whose context has a file and a link out of it.
@@ -150,7 +158,7 @@ func (l *logins) Token(_ context.Context, host string, scopes []string) (string,
 }
 
 func (l *logins) Password(_ context.Context, host string) (string, string, error) {
-	if host == "basic.example.com" {
+	if host == "basic.example.com" || host == "unnamed.example.com" {
 		return "me", "s3cret", nil
 	}
 	return "", "", nil
@@ -185,7 +193,7 @@ func TestLogins(t *testing.T) {
 	if got, err := token("other.example.com", "repository:a:pull"); err == nil {
 		t.Errorf("a registry that the build does not name: %q", got)
 	}
-	for host, want := range map[string]string{"basic.example.com": "s3cret", "harbor.example.com": "", "evil.example.com": ""} {
+	for host, want := range map[string]string{"basic.example.com": "s3cret", "harbor.example.com": "", "unnamed.example.com": ""} {
 		answer, err := p.ask(t.Context(), "/moby.filesync.v1.Auth/Credentials", message{}.text(1, host))
 		if got := answer.field(2).text(); got != want {
 			t.Errorf("%s: password %q, %v", host, got, err)
@@ -269,4 +277,82 @@ func FuzzMessage(f *testing.F) {
 			t.Error("a message without a head")
 		}
 	})
+}
+
+// What is handed over is what it was said to be, or it is not there.
+func TestContent(t *testing.T) {
+	const text = "hello"
+	digest := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))
+	commit := func(expected string, total int) message {
+		return message{}.number(1, actionCommit).number(3, uint64(total)).text(4, expected)
+	}
+	stat := message{}.number(1, actionStat).text(2, "layer-"+digest).number(3, 5).text(4, digest)
+	data := func(offset int, s string) message {
+		return message{}.number(1, actionWrite).number(5, uint64(offset)).data(6, []byte(s))
+	}
+	for name, tt := range map[string]struct {
+		messages []message
+		want     string
+	}{
+		"whole":          {[]message{stat, data(0, "hel"), data(3, "lo"), commit(digest, 5)}, ""},
+		"in one message": {[]message{commit(digest, 5).data(6, []byte(text))}, ""},
+		"other bytes":    {[]message{stat, data(0, "HELLO"), commit(digest, 5)}, "what arrived is sha256:"},
+		"too few":        {[]message{stat, data(0, text), commit(digest, 6)}, "what arrived is sha256:"},
+		"a gap":          {[]message{stat, data(1, text)}, errProtocol.Error()},
+		"twice":          {[]message{stat, data(0, text), data(0, text)}, errProtocol.Error()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newContent(nil)
+			defer c.Close()
+			s := unencrypted(t, service{"/write": c.write})
+			base, _ := url.Parse(s.URL + "/")
+			call := (&peer{base: base, client: plainClient()}).call(t.Context(), "/write", nil)
+			defer call.Close()
+			var err error
+			for _, m := range tt.messages {
+				if err = call.Send(m); err == nil {
+					_, err = call.Receive()
+				}
+				if err != nil {
+					break
+				}
+			}
+			r, size, missing := c.Blob(digest)
+			if tt.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.want) || missing == nil {
+					t.Errorf("%v, want %s", err, tt.want)
+				}
+				return
+			}
+			if err != nil || missing != nil || size != int64(len(text)) {
+				t.Fatalf("%v, %v, %d bytes", err, missing, size)
+			}
+			if got, err := io.ReadAll(r); err != nil || string(got) != text {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+// A layer that is where the image goes is not handed over; configurations and manifests are.
+func TestSkipped(t *testing.T) {
+	c := newContent(func(_ context.Context, digest string) bool { return digest == "sha256:there" })
+	defer c.Close()
+	s := unencrypted(t, service{"/write": c.write})
+	base, _ := url.Parse(s.URL + "/")
+	for ref, want := range map[string]bool{"layer-sha256:there": true, "layer-sha256:new": false, "config-sha256:there": false, "manifest-sha256:there": false} {
+		_, digest, _ := strings.Cut(ref, "-")
+		_, err := (&peer{base: base, client: plainClient()}).ask(t.Context(), "/write", message{}.number(1, actionStat).text(2, ref).number(3, 7).text(4, digest))
+		var said *status
+		if skipped := errors.As(err, &said) && said.code == codeAlreadyExists; skipped != want {
+			t.Errorf("%s: %v", ref, err)
+		}
+	}
+	r, size, err := c.Blob("sha256:there")
+	if err != nil || size != 7 {
+		t.Fatalf("%d bytes, %v", size, err)
+	}
+	if _, err := io.ReadAll(r); !errors.Is(err, errElsewhere) {
+		t.Errorf("%v", err)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,9 +25,13 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/ksera524/imgbump/internal/buildkit"
 	"github.com/ksera524/imgbump/internal/dockerfile"
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/kube"
+	"github.com/ksera524/imgbump/internal/kubetest"
 )
 
 // waiting is a build whose step has begun and never ends; marker is in the step's command line.
@@ -95,7 +100,7 @@ func TestDaemonDies(t *testing.T) {
 	must(t, d.process.Kill())
 	select {
 	case err := <-failed:
-		if err == nil || !strings.HasPrefix(err.Error(), "reach BuildKit at "+d.address+": ") || fault.HintOf(err) == "" {
+		if err == nil || !strings.HasPrefix(err.Error(), "build with BuildKit "+d.address+": it went away: ") || fault.HintOf(err) == "" {
 			t.Errorf("%v", err)
 		}
 	case <-time.After(15 * time.Second):
@@ -235,5 +240,40 @@ func TestPod(t *testing.T) {
 	build(t, c, request(t, "FROM scratch\nCOPY a /\n", map[string]string{"a": strings.Repeat("x", 1<<20)}))
 	if n := connections.Load(); n != 1 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+// As a user has it: a cluster's API server, and buildctl in the pod.
+func TestPodOfACluster(t *testing.T) {
+	d := startDaemon(t, "")
+	const token = "T0kenOfTheRunner"
+	server := kubetest.New(kubetest.Config{
+		Accounts: []kubetest.Account{{User: "system:serviceaccount:runners:ci", Token: token, May: []string{"build/buildkitd-0"}}},
+		Pods: map[string]func(kubetest.Command) error{"build/buildkitd-0": func(c kubetest.Command) error {
+			cmd := exec.Command(filepath.Join(filepath.Dir(d.program), c.Args[0]), c.Args[1:]...)
+			cmd.Env = append(os.Environ(), "BUILDKIT_HOST="+d.address)
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Input, c.Output, c.Errors
+			return cmd.Run()
+		}},
+	})
+	defer server.Close()
+	config := filepath.Join(t.TempDir(), "config")
+	must(t, os.WriteFile(config, []byte(server.Kubeconfig(token)), 0o600))
+	environment := map[string]string{"KUBECONFIG": config}
+	cluster, err := kube.Open(func(name string) string { return environment[name] }, "test/1")
+	must(t, err)
+	in := func(ctx context.Context, pod buildkit.Pod, command ...string) (net.Conn, error) {
+		return cluster.Exec(ctx, kube.Pod(pod), command...)
+	}
+	c, err := buildkit.New(buildkit.Options{Address: "kube-pod://buildkitd-0?namespace=build", Pod: in})
+	must(t, err)
+	content := strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB
+	if got := files(t, build(t, c, request(t, "FROM scratch\nCOPY a /\n", map[string]string{"a": content})).(v1.Image))["a"]; got != "644 0:0 "+content {
+		t.Errorf("%d bytes arrived", len(got))
+	}
+	c, err = buildkit.New(buildkit.Options{Address: "kube-pod://other", Pod: in})
+	must(t, err)
+	if _, _, err = c.Build(t.Context(), request(t, "FROM scratch\n", nil)); fault.KindOf(err) != fault.Denied || !strings.Contains(fault.HintOf(err), "pods/exec") {
+		t.Errorf("%v (%s)", err, fault.HintOf(err))
 	}
 }

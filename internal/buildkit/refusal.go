@@ -1,6 +1,7 @@
 package buildkit
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -12,24 +13,24 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
 )
 
-// refused says what became of a build: what the Dockerfile's line did, what failed here, or why the daemon was not reached.
-func (c *Client) refused(r Request, s *session, err error) error {
+// refused says what became of a build: what the Dockerfile's line did, or why the daemon does not answer.
+func (c *Client) refused(s *session, err error) error {
 	var said *status
-	var whole *fault.Error
-	if cause := s.failure(); cause != nil {
-		err = cause
-	} else if !errors.As(err, &said) && !errors.As(err, &whole) {
+	var ours *fault.Error
+	switch {
+	case errors.As(err, &ours):
+		return ours
+	case !errors.As(err, &said) && !s.begun:
 		return c.unreachable(err)
 	}
-	if errors.As(err, &whole) {
-		return err
-	}
-	f := &fault.Error{What: "build with BuildKit", Where: c.address, Err: err}
+	f := &fault.Error{What: "build with BuildKit", Where: c.address}
 	if said == nil {
+		f.Err, f.Hint = fmt.Errorf("it went away: %w", cause(err)), "was buildkitd stopped, or out of memory?"
 		return f
 	}
 	f.Err = errors.New(fault.Said(inside.ReplaceAllString(said.message, ""), maxSaid))
@@ -40,9 +41,18 @@ func (c *Client) refused(r Request, s *session, err error) error {
 		f.Hint = "a newer BuildKit may know it"
 	}
 	if line := lineOf(said.details); line > 0 {
-		f.What, f.Where = "", fmt.Sprintf("%s:%d", r.Name, line)
+		f.What, f.Where = "", fmt.Sprintf("%s:%d", s.request.Name, line)
 	}
 	return f
+}
+
+// cause is err without the address that nobody typed.
+func cause(err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		return request.Err
+	}
+	return err
 }
 
 // inside is what BuildKit says of its own inside before it says what is wrong.
@@ -71,26 +81,39 @@ func lineOf(details []detail) int {
 	return 0
 }
 
+// greeted asks once more why a connection with certificates fails, nil when it does not or there are none: a daemon refuses
+// ours when the connection seems to stand, and the first request may fail before that is read.
+func (c *Client) greeted() error {
+	if c.tls == nil {
+		return nil
+	}
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: c.tls}
+	conn, err := d.Dial("tcp", strings.TrimPrefix(c.address, "tcp://"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(dialTimeout))
+	_, err = conn.Read(make([]byte, 1)) // HTTP/2 servers speak first
+	return err
+}
+
 // tlsAlert is the operation of an error that the other side told in the handshake, as crypto/tls has it.
 const tlsAlert = "remote error"
 
-// unreachable says why the daemon does not answer, or no longer does.
+// unreachable says why the daemon does not answer.
 func (c *Client) unreachable(err error) error {
-	f := &fault.Error{What: "reach BuildKit at", Where: c.address, Err: err, Hint: "is buildkitd running there? " + hintAddress}
-	var request *url.Error
-	if errors.As(err, &request) { // which names an address that nobody typed
-		f.Err = request.Err
+	if said := c.greeted(); said != nil {
+		err = said
 	}
+	f := &fault.Error{What: "reach BuildKit at", Where: c.address, Err: cause(err), Hint: "is buildkitd running there? " + hintAddress}
 	var (
 		network   *net.OpError
 		call      syscall.Errno
 		authority x509.UnknownAuthorityError
 		name      x509.HostnameError
-		whole     *fault.Error
 	)
 	switch {
-	case errors.As(err, &whole): // of the pod
-		return err
 	case errors.Is(err, os.ErrPermission):
 		f.Kind, f.Hint = fault.Denied, "the socket is for its group: buildkitd --group, or run as its user"
 	case errors.As(err, &authority):
@@ -102,7 +125,7 @@ func (c *Client) unreachable(err error) error {
 	case errors.As(err, &network) && network.Op == "dial" && errors.As(err, &call):
 		f.Err = call
 	case errors.Is(err, errProtocol), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		f.Err, f.Hint = fmt.Errorf("it does not answer as BuildKit does: %w", err), "is it buildkitd that listens there, and does it want certificates (--tlscacert, --tlscert, --tlskey)?"
+		f.Err, f.Hint = fmt.Errorf("it does not answer as BuildKit does: %w", cause(err)), "is it buildkitd that listens there, and does it want certificates (--tlscacert, --tlscert, --tlskey)?"
 	}
 	return f
 }

@@ -28,7 +28,8 @@ type Request struct {
 	Compression image.Compression // of new layers
 
 	CacheFrom []imageref.Ref // where steps are looked up
-	CacheTo   []imageref.Ref // where they are put, all of them
+	CacheTo   []imageref.Ref // where they are put
+	CacheAll  bool           // put the steps there too that the image does not show
 
 	NoCache       bool
 	NoCacheStages []string
@@ -182,7 +183,9 @@ func (r Request) message(ref, session string) (message, error) {
 	m = m.data(13, message{}.text(1, "oci").pairs(2, r.export()))
 	var cache message
 	for _, e := range r.cached(r.CacheTo) {
-		e.Attrs["mode"] = "max"
+		if r.CacheAll {
+			e.Attrs["mode"] = "max"
+		}
 		cache = cache.data(4, message{}.text(1, e.Type).pairs(2, e.Attrs))
 	}
 	for _, e := range r.cached(r.CacheFrom) {

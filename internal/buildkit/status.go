@@ -18,11 +18,10 @@ type watch struct {
 	steps   map[string]*dockerfile.Step // by digest
 	total   int
 	begun   int
-	warned  map[string]bool
 }
 
 func newWatch(r Request) *watch {
-	return &watch{request: r, steps: map[string]*dockerfile.Step{}, warned: map[string]bool{}}
+	return &watch{request: r, steps: map[string]*dockerfile.Step{}}
 }
 
 // see takes one StatusResponse.
@@ -104,7 +103,7 @@ func (w *watch) log(m message) error {
 	return nil
 }
 
-// warning tells what BuildKit's linter finds, once.
+// warning tells what BuildKit's linter finds.
 func (w *watch) warning(m message) error {
 	var short string
 	line := 0
@@ -119,14 +118,10 @@ func (w *watch) warning(m message) error {
 		}
 		return nil
 	})
-	short = strings.TrimSuffix(short, fmt.Sprintf(" (line %d)", line))
-	key := fmt.Sprint(line, short)
-	if err != nil || w.request.Options.Warn == nil || w.warned[key] {
-		return err
+	if err == nil && w.request.Options.Warn != nil {
+		w.request.Options.Warn(w.request.Name, line, strings.TrimSuffix(short, fmt.Sprintf(" (line %d)", line)))
 	}
-	w.warned[key] = true
-	w.request.Options.Warn(w.request.Name, line, short)
-	return nil
+	return err
 }
 
 // timestamp is a google.protobuf.Timestamp.

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/config"
-	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/policy"
@@ -74,7 +73,7 @@ func (p Plan) with(changes Plan) Plan {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
 	})
 	for _, c := range p.Choices {
-		if c.Err == nil {
+		if c.answer.err == nil && c.answer.unpinned == nil {
 			changes.Named++
 		}
 	}
@@ -156,8 +155,11 @@ func (u *Updates) images(c *Choice, plan *Plan) []Image {
 			plan.Skipped = append(plan.Skipped, Skipped{File: site.File, Line: site.Line, Reason: reason})
 		case site.Ref.With(want) != site.Ref || c.renames() && !site.Ref.Same(want):
 			if err := c.answer.doubt; err != nil {
+				if c.Err == nil {
+					plan.Failures = append(plan.Failures, Failure{Image: c.Version().String(), Err: err})
+				}
 				c.Err = err
-				plan.Failures = append(plan.Failures, failureAt(site.File, site.Line, want.String(), &fault.Error{What: "use", Kind: fault.KindOf(err), Err: err}))
+				plan.Skipped = append(plan.Skipped, Skipped{File: site.File, Line: site.Line, Reason: err.Error()})
 				continue
 			}
 			image := Image{Ref: want, Why: c.Why + " (" + c.Found.String() + ")", Only: site}

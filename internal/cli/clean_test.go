@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
+
+	"github.com/ksera524/imgbump/internal/fault"
 )
 
 // heard is a Workflow that keeps what it is told.
@@ -26,7 +28,7 @@ func TestForeignText(t *testing.T) {
 	const foreign = "it says\nharborpush: error: forged\r\x1b[2K\u202etxet\u2028done"
 	var out bytes.Buffer
 	c := &Console{Streams: Streams{Err: &out}, Workflow: nowhere{}, binary: "harborpush"}
-	c.failure(foreign, "apply\nkind: Role\nimgbump: hint: forged")
+	c.failure(&fault.Error{Err: errors.New(foreign), Hint: "apply\nkind: Role\nimgbump: hint: forged"})
 	c.Warnf("a\nb", 3, "%s", foreign)
 	c.Progressf("%s", foreign)
 	const clean = "it says\n  harborpush: error: forged\ufffd\ufffd[2K\ufffdtxet\ufffddone\n"
@@ -39,7 +41,7 @@ func TestForeignText(t *testing.T) {
 
 	workflow := &heard{}
 	c.Workflow = cleaned{workflow}
-	c.failure("\x1b[2J", "\x1b")
+	c.failure(&fault.Error{Err: errors.New("\x1b[2J"), Hint: "\x1b"})
 	c.Warnf("a\x1bb", 1, "\x1b[2J")
 	c.Group("one\ntwo\x1b")
 	if err := c.Workflow.Summary("| \x1b[2J |\n"); err != nil {

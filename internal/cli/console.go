@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"sync"
+
+	"github.com/ksera524/imgbump/internal/fault"
 )
 
 // Streams are where a command reads and writes, and its environment.
@@ -119,9 +121,11 @@ func (c *Console) Group(title string) (end func()) {
 const hintPrefix = "hint: "
 
 // failure is the last word about an error: what failed and what to do next.
-func (c *Console) failure(message, hint string) {
+func (c *Console) failure(err error) {
+	message, hint := err.Error(), fault.HintOf(err)
 	if c.Workflow.Active() {
-		c.Workflow.Error("", 0, strings.TrimSpace(message+"\n"+hint))
+		file, line := placeOf(err)
+		c.Workflow.Error(file, line, strings.TrimSpace(message+"\n"+hint))
 	}
 	c.say("error: ", "%s", message)
 	if hint != "" {

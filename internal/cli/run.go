@@ -79,7 +79,7 @@ func Run(streams Streams, workflow Workflow, root *cobra.Command, args []string,
 		c.say("", "interrupted")
 		return exitInterrupted
 	case fault.KindOf(err) != fault.Pending:
-		c.failure(err.Error(), fault.HintOf(err))
+		c.failure(err)
 	}
 	return ExitCode(err)
 }

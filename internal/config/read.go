@@ -79,7 +79,7 @@ func (r *reader) value(node *yaml.Node, into reflect.Value, at string) {
 		return
 	case *truth:
 		v.line = node.Line
-		if node.Kind != yaml.ScalarNode || node.ShortTag() != "!!bool" || node.Decode(&v.value) != nil {
+		if node.Kind != yaml.ScalarNode || node.Style != 0 || node.Decode(&v.value) != nil { // yes and no too, as YAML 1.1 has them
 			wrong("true or false")
 		}
 		return

@@ -13,7 +13,7 @@ import (
 
 // Registry is how one registry is asked.
 type Registry struct {
-	Host        string // as references spell it; "" is every one that has no entry
+	Host        string // as references spell it
 	Address     string // the host and port that is spoken to instead, "" for the same
 	Plain       bool   // without TLS
 	Credentials string // see Credentials; "" is Docker's configuration
@@ -116,8 +116,11 @@ func (e entry) registry(r *reader, at string, hosts map[string]int) Registry {
 	if into.Host == "docker.io" || into.Host == "" && strings.HasSuffix(into.Address, ".docker.io") {
 		into.Host, into.Address = "docker.io", "" // which the address is known of
 	}
-	if into.Host == "" && !e.Default.value {
+	if into.Host == "" {
 		into.Host = into.Address
+	}
+	if e.Default.value && into.Host != "docker.io" {
+		r.unused = append(r.unused, Problem{Line: e.Default.line, Text: at + ".default means nothing here: an image without a host is of docker.io, as a cluster pulls it"})
 	}
 	if into.Host != "" && !isHost(into.Host) {
 		r.problem(max(e.Prefix.line, e.Line), "for example: harbor.example.com", "%s.prefix: %q is no host; a folder of one has no settings of its own here", at, into.Host)

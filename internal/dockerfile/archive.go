@@ -23,15 +23,17 @@ const (
 // capability is the one extended attribute that layers carry, as BuildKit exports them.
 const capability = "SCHILY.xattr.security.capability"
 
-// Bounds of what an archive may hold, so that a hostile one cannot take all memory or time: entries of a tree, bytes of a
-// path (Linux' PATH_MAX), directories in a path, and bytes in all.
+// Bounds of what an archive may hold, so that a hostile one cannot take all memory or time: bytes of a path (Linux'
+// PATH_MAX), directories in a path, bytes of a file's capabilities (Linux' vfs_ns_cap_data), and bytes in all.
 const (
-	maxPath  = 4096
-	maxDepth = 256
-	maxBytes = 1 << 40
+	maxPath       = 4096
+	maxDepth      = 256
+	maxCapability = 24
+	maxBytes      = 1 << 40
 )
 
-var maxEntries = 1 << 20 // a test has fewer
+// Bounds of a tree: names, and bytes of their paths and of what links point to. A test has fewer.
+var maxEntries, maxNames = 1 << 20, 128 << 20
 
 // archive is a tar that can be read again: a layer of an image, or an archive in the build context.
 type archive struct {
@@ -105,14 +107,18 @@ func bounded(hdr *tar.Header) error {
 	return nil
 }
 
-// newFile is the file of an archive's entry, with its content if it has one; hard links are the caller's.
+// newFile is the file of an archive's entry, with its content if it has one; hard links are the caller's. Nothing of hdr is
+// kept, for its strings are parts of what may be much longer.
 func newFile(hdr *tar.Header, c content) (*file, error) {
 	f := &file{Header: tar.Header{
-		Typeflag: hdr.Typeflag, Linkname: hdr.Linkname, Mode: hdr.Mode & 0o7777, Uid: hdr.Uid, Gid: hdr.Gid,
+		Typeflag: hdr.Typeflag, Linkname: strings.Clone(hdr.Linkname), Mode: hdr.Mode & 0o7777, Uid: hdr.Uid, Gid: hdr.Gid,
 		ModTime: hdr.ModTime, Devmajor: hdr.Devmajor, Devminor: hdr.Devminor,
 	}}
 	if value, ok := hdr.PAXRecords[capability]; ok {
-		f.PAXRecords = map[string]string{capability: value}
+		if len(value) > maxCapability {
+			return nil, fmt.Errorf("%s has capabilities of %d bytes, more than any file can have", hdr.Name, len(value))
+		}
+		f.PAXRecords = map[string]string{capability: strings.Clone(value)}
 	}
 	switch hdr.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
@@ -120,7 +126,9 @@ func newFile(hdr *tar.Header, c content) (*file, error) {
 		if hdr.Size > 0 {
 			f.content = c
 		}
-	case tar.TypeDir, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
+	case tar.TypeSymlink:
+		f.Mode = 0o777 // as Linux has it, whatever the archive says
+	case tar.TypeDir, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 	default:
 		return nil, fmt.Errorf("%s has the unknown type %q", hdr.Name, hdr.Typeflag)
 	}
@@ -176,7 +184,7 @@ func (t *tree) applyEntry(hdr *tar.Header, layer int, c content) error {
 	}
 	if base == opaque {
 		if n := t.at(dir); n != nil {
-			n.hide(layer)
+			t.hide(dir, n, layer)
 		}
 		return nil
 	}
@@ -187,7 +195,7 @@ func (t *tree) applyEntry(hdr *tar.Header, layer int, c content) error {
 	if err := t.mkdirAll(dir, layer, func(*file) *file { return directory(0o755) }, func(string, *file) {}); err != nil {
 		return err
 	}
-	f, err := t.unpacked("/", hdr, c)
+	f, err := t.layered(hdr, c)
 	if err != nil {
 		return err
 	}
@@ -216,37 +224,48 @@ func remember(m member, hdr *tar.Header, r io.Reader) (content, error) {
 	return remembered{m, string(text)}, err
 }
 
-// unpacked is an entry's file when the archive is unpacked below dir: that of the other name for a hard link.
-func (t *tree) unpacked(dir string, hdr *tar.Header, c content) (*file, error) {
+// layered is the file of a layer's entry: that of the other name for a hard link.
+func (t *tree) layered(hdr *tar.Header, c content) (*file, error) {
 	if hdr.Typeflag != tar.TypeLink {
 		return newFile(hdr, c)
 	}
+	_, f, err := t.linked("/", hdr)
+	return f, err
+}
+
+// linked is the file that a hard link names when the archive is unpacked below dir, and where it is.
+func (t *tree) linked(dir string, hdr *tar.Header) (name string, f *file, err error) {
 	target := path.Join("/", hdr.Linkname)
 	parent, err := resolve(below{t, dir}, path.Dir(target))
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	f, err := t.lstat(path.Join(dir, parent, path.Base(target)))
-	if err != nil || f.isDir() {
-		return nil, fmt.Errorf("%s is a hard link to %s, which is no file", hdr.Name, hdr.Linkname)
+	name = path.Join(dir, parent, path.Base(target))
+	if f, err = t.lstat(name); err != nil || f.isDir() {
+		return "", nil, fmt.Errorf("%s is a hard link to %s, which is no file", hdr.Name, hdr.Linkname)
 	}
-	return f, nil
+	return name, f, nil
 }
 
-// bounded is an error when the tree has more names than an image can have.
+// bounded is an error when the tree has more, or longer, names than an image can have.
 func (t *tree) bounded() error {
-	if t.entries > maxEntries {
+	switch {
+	case t.entries > maxEntries:
 		return fmt.Errorf("there are more than %d files", maxEntries)
+	case t.text > maxNames:
+		return fmt.Errorf("the names of its files and what its links point to are longer than %d bytes in all", maxNames)
 	}
 	return nil
 }
 
-// hide removes what lower layers put below n.
-func (n *node) hide(layer int) {
-	for name, child := range n.children {
-		child.hide(layer)
+// hide removes what lower layers put below n, which is at dir.
+func (t *tree) hide(dir string, n *node, layer int) {
+	for base, child := range n.children {
+		name := path.Join(dir, base)
+		t.hide(name, child, layer)
 		if child.layer != layer && len(child.children) == 0 {
-			delete(n.children, name)
+			t.count(name, child, -1)
+			delete(n.children, base)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func (f *File) check(ctx context.Context, w *work, all bool) (*File, error) {
 // may be done while ctx lives. progress may be nil.
 func Build(ctx context.Context, src Sources, progress func(Step), files ...*File) ([]Image, error) {
 	for _, f := range files {
-		if err := f.refuse(src.Sandbox); err != nil {
+		if err := f.refuse(ctx, src); err != nil {
 			return nil, err
 		}
 	}
@@ -141,7 +141,7 @@ func Build(ctx context.Context, src Sources, progress func(Step), files ...*File
 func (f *File) prepared(ctx context.Context, w *work) (*builder, error) {
 	checked, err := f.check(ctx, w, false)
 	if err == nil {
-		err = checked.refuse(w.src.Sandbox) // what base images demand with ONBUILD is known now
+		err = checked.refuse(ctx, w.src) // what base images demand with ONBUILD is known now
 	}
 	if err != nil {
 		return nil, err
@@ -259,9 +259,6 @@ func (b *builder) parent(ctx context.Context, s *stage) (*rootfs, error) {
 	r, err := b.bases.rootfs(ctx, s.base.image, s.platform)
 	if err != nil {
 		return nil, err
-	}
-	if b.carries(s) {
-		r.carry()
 	}
 	if !r.runsOn(s.platform) {
 		own := r.config.Platform()

@@ -187,30 +187,40 @@ func (c *caching) load(ctx context.Context, name string) (*stepcache.Entry, erro
 }
 
 // keep keeps an entry under the names while the build goes on.
-func (c *caching) keep(e stepcache.Entry, names []string) {
+func (c *caching) keep(k *keyed, e stepcache.Entry, names []string) {
 	c.keeping.Go(func() {
 		c.slots <- struct{}{}
 		defer func() { <-c.slots }()
 		if c.is(&c.closed) {
 			return
 		}
-		kept, err := c.store(e, names)
-		if err != nil {
-			if !c.set(&c.closed) && c.life.Err() == nil {
-				c.warn(fmt.Errorf("no more steps are kept: %w", err))
-			}
-			return
+		kept, err := c.store(k, e, names)
+		switch {
+		case err == nil:
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.kept[e.Layer] = kept
+		case errors.Is(err, image.ErrChanged):
+			c.warn(err)
+		case !c.set(&c.closed) && c.life.Err() == nil:
+			c.warn(fmt.Errorf("no more steps are kept: %w", err))
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.kept[e.Layer] = kept
 	})
 }
 
-func (c *caching) store(e stepcache.Entry, names []string) (v1.Layer, error) {
+// store keeps an entry, unless files have changed that its step was named by.
+func (c *caching) store(k *keyed, e stepcache.Entry, names []string) (v1.Layer, error) {
 	if e.Layer != nil {
 		defer c.alone(e.Layer)()
 		c.layers.ApplyTo(e.Layer)
+	}
+	if err := k.unchanged(); err != nil { // nobody may need to read the layer
+		return nil, err
+	}
+	if pending, ok := e.Layer.(image.Pending); ok {
+		l := &watched{Pending: pending, step: k}
+		defer l.over.Store(true)
+		e.Layer = l
 	}
 	return c.Cache.Keep(c.life, e, names...)
 }

@@ -32,8 +32,9 @@ type keyed struct {
 	copy     *copied          // of COPY and ADD, expanded
 	dir      string           // the working directory
 	platform string
-	fresh    bool // nothing is to be found of it
-	stale    bool // nothing is to be found by its name
+	fresh    bool          // nothing is to be found of it
+	stale    bool          // nothing is to be found by its name
+	same     []func() bool // tell whether files are still those that it was named by
 
 	found *stepcache.Entry
 	why   string // it was not found
@@ -149,6 +150,14 @@ func (b *builder) slot(s *stage, at int) string {
 		}
 	}
 	return nameOf("last", []stepcache.Part{{Name: b.caching.Scope, Value: b.File.name}, {Name: s.label(), Value: s.platform.String()}, {Name: kind, Value: strconv.Itoa(nth)}})
+}
+
+// adopted is how many instructions of a stage need not be carried out, the first ones.
+func (b *builder) adopted(s *stage) int {
+	if b.caching == nil {
+		return 0
+	}
+	return b.caching.chains[b.outcome[s]].adopted
 }
 
 // adopt settles which instructions of a stage with n of them need not be carried out: those up to the first step that was

@@ -145,21 +145,18 @@ func (b *builder) dependFiles(ctx context.Context, d *depends, src source, k *ke
 			c.SourcePaths = append(c.SourcePaths, name)
 		}
 	}
-	p := b.newPlan(newTree())
-	var err error
-	if p.mode, err = parseChmod(c.chmod); err != nil {
-		return err
-	}
-	if len(c.exclude) > 0 {
-		if p.exclude, err = patternmatcher.New(c.exclude); err != nil {
+	dest := destination(k.dir, c.DestPath)
+	return b.dependPlan(ctx, d, k, dest, func(p *plan) (err error) {
+		if p.mode, err = parseChmod(c.chmod); err != nil {
 			return err
 		}
-	}
-	dest := destination(k.dir, c.DestPath)
-	if err := b.gather(ctx, p, src, c, dest); err != nil {
-		return err
-	}
-	return b.dependPlan(ctx, d, p, dest)
+		if len(c.exclude) > 0 {
+			if p.exclude, err = patternmatcher.New(c.exclude); err != nil {
+				return err
+			}
+		}
+		return b.gather(ctx, p, src, c, dest)
+	})
 }
 
 // wholeCommit reports whether a repository is named by a commit that cannot be another one.
@@ -172,8 +169,17 @@ func wholeCommit(r Repository) bool {
 	return false
 }
 
-// dependPlan adds what a plan writes, without times, by names below dest.
-func (b *builder) dependPlan(ctx context.Context, d *depends, p *plan, dest string) error {
+// dependPlan adds what would be written into nothing, without times, by names below dest.
+func (b *builder) dependPlan(ctx context.Context, d *depends, k *keyed, dest string, fill func(*plan) error) error {
+	make := func() (*plan, error) {
+		p := b.newPlan(newTree())
+		return p, fill(p)
+	}
+	p, err := make()
+	if err != nil {
+		return err
+	}
+	k.watch(p, make)
 	sums, err := b.sums(ctx, p)
 	if err != nil {
 		return err

@@ -72,11 +72,7 @@ func (b *builder) dependMount(ctx context.Context, d *depends, m *instructions.M
 	if err != nil {
 		return err
 	}
-	p := b.newPlan(newTree())
-	if err := p.copy(src, path.Join("/", m.Source), "/"); err != nil {
-		return err
-	}
-	return b.dependPlan(ctx, d, p, "/")
+	return b.dependPlan(ctx, d, k, "/", func(p *plan) error { return p.copy(src, path.Join("/", m.Source), "/") })
 }
 
 // told are parts as they are kept: shortened, and without what may be secret.
@@ -85,7 +81,7 @@ func told(parts []stepcache.Part) []stepcache.Part {
 	for _, p := range parts {
 		kind, name, _ := strings.Cut(p.Name, " ")
 		secret := (kind == "ARG" || kind == "ENV") && secretName.MatchString(name) && !publicName.MatchString(name)
-		if secret || kind == "file" || len(p.Value) > widest || p.Name == partAbove {
+		if secret || kind == "file" || kind == "stage" || len(p.Value) > widest || p.Name == partAbove {
 			p.Value = stepcache.Hidden(p.Value)
 		}
 		all = append(all, p)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -12,7 +13,9 @@ import (
 	diff "github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/ksera524/imgbump/internal/dockerfile"
 	"github.com/ksera524/imgbump/internal/registrytest"
+	"github.com/ksera524/imgbump/internal/sandbox/step"
 	"github.com/ksera524/imgbump/internal/stepcache"
 )
 
@@ -128,7 +131,7 @@ func TestCacheBroken(t *testing.T) {
 		})
 	}
 	hash := "sha256:" + strings.Repeat("0", 64)
-	step := func(config, layers string) string {
+	kept := func(config, layers string) string {
 		return `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":` + config + `,"layers":[` + layers + `]}`
 	}
 	tests := map[string]struct {
@@ -136,8 +139,8 @@ func TestCacheBroken(t *testing.T) {
 		warned string
 	}{
 		"a web page":                   {registrytest.Config{Instead: say("<!doctype html>")}, "it is no manifest"},
-		"another image":                {registrytest.Config{Instead: say(step(`{"mediaType":"application/vnd.oci.image.config.v1+json","size":2,"digest":"`+hash+`"}`, ""))}, "not what is kept of a step"},
-		"a config that is not its own": {registrytest.Config{Instead: say(step(`{"mediaType":"application/vnd.imgbump.step.v1+json","size":2,"digest":"`+hash+`","data":"e30="}`, `{"mediaType":"x","size":1,"digest":"`+hash+`"}`))}, "its configuration is damaged"},
+		"another image":                {registrytest.Config{Instead: say(kept(`{"mediaType":"application/vnd.oci.image.config.v1+json","size":2,"digest":"`+hash+`"}`, ""))}, "not what is kept of a step"},
+		"a config that is not its own": {registrytest.Config{Instead: say(kept(`{"mediaType":"application/vnd.imgbump.step.v1+json","size":2,"digest":"`+hash+`","data":"e30="}`, `{"mediaType":"x","size":1,"digest":"`+hash+`"}`))}, "its configuration is damaged"},
 		"nothing but configuration": {registrytest.Config{Instead: manifests(func(w http.ResponseWriter, _ *http.Request) {
 			io.Copy(w, io.LimitReader(endless{}, 17<<20))
 		})}, "more than 16 MiB"},
@@ -242,7 +245,7 @@ func TestCacheNames(t *testing.T) {
 	for what, change := range map[string]func(*testCase){
 		"content":  func(c *testCase) { c.write(t, "a", "c") },
 		"epoch":    func(c *testCase) { c.opts.Args["SOURCE_DATE_EPOCH"] = "1" },
-		"platform": func(c *testCase) { c.opts.Platform.Architecture = "arm64" },
+		"platform": func(c *testCase) { c.opts.Platform.Variant = "v2" },
 		"hosts":    func(c *testCase) { c.opts.Hosts = []string{"127.0.0.1 x"} },
 		"hostname": func(c *testCase) { c.opts.Hostname = "x" },
 		"shm":      func(c *testCase) { c.opts.ShmSize = 1 },
@@ -258,5 +261,104 @@ func TestCacheNames(t *testing.T) {
 	same := name(t, "RUN --mount=source=a,target=/c x", func(c *testCase) { c.write(t, "b", "c") })
 	if seen[same] != "RUN --mount=source=a,target=/c x" {
 		t.Error("a file that is not mounted counts")
+	}
+}
+
+// meddler is a sandbox in which something else changes the build context meanwhile.
+type meddler struct {
+	*pretend
+	meddle func()
+}
+
+func (m *meddler) Run(ctx context.Context, p step.Process) error {
+	m.meddle()
+	return m.pretend.Run(ctx, p)
+}
+
+// TestCacheChangedMeanwhile does not keep files under the name of those that they were when the build began.
+func TestCacheChangedMeanwhile(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{})
+	c := withFiles(t, "FROM debian:12\nRUN x\nCOPY a /\nRUN --mount=source=b,target=/b y", map[string][]byte{"a": []byte("1"), "b": []byte("1")})
+	m := newMachine(t, s, c)
+	m.runner = &meddler{m.sandbox, func() { c.write(t, "a", "2") }}
+	img, _ := m.run(t)
+	digestOfMade(t, img)
+	if len(m.warned) != 1 || !strings.Contains(m.warned[0], "files changed while") {
+		t.Errorf("warned %q", m.warned)
+	}
+	c.write(t, "a", "1")
+	m = newMachine(t, s, c)
+	m.runner = &meddler{m.sandbox, func() { c.write(t, "b", "2") }}
+	if _, steps := m.run(t); strings.HasSuffix(steps[1], " hit") {
+		t.Errorf("%q", steps)
+	}
+	if len(m.warned) != 1 {
+		t.Errorf("warned %q", m.warned)
+	}
+	if got := newMachine(t, s, c).verdicts(t); got != "hit; hit; b changed" {
+		t.Error(got)
+	}
+}
+
+// TestCachePlatforms keeps and finds the steps of several platforms, with what they share.
+func TestCachePlatforms(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{})
+	c := withFiles(t, "FROM --platform=$BUILDPLATFORM scratch AS tool\nCOPY a /tool\nFROM debian:12\nARG TARGETARCH\nWORKDIR /$TARGETARCH\nCOPY --from=tool /tool .\nCOPY a /",
+		map[string][]byte{"a": []byte("1")})
+	build := func() (hits, misses int) {
+		m := newMachine(t, s, c)
+		var files []*dockerfile.File
+		for _, p := range twoPlatforms {
+			c.opts.Platform = p
+			f, err := dockerfile.Parse("Dockerfile", c.dockerfile, c.opts)
+			must(t, err)
+			files = append(files, f)
+		}
+		root, err := os.OpenRoot(c.dir)
+		must(t, err)
+		t.Cleanup(func() { root.Close() })
+		src := dockerfile.Sources{Context: dockerfile.Folder(root), Base: m.base, Caching: m.caching}
+		images, err := dockerfile.Build(t.Context(), src, func(s dockerfile.Step) {
+			if s.Done && s.Cached {
+				hits++
+			} else if s.Done && s.Why != "" {
+				misses++
+			}
+		}, files...)
+		must(t, err)
+		for _, img := range images {
+			digestOfMade(t, img)
+		}
+		if len(m.warned) > 0 {
+			t.Error(m.warned)
+		}
+		return hits, misses
+	}
+	if hits, misses := build(); hits != 0 || misses != 7 {
+		t.Errorf("first %d hits, %d misses", hits, misses)
+	}
+	if hits, misses := build(); hits != 6 || misses != 0 {
+		t.Errorf("then %d hits, %d misses", hits, misses)
+	}
+}
+
+// TestCacheTogether has several machines build the same at the same time.
+func TestCacheTogether(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{})
+	var machines []*machine
+	for range 4 {
+		machines = append(machines, newMachine(t, s, stagedCase(t)))
+	}
+	var all sync.WaitGroup
+	for _, m := range machines {
+		all.Go(func() {
+			if _, _, err := m.tryRun(t); err != nil || len(m.warned) > 0 {
+				t.Error(err, m.warned)
+			}
+		})
+	}
+	all.Wait()
+	if got := newMachine(t, s, stagedCase(t)).verdicts(t); got != "hit; hit" {
+		t.Error(got)
 	}
 }

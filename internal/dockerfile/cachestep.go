@@ -56,7 +56,7 @@ func (c *course) take(ctx context.Context, r *rootfs, at int, step *reported) er
 			name = k.name
 		}
 		c.above, step.step.Cached = follows(name), true
-		return c.adopted(ctx, r, command, k.found)
+		return c.use(ctx, r, command, k.found)
 	}
 	content, err := c.content(ctx, k, command)
 	if err != nil {
@@ -70,10 +70,13 @@ func (c *course) take(ctx context.Context, r *rootfs, at int, step *reported) er
 		if e != nil {
 			step.step.Cached = true
 			c.store(k, *e, content)
-			return c.adopted(ctx, r, command, e)
+			return c.use(ctx, r, command, e)
 		}
 	}
-	c.missed, step.step.Why = true, k.why
+	c.missed = true
+	if c.caching.Explain {
+		step.step.Why = k.why
+	}
 	layers := len(r.added)
 	err = c.run(ctx, r, command, step)
 	if err == nil && k.parts != nil && len(r.added) > layers {
@@ -93,7 +96,7 @@ func (c *course) store(k *keyed, e stepcache.Entry, content string) {
 		names = append(names, content)
 	}
 	e.Content, e.Parts = content, told(k.parts)
-	c.caching.keep(e, append(names, k.slot))
+	c.caching.keep(k, e, append(names, k.slot))
 }
 
 // content is the name of a step when what other stages made counts by what it is, not by how it was made: "" when nobody
@@ -144,8 +147,8 @@ func (c *course) dependContent(ctx context.Context, d *depends, k *keyed, comman
 	return nil
 }
 
-// adopted puts what is kept of a step on the rootfs, as if the step had been carried out.
-func (c *course) adopted(ctx context.Context, r *rootfs, command command, e *stepcache.Entry) error {
+// use puts what is kept of a step on the rootfs, as if the step had been carried out.
+func (c *course) use(ctx context.Context, r *rootfs, command command, e *stepcache.Entry) error {
 	if err := c.expand(r, command.Command, func(map[string]struct{}) {}); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func Archive(ctx context.Context, f *os.File) (Context, error) {
 	if err != nil || a == nil {
 		return nil, err
 	}
-	p := &plan{tree: newTree(), changes: map[string]*file{}, replaced: map[string]bool{}}
+	p := newPlan(newTree())
 	err = p.unpack(ctx, a, "/")
 	p.date()
 	return archived{p.tree}, err

@@ -146,6 +146,7 @@ func (b *builder) copyPlan(ctx context.Context, r *rootfs, c copied) (*plan, err
 		}
 	}
 	p := b.newPlan(t)
+	p.line = c.line
 	if c.chown != "" {
 		var err error
 		if p.owner, err = b.owner(c.chown, t, c.line); err != nil {

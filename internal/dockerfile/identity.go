@@ -38,9 +38,9 @@ func (p *plan) identity() (id string, settled bool) {
 }
 
 // date gives the directories that the plan made the time of the newest file beside them, so that the same files make the
-// same layer at any time. With SOURCE_DATE_EPOCH they bear that one.
-func (p *plan) date() {
-	var newest time.Time
+// same layer at any time, and returns it. With SOURCE_DATE_EPOCH they bear that one, and with no such file that of the build:
+// then it is zero.
+func (p *plan) date() (newest time.Time) {
 	made := map[*file]bool{}
 	for _, dir := range p.made {
 		made[dir] = true
@@ -51,9 +51,10 @@ func (p *plan) date() {
 		}
 	}
 	if newest.IsZero() || !p.latest.IsZero() {
-		return
+		return time.Time{}
 	}
 	for dir := range made {
 		dir.ModTime = newest
 	}
+	return newest
 }

@@ -115,7 +115,7 @@ func (b *builder) expand(r *rootfs, c instructions.Command, undefined func(map[s
 func (b *builder) record(r *rootfs, entry string, p *plan) {
 	add := mutate.Addendum{History: b.history(entry)}
 	if p != nil && len(p.changes) > 0 {
-		p.date()
+		p.complete()
 		add.Layer, add.History.EmptyLayer = b.layer(p, r.docker), false
 		b.cover(r, func(ctx context.Context) (io.ReadCloser, error) {
 			return tarOf(func(tw *tar.Writer) error { return p.write(ctx, tw) }), nil
@@ -142,7 +142,7 @@ func (b *builder) layer(p *plan, docker bool) v1.Layer {
 	if known := b.layers[key]; known != nil && id != "" {
 		return known
 	}
-	l := image.NewLayerOf(source, func(tw *tar.Writer) error { return p.write(b.life, tw) })
+	l := image.NewLayerOf(source, func(tw *tar.Writer) error { return b.fail(p.line, p.write(b.life, tw)) })
 	if docker {
 		l = image.ForDocker(l)
 	}
@@ -181,6 +181,7 @@ func (b *builder) workdir(ctx context.Context, r *rootfs, c *instructions.Workdi
 		return err
 	}
 	p := b.newPlan(t)
+	p.line = line
 	if err := p.mkdirAll(target, 0o755, user); err != nil {
 		return err
 	}

@@ -35,14 +35,18 @@ func (c *oracleCase) describe(t *testing.T, img v1.Image, now time.Time) string 
 	of := c.bases.below(t, config.RootFS.DiffIDs)
 	below, all := flatTree{}, flatTree{}
 	var written []bool
+	var entries strings.Builder
 	for i, l := range layers {
 		r, err := l.Uncompressed()
 		must(t, err)
-		entries, faults := all.apply(t, r)
+		names, faults := all.apply(t, r)
 		if i >= of && len(faults) > 0 {
 			t.Errorf("layer %d: %s", i, strings.Join(faults, ", "))
 		}
-		written = append(written, entries > 0)
+		if i >= of && c.entries && len(names) > 0 {
+			fmt.Fprintf(&entries, "layer\n%s", strings.Join(slices.Sorted(slices.Values(names)), ""))
+		}
+		written = append(written, len(names) > 0)
 		must(t, r.Close())
 		if i+1 == of {
 			below = maps.Clone(all)
@@ -51,6 +55,7 @@ func (c *oracleCase) describe(t *testing.T, img v1.Image, now time.Time) string 
 	var out strings.Builder
 	fmt.Fprintf(&out, "platform %s\n", config.Platform())
 	out.WriteString(all.changes(below, c.clock(now)))
+	out.WriteString(entries.String())
 	for _, h := range config.History {
 		what := " (no layer)"
 		if !h.EmptyLayer {
@@ -134,13 +139,13 @@ type flatEntry struct {
 // flatTree is what the layers of an image amount to, by absolute path.
 type flatTree map[string]flatEntry
 
-// apply puts a layer on the tree as the OCI image specification's layer.md says. It tells how many entries the layer has,
+// apply puts a layer on the tree as the OCI image specification's layer.md says. It tells which entries the layer has,
 // and what not every runtime can unpack: a name twice, a parent that is no directory, a whiteout of nothing.
-func (all flatTree) apply(t *testing.T, r io.Reader) (entries int, faults []string) {
+func (all flatTree) apply(t *testing.T, r io.Reader) (entries, faults []string) {
 	t.Helper()
 	mine := flatTree{}
 	tr := tar.NewReader(r)
-	for ; ; entries++ {
+	for {
 		hdr, err := tr.Next()
 		if errors.Is(err, io.EOF) {
 			return entries, faults
@@ -148,6 +153,7 @@ func (all flatTree) apply(t *testing.T, r io.Reader) (entries int, faults []stri
 		must(t, err)
 		content, err := io.ReadAll(tr)
 		must(t, err)
+		entries = append(entries, fmt.Sprintf("- %s %03o %d:%d\n", hdr.Name, hdr.Mode, hdr.Uid, hdr.Gid))
 		name := path.Join("/", hdr.Name)
 		dir, base := path.Split(name)
 		if _, twice := mine[name]; twice {

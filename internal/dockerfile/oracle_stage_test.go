@@ -33,6 +33,8 @@ func (c *oracleCase) set(t *testing.T, verb string, words []string, rest string)
 		c.differs = rest
 	case "differs-in":
 		c.differsIn[words[0]] = strings.TrimSpace(strings.TrimPrefix(rest, words[0]))
+	case "entries":
+		c.entries = true
 	case "build":
 		for i := 0; i+1 < len(words); i += 2 {
 			c.flag(t, words[i], words[i+1])

@@ -47,6 +47,7 @@ func TestOracle(t *testing.T) {
 			case strings.HasPrefix(t.Name(), "TestOracle/run-"):
 				for _, isolation := range []string{sandbox.UserNamespace, sandbox.Chroot} {
 					t.Run(isolation, func(t *testing.T) {
+						t.Parallel()
 						c := readOracleCase(t, file, bases)
 						c.sandbox, c.differs = start(t, isolation), cmp.Or(c.differsIn[isolation], c.differs)
 						c.judge(t, c.ours(t))
@@ -166,6 +167,7 @@ type oracleCase struct {
 	dir     string // holds a folder for each context
 	want    string
 	differs string // why this builder makes something else
+	entries bool   // what each layer names is compared, not only what all of them amount to
 
 	dockerfile, ignore []byte
 	args, labels       map[string]string

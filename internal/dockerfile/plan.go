@@ -1,7 +1,6 @@
 package dockerfile
 
 import (
-	"maps"
 	"path"
 	"strings"
 	"time"
@@ -16,6 +15,8 @@ type plan struct {
 	changes  map[string]*file
 	replaced map[string]bool // directories of the image in whose place something else came
 	made     []*file         // directories that the copy needs and nobody copies
+	copies   map[*file]*file // files of the image to which an archive links, as it labels them
+	line     int             // of the instruction
 	owner    *owner          // of what is copied and created, nil to keep
 	mode     *chmod          // likewise
 	exclude  *patternmatcher.PatternMatcher
@@ -23,8 +24,14 @@ type plan struct {
 	latest   time.Time // of what the layer holds, zero for any
 }
 
+func newPlan(t *tree) *plan {
+	return &plan{tree: t, changes: map[string]*file{}, replaced: map[string]bool{}, copies: map[*file]*file{}}
+}
+
 func (b *builder) newPlan(t *tree) *plan {
-	return &plan{tree: t, changes: map[string]*file{}, replaced: map[string]bool{}, created: b.created, latest: b.latest}
+	p := newPlan(t)
+	p.created, p.latest = b.created, b.latest
+	return p
 }
 
 // ours is the layer number of what instructions write; those of the base image are smaller.
@@ -38,11 +45,28 @@ func (p *plan) put(name string, f *file) {
 	}
 	if old != nil && old.file.isDir() && !f.isDir() {
 		p.replaced[name] = true
-		maps.DeleteFunc(p.changes, func(changed string, _ *file) bool { return strings.HasPrefix(changed, name+"/") })
+		old.walk(name, func(gone string, _ *file) { delete(p.changes, gone) })
 	}
 	p.tree.put(name, f, ours)
 	if name != "/" { // layers do not describe the top
 		p.changes[name] = f
+	}
+}
+
+// complete adds the directories above what changed, as they are: some runtimes unpack each layer for itself, and show a
+// directory as the topmost layer has it. Those that instructions wrote bear a time that is the same in the next build.
+func (p *plan) complete() {
+	newest := p.date()
+	for name := range p.changes {
+		for dir := path.Dir(name); dir != "/" && p.changes[dir] == nil; dir = path.Dir(dir) {
+			n := p.tree.at(dir)
+			p.changes[dir] = n.file
+			if n.layer >= ours && !newest.IsZero() {
+				dated := *n.file
+				dated.ModTime = newest
+				p.changes[dir] = &dated
+			}
+		}
 	}
 }
 

@@ -25,6 +25,9 @@ import (
 
 // step carries out a RUN: what its process changes becomes a layer.
 func (b *builder) step(ctx context.Context, r *rootfs, c command, i *instructions.RunCommand, output io.Writer) error {
+	if err := foreign(ctx, v1.Platform{OS: r.config.OS, Architecture: r.config.Architecture}); err != nil {
+		return err
+	}
 	below, err := r.stack(ctx)
 	if err != nil {
 		return err

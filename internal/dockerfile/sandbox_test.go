@@ -2,6 +2,7 @@ package dockerfile_test
 
 import (
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/ksera524/imgbump/internal/sandbox"
@@ -29,6 +30,7 @@ func absent(t *testing.T, what string) {
 func sandboxes(t *testing.T) func(t *testing.T, isolation string) *sandbox.Sandbox {
 	t.Helper()
 	known := map[string]*sandbox.Sandbox{}
+	var mu sync.Mutex
 	return func(part *testing.T, isolation string) *sandbox.Sandbox {
 		part.Helper()
 		if os.Geteuid() != 0 {
@@ -37,6 +39,8 @@ func sandboxes(t *testing.T) func(t *testing.T, isolation string) *sandbox.Sandb
 		if _, err := os.Stat(busybox); err != nil {
 			absent(part, "busybox-static")
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		s := known[isolation]
 		if s == nil {
 			s = sandbox.New(sandbox.Options{Isolation: isolation})

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"slices"
-	"strings"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -53,8 +51,20 @@ func (r *rootfs) stack(ctx context.Context) ([]string, error) {
 // carries reports whether a RUN stands on what a stage starts from.
 func (b *builder) carries(s *stage) bool {
 	run := func(c command) bool { _, ok := c.Command.(*instructions.RunCommand); return ok }
-	return slices.ContainsFunc(s.commands, run) ||
+	return slices.ContainsFunc(s.commands[b.adopted(s):], run) ||
 		slices.ContainsFunc(b.stages, func(above *stage) bool { return above.base.stage == s && b.carries(above) })
+}
+
+// expectRun tells the image that a stage starts from whether a RUN will stand on it.
+func (b *builder) expectRun(ctx context.Context, s *stage) error {
+	if s.base.image == "" || !b.carries(s) {
+		return nil
+	}
+	r, err := b.bases.rootfs(ctx, s.base.image, s.platform)
+	if err == nil {
+		r.carry()
+	}
+	return err
 }
 
 // carry says that a RUN will stand on the image.
@@ -82,24 +92,20 @@ func (b *builder) adopt(ctx context.Context, r *rootfs, l v1.Layer, h v1.History
 // nextLayer is a number that tells what the next layer writes from what those below wrote.
 func (r *rootfs) nextLayer() int { return ours + 1 + len(r.sheets) }
 
-// cover puts a layer on top, which open gives the tar of. What lies below is known when the layer is laid: a layer in the
-// sandbox names every directory above what it holds, and that of an image need not.
+// cover puts a layer on top, which open gives the tar of: one that an instruction made, which names every directory above
+// what it holds.
 func (b *builder) cover(r *rootfs, open func(ctx context.Context) (io.ReadCloser, error)) {
 	if b.src.Sandbox == nil {
 		return
 	}
 	s := &sheet{id: b.bases.newID()}
 	s.lay = func(ctx context.Context) error {
-		t, err := r.files(ctx)
-		if err != nil {
-			return err
-		}
 		plain, err := open(ctx)
 		if err != nil {
 			return err
 		}
 		defer plain.Close()
-		return b.unpackInto(ctx, s.id, func(tw *tar.Writer) error { return t.complete(plain, tw) })
+		return b.src.Sandbox.Unpack(ctx, s.id, plain)
 	}
 	r.sheets = append(r.sheets, s)
 }
@@ -124,51 +130,6 @@ func tarOf(write func(*tar.Writer) error) io.ReadCloser {
 		w.CloseWithError(err)
 	}()
 	return r
-}
-
-// complete copies a tar, with every directory above its entries before them, as t has it.
-func (t *tree) complete(from io.Reader, tw *tar.Writer) error {
-	named := map[string]bool{"/": true}
-	tr := tar.NewReader(from)
-	for {
-		hdr, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		name := path.Clean("/" + hdr.Name)
-		if err := t.nameAbove(name, named, tw); err != nil {
-			return err
-		}
-		named[name] = true
-		hdr.Format = tar.FormatPAX
-		if err := tw.WriteHeader(hdr); err != nil {
-			return err
-		}
-		if _, err := io.Copy(tw, tr); err != nil {
-			return err
-		}
-	}
-}
-
-// nameAbove writes the directories above a name that are not named yet. What a later layer hides may be missing in t.
-func (t *tree) nameAbove(name string, named map[string]bool, tw *tar.Writer) error {
-	dir := path.Dir(name)
-	if named[dir] {
-		return nil
-	}
-	if err := t.nameAbove(dir, named, tw); err != nil {
-		return err
-	}
-	named[dir] = true
-	hdr := directory(0o755).Header
-	if n := t.at(dir); n != nil && n.file.isDir() {
-		hdr = n.file.Header
-	}
-	hdr.Name, hdr.Format = strings.TrimPrefix(dir, "/")+"/", tar.FormatPAX
-	return tw.WriteHeader(&hdr)
 }
 
 // lay puts the layers of the image into the sandbox, and reads the tree on the way if nobody has.

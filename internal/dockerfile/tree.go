@@ -70,7 +70,8 @@ type node struct {
 // tree is a root filesystem as headers: paths resolve inside of it and nowhere else.
 type tree struct {
 	root    *node
-	entries int // names that were ever put
+	entries int // names
+	text    int // bytes of their paths, and of what links point to
 }
 
 func newTree() *tree {
@@ -82,7 +83,7 @@ func directory(mode int64) *file {
 }
 
 // clone is a copy that can change alone; files are shared, for they never change.
-func (t *tree) clone() *tree { return &tree{root: t.root.clone(), entries: t.entries} }
+func (t *tree) clone() *tree { return &tree{root: t.root.clone(), entries: t.entries, text: t.text} }
 
 func (n *node) clone() *node {
 	c := &node{file: n.file, layer: n.layer}
@@ -142,19 +143,36 @@ func (t *tree) put(name string, f *file, layer int) {
 	case old != nil && old.file.isDir() && f.isDir():
 		old.file, old.layer = f, layer
 	default:
-		parent := t.at(path.Dir(name))
-		if parent.children == nil {
-			parent.children = map[string]*node{}
-		}
-		parent.children[path.Base(name)] = &node{file: f, layer: layer}
-		t.entries++
+		t.link(t.at(path.Dir(name)), path.Dir(name), strings.Clone(path.Base(name)), &node{file: f, layer: layer})
 	}
 }
 
-func (t *tree) remove(name string) {
-	if parent := t.at(path.Dir(name)); parent != nil {
-		delete(parent.children, path.Base(name))
+// link puts n, whatever is below it too, under a name in parent, which is at dir.
+func (t *tree) link(parent *node, dir, base string, n *node) {
+	if old := parent.children[base]; old != nil {
+		t.count(path.Join(dir, base), old, -1)
 	}
+	put(&parent.children, base, n)
+	t.count(path.Join(dir, base), n, 1)
+}
+
+func (t *tree) remove(name string) {
+	parent, base := t.at(path.Dir(name)), path.Base(name)
+	if parent == nil || parent.children[base] == nil {
+		return
+	}
+	t.count(name, parent.children[base], -1)
+	delete(parent.children, base)
+}
+
+// count adds n at name, and what is below it, to what the tree holds, or takes it off.
+func (t *tree) count(name string, n *node, sign int) {
+	t.entries += sign
+	t.text += sign * (len(name) + len(n.file.Linkname))
+	n.walk(name, func(name string, f *file) {
+		t.entries += sign
+		t.text += sign * (len(name) + len(f.Linkname))
+	})
 }
 
 // mkdirAll makes the missing directories of name as make has them, given the directory above, tells made of each, and
@@ -234,16 +252,16 @@ func read(src source, name string, limit int64) ([]byte, error) {
 }
 
 // merge puts another tree on top, as a runtime unpacks its layer. The top itself stays.
-func (t *tree) merge(over *tree) { t.root.merge(over.root) }
+func (t *tree) merge(over *tree) { t.mergeAt("/", t.root, over.root) }
 
-func (n *node) merge(over *node) {
+func (t *tree) mergeAt(dir string, n, over *node) {
 	for name, o := range over.children {
 		switch below := n.children[name]; {
 		case below != nil && below.file.isDir() && o.file.isDir():
 			below.file, below.layer = o.file, o.layer
-			below.merge(o)
+			t.mergeAt(path.Join(dir, name), below, o)
 		default:
-			put(&n.children, name, o.clone())
+			t.link(n, dir, name, o.clone())
 		}
 	}
 }

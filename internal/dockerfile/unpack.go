@@ -109,12 +109,9 @@ func (p *plan) unpack(ctx context.Context, a *archive, dest string) error {
 }
 
 func (p *plan) unpackEntry(a *archive, number int, hdr *tar.Header, dest, target string) error {
-	f, err := p.tree.unpacked(dest, hdr, member{a, number})
+	f, err := p.unpacked(dest, hdr, member{a, number})
 	if err != nil {
 		return err
-	}
-	if hdr.Typeflag == tar.TypeLink {
-		f = p.relabel(f, hdr)
 	}
 	if p.owner != nil {
 		f.Uid, f.Gid = p.owner.uid, p.owner.gid
@@ -123,19 +120,31 @@ func (p *plan) unpackEntry(a *archive, number int, hdr *tar.Header, dest, target
 	return p.tree.bounded()
 }
 
-// relabel gives a file that an archive links to the mode and owner that the link says, under all names that were unpacked.
-func (p *plan) relabel(f *file, hdr *tar.Header) *file {
-	g := *f
-	if g.Typeflag != tar.TypeSymlink {
-		g.Mode = hdr.Mode & 0o7777
+// unpacked is the file of an archive's entry. What a hard link leads to gets the mode and owner that the link says.
+func (p *plan) unpacked(dest string, hdr *tar.Header, c content) (*file, error) {
+	if hdr.Typeflag != tar.TypeLink {
+		return newFile(hdr, c)
 	}
-	g.Uid, g.Gid = hdr.Uid, hdr.Gid
-	for name, other := range p.changes {
-		if other == f {
-			p.put(name, &g)
+	name, f, err := p.tree.linked(dest, hdr)
+	if err != nil {
+		return nil, err
+	}
+	ofImage := p.changes[name] != f
+	if ofImage {
+		if p.copies[f] == nil {
+			own := *f
+			p.copies[f] = &own
 		}
+		f = p.copies[f]
 	}
-	return &g
+	if f.Typeflag != tar.TypeSymlink {
+		f.Mode = hdr.Mode & 0o7777
+	}
+	f.Uid, f.Gid = hdr.Uid, hdr.Gid
+	if ofImage {
+		p.put(name, f)
+	}
+	return f, nil
 }
 
 // dangles reports whether a path leads through a link to what is not there.

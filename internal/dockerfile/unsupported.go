@@ -1,14 +1,17 @@
 package dockerfile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/sandbox/binfmt"
 )
 
 // notYet is the error for what BuildKit does and this builder does not do so far.
@@ -48,18 +51,35 @@ func possible(c instructions.Command) error {
 	return nil
 }
 
-// refuse is the error for the first instruction of the needed stages that cannot be carried out without a sandbox.
-func (f *File) refuse(sandbox Sandbox) error {
-	if sandbox != nil {
-		return nil
-	}
+// refuse is the error for the first RUN of the needed stages that cannot be carried out here. Where a cache may have what it
+// makes, its platform is not looked at yet.
+func (f *File) refuse(ctx context.Context, src Sources) error {
 	for _, s := range f.stages {
 		for _, c := range s.commands {
-			if _, run := c.Command.(*instructions.RunCommand); run {
-				return f.fail(c.line, notYet("RUN", "start FROM an image in which it is done already, or build with another tool and "+
-					"give its docker save archive or OCI layout to harborpush push"))
+			if _, run := c.Command.(*instructions.RunCommand); !run {
+				continue
+			}
+			if src.Sandbox == nil {
+				return f.fail(c.line, &fault.Error{Err: errors.New("RUN cannot be carried out without a sandbox"),
+					Hint: "start FROM an image in which it is done already"})
+			}
+			if err := foreign(ctx, s.platform); err != nil && src.Caching.Cache == nil {
+				return f.fail(c.line, err)
 			}
 		}
+	}
+	return nil
+}
+
+// foreign is the error for a RUN on a platform whose programs do not run here.
+func foreign(ctx context.Context, p v1.Platform) error {
+	err := binfmt.Check(ctx, p.Architecture)
+	switch {
+	case errors.Is(err, binfmt.ErrNone):
+		return &fault.Error{Err: fmt.Errorf("RUN for %s: %w", p, err), Hint: "compile in a stage FROM --platform=$BUILDPLATFORM and COPY what it made; " +
+			"or install Debian's qemu-user-static, or tonistiigi/binfmt, on the machine itself (the node of a pod)"}
+	case err != nil:
+		return &fault.Error{Err: fmt.Errorf("RUN for %s: %w", p, err), Hint: "Debian's qemu-user-static and tonistiigi/binfmt register with it"}
 	}
 	return nil
 }

@@ -83,6 +83,9 @@ func (w *work) carryOut(ctx context.Context, builders []*builder) error {
 	}
 	for _, j := range jobs {
 		w.total += 1 + len(j.stage.commands)
+		if err := j.expectRun(ctx, j.stage); err != nil {
+			return err
+		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, j := range jobs {

@@ -3,6 +3,7 @@ package policy
 import (
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // Allow is what AllowTags is for a list of which one has to match: "regexp:" and an expression, or a pattern of a shell that
@@ -29,7 +30,7 @@ func Allow(list []string) string {
 func ofShell(pattern string) string {
 	var b strings.Builder
 	for i := 0; i < len(pattern); i++ {
-		switch c := pattern[i]; c {
+		switch c, size := utf8.DecodeRuneInString(pattern[i:]); c {
 		case '*':
 			b.WriteString(".*")
 		case '?':
@@ -45,6 +46,7 @@ func ofShell(pattern string) string {
 			i += len(class) - 1
 		default:
 			b.WriteString(regexp.QuoteMeta(string(c)))
+			i += size - 1
 		}
 	}
 	return b.String()

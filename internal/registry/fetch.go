@@ -315,7 +315,7 @@ func (b *checkedBody) Read(p []byte) (int, error) {
 	if b.left -= int64(n); b.left < 0 {
 		return 0, fmt.Errorf("%w: %s is larger than its manifest says", image.ErrCorrupt, b.want)
 	}
-	if b.left == 0 || errors.Is(err, io.EOF) { // at the last byte: nobody may wait for the end
+	if err == nil && b.left == 0 || errors.Is(err, io.EOF) { // at the last byte: nobody may wait for the end
 		if got := hex.EncodeToString(b.sum.Sum(nil)); got != b.want.Hex {
 			return n, fmt.Errorf("%w: asked for %s, got %s", image.ErrCorrupt, b.want, got)
 		}

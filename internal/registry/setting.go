@@ -16,7 +16,7 @@ import (
 
 // Setting is how one registry is reached, as far as that differs from others. The Credential of the options goes first.
 type Setting struct {
-	Host string // as references spell it; "" is every one without a setting of its own
+	Host string // as references spell it
 	// Address is the host and port that is spoken to in place of Host, "" for the same; Plain speaks HTTP without TLS.
 	Address string
 	Plain   bool
@@ -33,16 +33,12 @@ type Setting struct {
 
 // setting is the one for host; a zero one without.
 func (c *Client) setting(host string) Setting {
-	var other Setting
 	for _, s := range c.options.Settings {
 		if strings.EqualFold(s.Host, host) {
 			return s
 		}
-		if s.Host == "" {
-			other = s
-		}
 	}
-	return other
+	return Setting{}
 }
 
 // Whole is ref with the namespace that its registry has for repositories without one.

@@ -4,10 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path"
@@ -46,9 +49,9 @@ func (c *Client) Clone(ctx context.Context, r Repository) (*os.File, error) {
 		return failed("", fault.Cause(err))
 	}
 	defer os.RemoveAll(dir)
-	w := worktree{ctx: ctx, git: git, dir: dir, env: c.environment()}
+	w := worktree{ctx: ctx, git: git, dir: dir, env: append(c.environment(), c.login(r.Address)...)}
 	if err := w.checkOut(r); err != nil {
-		return failed("check the address and the branch; private repositories are not supported yet", err)
+		return failed("check the address and the branch; a private repository needs --secret id=GIT_AUTH_TOKEN,env=TOKEN", err)
 	}
 	f, err := c.spool(func(to io.Writer) error { return w.pack(to, r) })
 	if err != nil {
@@ -69,6 +72,24 @@ func (c *Client) environment() []string {
 	}
 	return env
 }
+
+// login gives git the token for a repository's host, which it does not take along to another.
+func (c *Client) login(address string) []string {
+	u, err := url.Parse(address)
+	if err != nil || c.options.GitToken == nil || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())) {
+		return nil
+	}
+	token := c.options.GitToken(u.Host)
+	if token == "" {
+		return nil
+	}
+	basic := base64.StdEncoding.EncodeToString([]byte("x-access-token:" + token))
+	return []string{"GIT_CONFIG_COUNT=2",
+		"GIT_CONFIG_KEY_0=http." + u.Scheme + "://" + u.Host + "/.extraHeader", "GIT_CONFIG_VALUE_0=Authorization: Basic " + basic,
+		"GIT_CONFIG_KEY_1=http.followRedirects", "GIT_CONFIG_VALUE_1=false"}
+}
+
+func loopback(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
 
 // worktree is a folder that git works in.
 type worktree struct {

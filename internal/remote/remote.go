@@ -1,5 +1,5 @@
 // Package remote fetches what a build names by address: files over HTTP, and repositories with the git
-// program. No credential is sent anywhere, and what was fetched leaves nothing behind.
+// program. No credential is sent anywhere but a token of git's to its host, and what was fetched leaves nothing behind.
 package remote
 
 import (
@@ -24,6 +24,9 @@ type Options struct {
 	Agent  string         // as servers are told
 	Roots  *x509.CertPool // certificate authorities that are trusted, nil for the system's
 	Getenv func(string) string
+
+	// GitToken is the token for a host's repositories over HTTP, "" without one; HOST[:PORT]. It may be nil.
+	GitToken func(host string) string
 }
 
 // Client fetches, several things at a time. Close ends the use of all that it gave.

@@ -221,6 +221,48 @@ func TestCloneIsGuarded(t *testing.T) {
 	}
 }
 
+// TestCloneWithToken wants a token to open a private repository, and to go to its host only: not along with a redirect, nor to
+// another host, nor into the clone.
+func TestCloneWithToken(t *testing.T) {
+	s, err := gittest.Start(gittest.Options{Password: "S3cret"})
+	must(t, err)
+	defer s.Close()
+	r, _ := repository(t, s, "app.git", fstest.MapFS{"a": {Data: []byte("1")}})
+	asked := false
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = asked || r.Header.Get("Authorization") != ""
+		http.NotFound(w, r)
+	}))
+	defer other.Close()
+	away := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+r.URL.String(), http.StatusFound)
+	}))
+	defer away.Close()
+	c := client(t, nil)
+	hosts := map[string]bool{strings.TrimPrefix(s.URL, "http://"): true, strings.TrimPrefix(away.URL, "http://"): true}
+	c.options.GitToken = func(host string) string {
+		if hosts[host] {
+			return "S3cret"
+		}
+		return ""
+	}
+	f, err := c.Clone(t.Context(), Repository{Address: r.URL, KeepGitDir: true})
+	must(t, err)
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<30))
+	must(t, err)
+	if strings.Contains(string(text), "S3cret") || strings.Contains(string(text), "Authorization") {
+		t.Error("the clone holds the token")
+	}
+	for _, address := range []string{away.URL + "/app.git", other.URL + "/app.git"} {
+		if _, err := c.Clone(t.Context(), Repository{Address: address}); err == nil || strings.Contains(err.Error(), "S3cret") || asked {
+			t.Errorf("%s: %v; the other host was told the token: %t", address, err, asked)
+		}
+	}
+	if got := c.login("http://example.com/a.git"); got != nil {
+		t.Errorf("a token over HTTP: %v", got)
+	}
+}
+
 func TestCloneWithoutGit(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := client(t, nil).Clone(t.Context(), Repository{Address: "https://example.com/a.git"})

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -203,6 +205,78 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// When the privileged side itself is killed, its steps end, the build is told, and the next build removes what is left.
+func TestKeeperKilled(t *testing.T) {
+	for _, isolation := range []string{sandbox.UserNamespace, sandbox.Chroot} {
+		t.Run(isolation, func(t *testing.T) {
+			open(t, isolation) // or skip
+			base, _ := busybox()
+			folder := t.TempDir()
+			mark := fmt.Sprint("MARK=", t.Name(), os.Getpid())
+			s := sandbox.New(sandbox.Options{Isolation: isolation, Folder: folder})
+			t.Cleanup(func() { s.Close() })
+			if err := s.Unpack(t.Context(), "base", bytes.NewReader(base)); err != nil {
+				t.Fatal(err)
+			}
+			p := shell("trap '' TERM; (setsid sleep 1000 &); echo started; while :; do sleep 1; done")
+			p.Env = append(p.Env, mark)
+			read, write := io.Pipe()
+			p.Output = write
+			ended := make(chan error, 1)
+			go func() { ended <- s.Run(t.Context(), p) }()
+			if _, err := io.ReadFull(read, make([]byte, len("started\n"))); err != nil {
+				t.Fatal(err)
+			}
+			unix.Kill(keeperOf(t, folder), unix.SIGKILL)
+			var exit *step.ExitError
+			if err := <-ended; err == nil || errors.As(err, &exit) {
+				t.Errorf("the build is told %v", err)
+			}
+			for len(processes(t, mark)) > 0 { // or the test's time is up
+				runtime.Gosched()
+			}
+			next := sandbox.New(sandbox.Options{Isolation: isolation, Folder: folder})
+			if err := next.Probe(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			left := func() []string {
+				all, _ := filepath.Glob(filepath.Join(folder, "*"))
+				return all
+			}
+			for len(left()) > 1 {
+				runtime.Gosched()
+			}
+			if err := next.Close(); err != nil {
+				t.Error(err)
+			}
+			if all := left(); len(all) > 0 {
+				t.Errorf("%v is left", all)
+			}
+		})
+	}
+}
+
+// keeperOf is the process that holds the lock on the only store in a folder.
+func keeperOf(t *testing.T, folder string) int {
+	t.Helper()
+	locks, err := filepath.Glob(filepath.Join(folder, "*", "lock"))
+	if err != nil || len(locks) != 1 {
+		t.Fatalf("%v, %v", locks, err)
+	}
+	files, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if to, err := os.Readlink(f); err == nil && to == locks[0] {
+			pid, _ := strconv.Atoi(strings.Split(f, "/")[2])
+			return pid
+		}
+	}
+	t.Fatal("nobody holds the lock")
+	return 0
+}
+
 // endless is the life of a build with a step that never ends.
 func endless(isolation, folder, mark string) error {
 	s := sandbox.New(sandbox.Options{Isolation: isolation, Folder: folder})
@@ -266,16 +340,17 @@ func endlessTar(size int64) io.Reader {
 
 // A step that prints without end is cut, and goes on.
 func TestOutputIsBounded(t *testing.T) {
-	s := open(t, "")
-	p := shell("dd if=/dev/zero bs=1M count=101 2>/dev/null; echo more")
-	var n counter
-	p.Output = &n
-	if err := s.Run(t.Context(), p); err != nil {
-		t.Fatal(err)
-	}
-	if n.bytes < 100<<20 || n.bytes > 100<<20+200 || !strings.Contains(n.end, "longer than 100 MiB") {
-		t.Errorf("%d bytes of output, at whose end is %q", n.bytes, n.end)
-	}
+	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
+		p := shell("dd if=/dev/zero bs=1M count=101 2>/dev/null || exit 1; echo more")
+		var n counter
+		p.Output = &n
+		if err := s.Run(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		if n.bytes < 100<<20 || n.bytes > 100<<20+200 || !strings.Contains(n.end, "longer than 100 MiB") {
+			t.Errorf("%d bytes of output, at whose end is %q", n.bytes, n.end)
+		}
+	})
 }
 
 type counter struct {

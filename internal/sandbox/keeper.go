@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,12 +25,12 @@ type keeper struct {
 	stdin   io.Closer
 	folder  string // holds the socket
 	client  *http.Client
-	errors  lines
+	errors  start
 }
 
 const (
-	startTimeout = time.Minute // for probing; each engine has its own, shorter one
-	stopTimeout  = 30 * time.Second
+	startTimeout = time.Minute     // for probing; each engine has its own, shorter one
+	stopTimeout  = 3 * time.Second // until which the removal of many files is waited for; it goes on after that
 )
 
 func startKeeper(ctx context.Context, o Options) (*keeper, error) {
@@ -120,29 +118,27 @@ func (k *keeper) refused(ctx context.Context, err error) error {
 
 // stop ends the privileged side, which takes everything that it started with it.
 func (k *keeper) stop() error {
-	if k.command != nil {
-		k.stdin.Close()
-		kill := time.AfterFunc(stopTimeout, func() { k.command.Process.Kill() })
-		defer kill.Stop()
-	}
-	var err error
-	if k.command != nil {
-		err = k.command.Wait()
-	}
-	if k.client != nil {
-		k.client.CloseIdleConnections()
-	}
 	if k.folder != "" {
-		os.RemoveAll(k.folder)
+		defer os.RemoveAll(k.folder)
 	}
-	if said := k.said(); err != nil && said != "" {
-		return &fault.Error{What: "stop the sandbox", Err: errors.New(said)}
+	if k.command == nil {
+		return nil
+	}
+	k.stdin.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- k.command.Wait() }()
+	select {
+	case err := <-ended:
+		if said := k.said(); err != nil && said != "" {
+			return &fault.Error{What: "stop the sandbox", Err: errors.New(said)}
+		}
+	case <-time.After(stopTimeout):
 	}
 	return nil
 }
 
-// said is the last line that the privileged side wrote to its standard error.
-func (k *keeper) said() string { return fault.Said(k.errors.last(), 500) }
+// said is what the privileged side wrote to its standard error.
+func (k *keeper) said() string { return fault.Said(k.errors.String(), 500) }
 
 // socketFolder is a new folder that only we and root may enter, with a path short enough for a socket's address.
 func socketFolder() (string, error) {
@@ -168,25 +164,21 @@ func folders(asked string) []string {
 	return all
 }
 
-// lines keeps the end of what was written to it.
-type lines struct {
+// start keeps the start of what is written to it.
+type start struct {
 	mu   sync.Mutex
-	tail []byte
+	text []byte
 }
 
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.tail = append(l.tail, b...)
-	if extra := len(l.tail) - 4096; extra > 0 {
-		l.tail = append([]byte(nil), l.tail[extra:]...)
-	}
+func (s *start) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text = append(s.text, b[:min(len(b), 4096-len(s.text))]...)
 	return len(b), nil
 }
 
-func (l *lines) last() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := bytes.TrimSpace(l.tail)
-	return strings.TrimSpace(string(all[bytes.LastIndexByte(all, '\n')+1:]))
+func (s *start) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.text)
 }

@@ -251,7 +251,7 @@ func (k *keeper) lost(ctx context.Context, err error) error {
 	if said := k.said(); said != "" {
 		err = errors.New(said)
 	}
-	return &fault.Error{What: "run the sandbox", Err: err}
+	return &fault.Error{What: "run RUN steps: the process that does it has failed", Err: err}
 }
 
 func dial(socket string) *http.Client {

@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, endless(os.Args[2], os.Args[3], os.Args[4]))
 		os.Exit(1)
 	}
+	if len(os.Args) > 1 && os.Args[1] == "build" {
+		build()
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

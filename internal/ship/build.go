@@ -96,7 +96,7 @@ func (b Build) run(ctx context.Context, registry Registry) (image.Receipt, error
 		return image.Receipt{}, err
 	}
 	receipt, err := b.carryOut(ctx, registry, sources, files)
-	if errors.Is(err, stepcache.ErrLost) && !sources.Caching.Fresh {
+	if errors.Is(err, stepcache.ErrLost) && !sources.Caching.Fresh && !slices.ContainsFunc(b.Outputs, Output.Streams) {
 		sources.Caching.Warn(err)
 		sources.Caching.Fresh = true
 		return b.carryOut(ctx, registry, sources, files)

@@ -28,13 +28,20 @@ type Server struct {
 	gone  sync.WaitGroup
 }
 
+// maxParent is how long the path of a folder may be for a socket two levels below it: an address has 104 bytes or more.
+const maxParent = 80
+
 // Serve starts a server for the agent at a socket, or for keys in files.
 func Serve(paths ...string) (*Server, error) {
 	open, err := opener(paths)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "agent-*")
+	parent := os.TempDir()
+	if len(parent) > maxParent {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "agent-*")
 	if err != nil {
 		return nil, fault.Cause(err)
 	}

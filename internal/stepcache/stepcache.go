@@ -57,8 +57,8 @@ func (s *stored) Digest() (v1.Hash, error)             { return s.of.Digest, nil
 func (s *stored) DiffID() (v1.Hash, error)             { return s.diffID, nil }
 func (s *stored) Size() (int64, error)                 { return s.of.Size, nil }
 func (s *stored) MediaType() (types.MediaType, error)  { return s.of.MediaType, nil }
-func (s *stored) Compressed() (io.ReadCloser, error)   { return hold(s.of.Digest, s.packed) }
-func (s *stored) Uncompressed() (io.ReadCloser, error) { return hold(s.diffID, s.plain) }
+func (s *stored) Compressed() (io.ReadCloser, error)   { return hold(s.of.Digest, s.of.Size, s.packed) }
+func (s *stored) Uncompressed() (io.ReadCloser, error) { return hold(s.diffID, unsized, s.plain) }
 
 // packed are the bytes that the store has, as many as there should be and one more.
 func (s *stored) packed() (io.ReadCloser, error) {
@@ -88,29 +88,33 @@ func (p packedOnly) Size() (int64, error)                { return p.of.Size() }
 func (p packedOnly) MediaType() (types.MediaType, error) { return p.of.MediaType() }
 func (p packedOnly) Compressed() (io.ReadCloser, error)  { return p.of.packed() }
 
+// unsized is the size of what ends where it ends.
+const unsized = -1
+
 // hold opens bytes that must have the sum want at their end.
-func hold(want v1.Hash, open func() (io.ReadCloser, error)) (io.ReadCloser, error) {
+func hold(want v1.Hash, size int64, open func() (io.ReadCloser, error)) (io.ReadCloser, error) {
 	r, err := open()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrLost, err)
 	}
-	return &held{ReadCloser: r, want: want, sum: sha256.New()}, nil
+	return &held{ReadCloser: r, want: want, left: size, sum: sha256.New()}, nil
 }
 
 type held struct {
 	io.ReadCloser
 	want v1.Hash
+	left int64 // bytes, less than zero when nobody knows
 	sum  hash.Hash
 }
 
 func (h *held) Read(p []byte) (int, error) {
 	n, err := h.ReadCloser.Read(p)
 	h.sum.Write(p[:n])
+	h.left -= int64(n)
 	switch {
-	case err == nil:
-	case !errors.Is(err, io.EOF):
+	case err != nil && !errors.Is(err, io.EOF):
 		err = fmt.Errorf("%w: %w", ErrLost, err)
-	default:
+	case err != nil || h.left == 0: // at the last byte: nobody may wait for the end
 		if got := hex.EncodeToString(h.sum.Sum(nil)); got != h.want.Hex {
 			err = fmt.Errorf("%w: it should be %s, and is sha256:%s", ErrLost, h.want, got)
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +48,7 @@ func choose(start wire.Start) (engine, *store, wire.Ready) {
 		}
 		made, s, err := tryFolders(e.make, start.Folders)
 		if err == nil {
-			why := append([]string{e.means + " in " + s.dir}, refusals...)
+			why := append([]string{e.means + " in " + filepath.Dir(s.dir)}, refusals...)
 			return made, s, wire.Ready{Isolation: e.name, Why: strings.Join(why, "; ")}
 		}
 		refusals = append(refusals, fmt.Sprintf("%s: %v", e.name, explain(err)))
@@ -98,7 +100,7 @@ func explain(err error) string {
 	}
 	switch {
 	case o.Call == cloneCall && o.Errno == unix.EPERM:
-		return o.Error() + " (by a seccomp profile, or a missing capability)"
+		return o.Error() + " (" + whoForbids() + ")"
 	case o.Call == cloneCall && o.Errno == unix.ENOSPC:
 		return o.Error() + " (user namespaces are switched off: user.max_user_namespaces)"
 	case o.Call == overlayCall && o.Errno == unix.EINVAL:
@@ -107,6 +109,24 @@ func explain(err error) string {
 		return o.Error() + " (by AppArmor or SELinux)"
 	}
 	return o.Error()
+}
+
+// whoForbids tells what keeps this process from user namespaces with all ids.
+func whoForbids() string {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if unix.Capget(&header, &data[0]) == nil {
+		for i, name := range []string{"SETUID", "SETGID", "SETFCAP"} {
+			if c := []int{unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETFCAP}[i]; data[0].Effective&(1<<c) == 0 {
+				return "the capability " + name + " is missing"
+			}
+		}
+	}
+	status, _ := os.ReadFile("/proc/self/status")
+	if strings.Contains(string(status), "\nSeccomp:\t2\n") {
+		return "by a seccomp profile"
+	}
+	return "by a setting of the machine"
 }
 
 // unlock tells what an administrator allows the best engine with.

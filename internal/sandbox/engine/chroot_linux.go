@@ -94,15 +94,16 @@ func (e *chroot) inside(ctx context.Context, dir string, p step.Process, output 
 	if err == nil {
 		s := &spec{Process: p, Store: e.store.dir, Root: dir}
 		s.Process.Mounts, s.Process.Output = nil, nil
-		err = launch(ctx, aboveChroot, s, supervised(), unix.SIGTERM, output)
+		err = launch(ctx, s, supervised(g.output), output)
 		endOrphans()
 	}
 	return errors.Join(err, g.strike())
 }
 
-// supervised are the attributes of a process that is asked to end, for it has others to end first.
-func supervised() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
+// supervised starts a process that is asked to end, for it has others to end first.
+func supervised(output *pipe) start {
+	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
+	return start{as: aboveChroot, attr: attr, kill: unix.SIGTERM, pipe: output}
 }
 
 // try makes what every step needs here, and a process that does nothing in it.
@@ -124,7 +125,7 @@ func (e *chroot) try(ctx context.Context) error {
 	g := &stage{ctx: ctx, store: e.store, root: t}
 	err = g.set(step.Process{})
 	if err == nil {
-		err = launch(ctx, aboveChroot, &spec{Store: e.store.dir, Root: dir, Try: true}, supervised(), unix.SIGTERM, io.Discard)
+		err = launch(ctx, &spec{Store: e.store.dir, Root: dir, Try: true}, supervised(g.output), io.Discard)
 	}
 	return errors.Join(err, g.strike())
 }

@@ -44,6 +44,7 @@ func keep(stdin io.Reader, stdout io.Writer) error {
 	if e == nil {
 		return json.NewEncoder(stdout).Encode(ready)
 	}
+	go removeStale(filepath.Dir(s.dir))
 	k := &keeper{store: s, engine: e}
 	err = k.answer(start, func() error { return json.NewEncoder(stdout).Encode(ready) }, in)
 	os.Remove(filepath.Dir(start.Socket)) // the build does it too, if it lives

@@ -23,10 +23,17 @@ const maxOutput = 100 << 20
 // lastWords is how long the end of a step's output is waited for after its end.
 const lastWords = 2 * time.Second
 
-// launch starts a child of this program as kind, which becomes what s tells, and waits for its end. When ctx ends, the
-// child gets kill.
-func launch(ctx context.Context, kind string, s *spec, attr *syscall.SysProcAttr, kill os.Signal, output io.Writer) error {
-	c, err := newChild(kind, attr)
+// start is how a child of this program starts and ends.
+type start struct {
+	as   string // what Main is called with
+	attr *syscall.SysProcAttr
+	kill os.Signal // what it gets when it is to end early
+	pipe *pipe     // for its output, nil for a new one
+}
+
+// launch starts a child, which becomes what s tells, and waits for its end.
+func launch(ctx context.Context, s *spec, how start, output io.Writer) error {
+	c, err := newChild(how)
 	if err != nil {
 		return err
 	}
@@ -41,9 +48,12 @@ func launch(ctx context.Context, kind string, s *spec, attr *syscall.SysProcAttr
 		return &obstacle{Text: err.Error()}
 	}
 	defer c.ended()
-	stop := context.AfterFunc(ctx, func() { c.command.Process.Signal(kill) })
+	stop := context.AfterFunc(ctx, func() { c.command.Process.Signal(how.kill) })
 	defer stop()
-	go func() { c.spec.encode(s) }()
+	go func() {
+		gob.NewEncoder(c.spec).Encode(s) // which fails only if the child has ended, and then that is told
+		c.spec.Close()
+	}()
 	copied := make(chan struct{})
 	go func() { copyOutput(output, c.output); close(copied) }()
 	met := c.obstacle()
@@ -62,43 +72,46 @@ func launch(ctx context.Context, kind string, s *spec, attr *syscall.SysProcAttr
 // cloneCall is what fails when no namespaces can be had.
 const cloneCall = "clone"
 
-// child is a process with the pipes to it.
+// pipe is both ends of one.
+type pipe struct{ read, write *os.File }
+
+func newPipe() (*pipe, error) {
+	r, w, err := os.Pipe()
+	return &pipe{r, w}, failed("pipe", "", err)
+}
+
+func (p *pipe) close() {
+	p.read.Close()
+	p.write.Close()
+}
+
+// child is a process with our ends of the pipes to it.
 type child struct {
-	command     *exec.Cmd
-	spec        pipe
-	status, end *os.File
-	output      *os.File
-	others      []*os.File // the child's ends
+	command             *exec.Cmd
+	spec                *os.File
+	status, end, output *os.File
+	pipes               []*pipe
+	theirs              []*os.File // the child's ends
 }
 
-type pipe struct{ *os.File }
-
-func (p pipe) encode(s *spec) {
-	gob.NewEncoder(p).Encode(s) // which fails only if the child has ended, and then that is told
-	p.Close()
-}
-
-func newChild(kind string, attr *syscall.SysProcAttr) (c *child, err error) {
-	c = &child{command: exec.Command("/proc/self/exe", verb, kind)}
-	c.command.SysProcAttr, c.command.Env, c.command.Dir = attr, []string{}, "/"
-	open := func() (r, w *os.File) {
-		if err == nil {
-			r, w, err = os.Pipe()
+func newChild(how start) (*child, error) {
+	c := &child{command: exec.Command("/proc/self/exe", verb, how.as)}
+	if how.pipe != nil {
+		c.pipes = append(c.pipes, how.pipe)
+	}
+	for len(c.pipes) < 4 {
+		p, err := newPipe()
+		if err != nil {
+			c.close()
+			return nil, err
 		}
-		return r, w
+		c.pipes = append(c.pipes, p)
 	}
-	var specR, statusW, endW, outputW *os.File
-	specR, c.spec.File = open()
-	c.status, statusW = open()
-	c.end, endW = open()
-	c.output, outputW = open()
-	c.others = []*os.File{specR, statusW, endW, outputW}
-	c.command.ExtraFiles = c.others[:3]
-	c.command.Stdout, c.command.Stderr = outputW, outputW
-	if err != nil {
-		c.close()
-		return nil, failed("pipe", "", err)
-	}
+	output, spec, status, end := c.pipes[0], c.pipes[1], c.pipes[2], c.pipes[3]
+	c.output, c.spec, c.status, c.end = output.read, spec.write, status.read, end.read
+	c.theirs = []*os.File{spec.read, status.write, end.write, output.write}
+	c.command.Stdout, c.command.Stderr, c.command.ExtraFiles = output.write, output.write, c.theirs[:3]
+	c.command.SysProcAttr, c.command.Env, c.command.Dir = how.attr, []string{}, "/"
 	return c, nil
 }
 
@@ -109,7 +122,7 @@ func (c *child) start() error {
 		return err
 	}
 	launched.pids[c.command.Process.Pid] = true
-	c.closeOthers()
+	c.closeTheirs()
 	return nil
 }
 
@@ -119,16 +132,15 @@ func (c *child) ended() {
 	delete(launched.pids, c.command.Process.Pid)
 }
 
-func (c *child) closeOthers() {
-	for _, f := range c.others {
+func (c *child) closeTheirs() {
+	for _, f := range c.theirs {
 		f.Close()
 	}
 }
 
 func (c *child) close() {
-	c.closeOthers()
-	for _, f := range []*os.File{c.spec.File, c.status, c.end, c.output} {
-		f.Close()
+	for _, p := range c.pipes {
+		p.close()
 	}
 }
 

@@ -36,13 +36,17 @@ func openSources(s *spec) ([]source, error) {
 		case step.Tmpfs:
 			all[i] = source{fd: -1}
 		default:
-			err = &obstacle{Call: "mount", On: m.Target, Text: fmt.Sprintf("there is no mount type %q", m.Kind)}
+			err = unknownKind(m.Mount)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
+}
+
+func unknownKind(m step.Mount) error {
+	return &obstacle{Call: "mount", On: m.Target, Text: fmt.Sprintf("there is no mount type %q", m.Kind)}
 }
 
 func openPlain(path string, file bool) (source, error) {
@@ -120,7 +124,7 @@ func (b *builder) mount(m *mount, from source) error {
 
 // target is where a path leads to by now, made if it is not there.
 func (b *builder) target(path string, file bool) (string, error) {
-	at, err := b.root.locate(path)
+	at, err := b.root.target(path)
 	if err != nil {
 		return "", err
 	}

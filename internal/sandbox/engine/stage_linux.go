@@ -18,11 +18,12 @@ import (
 // stage puts things into a root filesystem that are there only while a step runs. What was in their place is put aside, and
 // comes back.
 type stage struct {
-	ctx   context.Context
-	store *store
-	root  tree
-	props []prop
-	after []func() // to be called at the end, the last first
+	ctx    context.Context
+	store  *store
+	root   tree
+	props  []prop
+	output *pipe    // of the step: what /dev/stdout is
+	after  []func() // to be called at the end, the last first
 }
 
 // prop is one of those things.
@@ -96,7 +97,7 @@ func (g *stage) mount(m *step.Mount, cache string) error {
 		}
 		return g.put(name, m.Target, false)
 	}
-	return &obstacle{Call: "mount", On: m.Target, Text: "there is no mount type " + string(m.Kind)}
+	return unknownKind(*m)
 }
 
 func (g *stage) empty(target string, mode fs.FileMode) error {
@@ -127,7 +128,7 @@ func (g *stage) file(target string, content []byte, uid, gid int, mode fs.FileMo
 	return g.put(name, target, false)
 }
 
-// devices makes /dev with what a container has there, but for terminals, which need a mount.
+// devices makes /dev with what a container has there, but for terminals and open files, which need mounts.
 func (g *stage) devices() error {
 	name, err := g.store.folder()
 	if err != nil {
@@ -148,10 +149,12 @@ func (g *stage) devices() error {
 			return failed("chmod", "/dev/"+device, err)
 		}
 	}
-	for link, target := range deviceLinks {
-		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
-			return failed("make", "/dev/"+link, err)
-		}
+	if g.output, err = namedPipe(filepath.Join(dir, "stdout")); err != nil {
+		return err
+	}
+	g.after = append(g.after, g.output.close)
+	if err := os.Link(filepath.Join(dir, "stdout"), filepath.Join(dir, "stderr")); err != nil {
+		return failed("make", "/dev/stderr", err)
 	}
 	for _, sub := range []string{"shm", "mqueue"} {
 		if err := errors.Join(os.Mkdir(filepath.Join(dir, sub), 0o777), os.Chmod(filepath.Join(dir, sub), 0o777|fs.ModeSticky)); err != nil {
@@ -161,16 +164,33 @@ func (g *stage) devices() error {
 	return g.put(name, "/dev", false)
 }
 
+// namedPipe makes a pipe with a name, since without /proc an open one cannot be opened again.
+func namedPipe(path string) (*pipe, error) {
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		return nil, failed("make", path, err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		return nil, failed("chmod", path, err)
+	}
+	read, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, failed("open", path, err)
+	}
+	write, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		read.Close()
+		return nil, failed("open", path, err)
+	}
+	return &pipe{read, write}, nil
+}
+
 // put moves something from the store to a path in the root filesystem. It moves back afterwards if it returns.
 func (g *stage) put(name, target string, returns bool) error {
-	at, err := g.root.locate(target)
+	at, err := g.root.target(target)
 	if err != nil {
 		return err
 	}
 	p := prop{real: at.real}
-	if p.real == "" {
-		return &obstacle{Call: "mount", On: target, Text: "it is the root directory"}
-	}
 	var st unix.Stat_t
 	if err := unix.Lstat(g.store.path(name), &st); err != nil {
 		return failed("find", g.store.path(name), err)

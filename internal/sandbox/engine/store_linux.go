@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +27,8 @@ type layer struct {
 // store is the folder of one sandbox: layers in overlayfs' form and caches, under names short enough that those of many
 // layers fit in the options of one mount.
 type store struct {
-	dir string
+	dir  string
+	lock *os.File
 
 	mu     sync.Mutex
 	last   int
@@ -34,17 +36,57 @@ type store struct {
 	caches map[string]*cache
 }
 
+// prefix is what the folders of stores are called. One has another name until it is locked.
+const prefix = "harborpush-layers-"
+
 func newStore(folder string) (*store, error) {
 	dir, err := os.MkdirTemp(folder, "harborpush-")
 	if err != nil {
 		return nil, failed(folderCall, folder, err)
 	}
 	s := &store{dir: dir, layers: map[string]layer{}, caches: map[string]*cache{}}
-	if err := os.Mkdir(s.path(emptyLayer), 0o755); err != nil {
-		s.remove()
+	if err = os.Mkdir(s.path(emptyLayer), 0o755); err == nil {
+		s.lock, err = locked(s.path(lockName))
+	}
+	if err == nil {
+		s.dir = filepath.Join(folder, prefix+strings.TrimPrefix(filepath.Base(dir), "harborpush-"))
+		err = os.Rename(dir, s.dir)
+	}
+	if err != nil {
+		os.RemoveAll(dir)
 		return nil, failed(folderCall, folder, err)
 	}
 	return s, nil
+}
+
+// lockName is a file in each store that is locked as long as somebody uses it.
+const lockName = "lock"
+
+func locked(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// removeStale removes what stores in a folder were left by privileged sides that were killed.
+func removeStale(folder string) {
+	all, _ := filepath.Glob(filepath.Join(folder, prefix+"*"))
+	for _, dir := range all {
+		var st unix.Stat_t
+		if unix.Lstat(dir, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() {
+			continue // not ours
+		}
+		if lock, err := locked(filepath.Join(dir, lockName)); err == nil {
+			os.RemoveAll(dir)
+			lock.Close()
+		}
+	}
 }
 
 // folderCall is what fails when a folder can hold nothing at all.
@@ -52,7 +94,10 @@ const folderCall = "make a folder in"
 
 func (s *store) path(name string) string { return filepath.Join(s.dir, name) }
 
-func (s *store) remove() error { return os.RemoveAll(s.dir) }
+func (s *store) remove() error {
+	defer s.lock.Close()
+	return os.RemoveAll(s.dir)
+}
 
 // name is a new name in the store.
 func (s *store) name() string {

@@ -22,7 +22,7 @@ func findStubs(root tree, s *spec, sources []source) (*stubs, error) {
 	found := &stubs{files: map[string]bool{}, above: map[string]unix.Stat_t{}}
 	var mounted []string
 	find := func(target string, file bool) error {
-		at, err := root.locate(target)
+		at, err := root.target(target)
 		if err != nil {
 			return err
 		}

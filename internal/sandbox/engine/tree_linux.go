@@ -67,6 +67,15 @@ func (t tree) locate(path string) (place, error) {
 	return t.look(at.real) // ".." may have led back to what is there
 }
 
+// target is where something is to be mounted or put.
+func (t tree) target(path string) (place, error) {
+	at, err := t.locate(path)
+	if err == nil && at.real == "" {
+		err = &obstacle{Call: "mount", On: path, Text: "it is the root directory"}
+	}
+	return at, err
+}
+
 // look is what a path without symbolic links names.
 func (t tree) look(real string) (place, error) {
 	fd, err := t.open(real, unix.O_PATH)

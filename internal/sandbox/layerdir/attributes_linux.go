@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -17,6 +18,9 @@ const (
 	opaqueMark    = "user.overlay.opaque"
 	redirectMark  = "user.overlay.redirect"
 )
+
+// nobody is the user or group that chown takes for none.
+const nobody = math.MaxUint32
 
 // attributes are what a file has besides its name and content.
 type attributes struct {
@@ -38,6 +42,9 @@ func described(hdr *tar.Header) (attributes, error) {
 	kind, ok := types[hdr.Typeflag]
 	if !ok {
 		return attributes{}, fmt.Errorf("%s has the unknown type %q", hdr.Name, hdr.Typeflag)
+	}
+	if max(hdr.Uid, hdr.Gid) >= nobody || min(hdr.Uid, hdr.Gid) < 0 {
+		return attributes{}, fmt.Errorf("%s belongs to %d:%d, whom Linux cannot have", hdr.Name, hdr.Uid, hdr.Gid)
 	}
 	return attributes{
 		mode: kind | uint32(hdr.Mode&0o7777), uid: hdr.Uid, gid: hdr.Gid, modified: timespec(hdr.ModTime),
@@ -63,8 +70,8 @@ func kind(st *unix.Stat_t) uint32 { return st.Mode & unix.S_IFMT }
 
 func isDir(st *unix.Stat_t) bool { return kind(st) == unix.S_IFDIR }
 
-// isWhiteout reports whether something is the mark that hides what is below.
-func isWhiteout(st *unix.Stat_t) bool { return kind(st) == unix.S_IFCHR && st.Rdev == 0 }
+// isWhiteout reports whether something is the mark that hides what is below, which is no device that anything drives.
+func isWhiteout(st *unix.Stat_t) bool { return kind(st) == unix.S_IFCHR && unix.Major(st.Rdev) == 0 }
 
 // untold reports whether no tar can hold something under a name: it is as if it were not there.
 func untold(name string, st *unix.Stat_t) bool {

@@ -22,7 +22,7 @@ func Compose(ctx context.Context, root string, layers ...string) error {
 			return err
 		}
 		c := composing{ctx: ctx, top: top, links: links{}}
-		err = errors.Join(c.dir(from, top, "", 0), unix.Close(from))
+		err = errors.Join(c.dir(from, top, ""), unix.Close(from))
 		if err != nil {
 			return fmt.Errorf("copying a layer: %w", err)
 		}
@@ -37,12 +37,12 @@ type composing struct {
 }
 
 // dir copies what is in an open directory of a layer into another.
-func (c *composing) dir(from, to int, name string, depth int) error {
+func (c *composing) dir(from, to int, name string) error {
 	if err := c.ctx.Err(); err != nil {
 		return context.Cause(c.ctx)
 	}
-	if depth > maxDepth {
-		return fmt.Errorf("a name is longer than %d directories: %.60q", maxDepth, name)
+	if err := bounded(name); err != nil {
+		return err
 	}
 	names, err := children(from)
 	if err != nil {
@@ -54,7 +54,7 @@ func (c *composing) dir(from, to int, name string, depth int) error {
 			return err
 		}
 		if isDir(st) {
-			err = c.sub(from, to, child, name+child+"/", st, depth)
+			err = c.sub(from, to, child, name+child+"/", st)
 		} else if err = c.file(from, to, child, name+child, st); err != nil {
 			err = fmt.Errorf("/%s%s: %w", name, child, err)
 		}
@@ -81,7 +81,7 @@ func (c *composing) file(from, to int, child, full string, st *unix.Stat_t) erro
 }
 
 // sub copies a directory, onto one that is there unless it hides that.
-func (c *composing) sub(from, to int, child, full string, st *unix.Stat_t, depth int) error {
+func (c *composing) sub(from, to int, child, full string, st *unix.Stat_t) error {
 	src, hides, err := openOpaque(from, child)
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ func (c *composing) sub(from, to int, child, full string, st *unix.Stat_t, depth
 		return err
 	}
 	defer unix.Close(dst)
-	if err := c.dir(src, dst, full, depth+1); err != nil {
+	if err := c.dir(src, dst, full); err != nil {
 		return err
 	}
 	return setTime(dst, "", st.Mtim)

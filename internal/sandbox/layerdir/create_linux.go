@@ -89,6 +89,19 @@ func createDir(dir int, name string, a attributes) (int, error) {
 	return fd, nil
 }
 
+// markGone hides what is below a name, where nothing is. On overlayfs itself, as a container's own files are, nobody may make
+// its mark, nor mount layers that lie there; there another one will do.
+func markGone(dir int, name string) error {
+	err := unix.Mknodat(dir, name, unix.S_IFCHR, 0)
+	if errors.Is(err, unix.EPERM) {
+		err = unix.Mknodat(dir, name, unix.S_IFCHR, int(unix.Mkdev(0, 1)))
+	}
+	if err != nil {
+		return fmt.Errorf("hiding %s: %w", name, err)
+	}
+	return nil
+}
+
 // hide marks an open directory as one that hides what is below it.
 func hide(dir int) error {
 	if err := unix.Fsetxattr(dir, opaqueMark, []byte("y"), 0); err != nil {

@@ -134,10 +134,7 @@ func (d *differ) gone(at *copied, name string) error {
 	if err := at.ensure(); err != nil {
 		return err
 	}
-	if err := unix.Mknodat(at.to, name, unix.S_IFCHR, 0); err != nil {
-		return fmt.Errorf("hiding /%s%s: %w", at.full, name, err)
-	}
-	return nil
+	return markGone(at.to, name)
 }
 
 // changed copies what differs of a name that is there.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,14 @@ const (
 )
 
 var maxEntries = 1 << 20 // a test has fewer
+
+// bounded is an error when a name is longer than a layer may have it.
+func bounded(name string) error {
+	if len(name) > maxPath || strings.Count(name, "/") > maxDepth {
+		return fmt.Errorf("a name is longer than %d bytes or %d directories: %.60q", maxPath, maxDepth, name)
+	}
+	return nil
+}
 
 const directoryFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 

@@ -42,7 +42,6 @@ type listing struct {
 type level struct {
 	above  *level
 	name   string // "" or with a slash at its end
-	depth  int
 	header *tar.Header
 	told   bool
 	opaque bool // it hides what is below, or one above does
@@ -86,8 +85,8 @@ func (l *listing) dir(fd int, below stack, at *level) error {
 // name lists one name of a directory.
 func (l *listing) name(fd int, below stack, at *level, name string) error {
 	full := at.name + name
-	if len(full) > maxPath || at.depth > maxDepth {
-		return fmt.Errorf("a name is longer than %d bytes or %d directories: %.60q", maxPath, maxDepth, full)
+	if err := bounded(full); err != nil {
+		return err
 	}
 	st, err := lstat(fd, name)
 	if err != nil {
@@ -148,7 +147,7 @@ func (l *listing) sub(fd int, at *level, name string, st *unix.Stat_t, old found
 	if err != nil {
 		return err
 	}
-	next := &level{above: at, name: hdr.Name, depth: at.depth + 1, header: hdr, opaque: at.opaque || hides}
+	next := &level{above: at, name: hdr.Name, header: hdr, opaque: at.opaque || hides}
 	same, err := l.same(found{dir: fd, name: name, stat: st}, old)
 	if err != nil {
 		return err

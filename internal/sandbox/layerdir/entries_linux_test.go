@@ -30,8 +30,12 @@ func layer(t *testing.T, headers ...tar.Header) string {
 // TestEntries wants of a layer what it changes about those below.
 func TestEntries(t *testing.T) {
 	needRoot(t)
+	noLeak(t)
 	type tars [][]tar.Header
 	private := tar.Header{Name: "d", Typeflag: tar.TypeDir, Mode: 0o700}
+	device := func(minor int64) tar.Header {
+		return tar.Header{Name: "n", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: minor}
+	}
 	for _, tt := range []struct {
 		name   string
 		layers tars // the last is listed
@@ -44,6 +48,7 @@ func TestEntries(t *testing.T) {
 		{"a directory like that below", tars{{dir("d")}, {dir("d"), file("d/x")}}, "d/ d/x"},
 		{"a directory with another mode", tars{{dir("d")}, {private}}, "d/"},
 		{"a link with another target", tars{{symlink("l", "aa")}, {symlink("l", "ab")}}, "l"},
+		{"a device with another number", tars{{device(3)}, {device(5)}}, "n"},
 		{"deletions", tars{{file("d/a"), file("e/b/c")}, {dir("d"), file("d/.wh.a"), dir("e"), file("e/.wh.b")}}, "d/ d/.wh.a e/ e/.wh.b"},
 		{"a deletion of what is not there", tars{{dir("d")}, {dir("d"), file("d/.wh.a")}}, ""},
 		{"of what is deleted already", tars{{file("a"), dir("d")}, {file(".wh.a")}, {file(".wh.a"), file("d/.wh..wh..opq")}}, ""},
@@ -130,6 +135,7 @@ func TestHeaders(t *testing.T) {
 // TestFile wants a file by its name, and nothing else.
 func TestFile(t *testing.T) {
 	needRoot(t)
+	noLeak(t)
 	top := layer(t, file("d/x"), symlink("l", "d/x"), symlink("e", "d"), symlink("out", "/etc"), tar.Header{Name: "p", Typeflag: tar.TypeFifo, Mode: 0o644},
 		tar.Header{Name: "n", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3})
 	f, err := layerdir.File(top, "d/x")

@@ -1,7 +1,7 @@
 // Package layerdir keeps layers of a root filesystem as directories in the form that Linux' overlayfs has them, so that a
 // stack of them can be mounted, or copied where nothing can be mounted, and turns them from and into tars.
 //
-// In a layer directory a character device 0:0 hides what is below its name in the stack, and a directory with the
+// In a layer directory a character device 0:0 (or 0:1, where overlayfs does not let that be made) hides what is below its name in the stack, and a directory with the
 // attribute user.overlay.opaque=y hides what is below in that directory. The tars are those of the OCI image
 // specification's layer.md.
 //

@@ -113,12 +113,14 @@ func (p *places) mkdirAll(name string) (directory, error) {
 	for rest := strings.Split(name, "/"); len(rest) > 0; {
 		part := rest[0]
 		rest = rest[1:]
-		if part == "" || part == "." {
+		switch {
+		case part == "" || part == ".":
 			continue
-		}
-		if part == ".." {
+		case part == "..":
 			leave(max(1, len(way)-1))
 			continue
+		case len(way) > maxDepth:
+			return directory{}, fmt.Errorf("it leads through more than %d directories", maxDepth)
 		}
 		fd, target, err := p.enter(way[len(way)-1], part)
 		if err != nil {
@@ -128,8 +130,8 @@ func (p *places) mkdirAll(name string) (directory, error) {
 			way = append(way, fd)
 			continue
 		}
-		if links++; links > maxLinks || len(way) > maxDepth {
-			return directory{}, errors.New("it leads through too many links or directories")
+		if links++; links > maxLinks {
+			return directory{}, errors.New("it leads through too many symbolic links")
 		}
 		if strings.HasPrefix(target, "/") {
 			leave(1)

@@ -18,10 +18,11 @@ import (
 // as directories.
 func FuzzDiff(f *testing.F) {
 	needRoot(f)
-	for seed := range uint64(25) {
+	for seed := range uint64(15) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
+		noLeak(t)
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		dir := t.TempDir()
 		root := filepath.Join(dir, "root")

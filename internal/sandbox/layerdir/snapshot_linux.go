@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -126,8 +125,8 @@ func (w *walk) visit(t task) (further []task, newest int64, err error) {
 	if err := w.ctx.Err(); err != nil {
 		return nil, 0, context.Cause(w.ctx)
 	}
-	if len(t.name) > maxPath || strings.Count(t.name, "/") > maxDepth {
-		return nil, 0, fmt.Errorf("a name is longer than %d bytes or %d directories: %.60q", maxPath, maxDepth, t.name)
+	if err := bounded(t.name); err != nil {
+		return nil, 0, err
 	}
 	fd, err := openInside(w.top, t.name, directoryFlags, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -38,6 +37,22 @@ func needRoot(t testing.TB) {
 		t.Fatal("needs root")
 	}
 	t.Skip("not run: needs root")
+}
+
+// noLeak wants as many files to be open at the test's end as now.
+func noLeak(t *testing.T) {
+	t.Helper()
+	open := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		return len(all)
+	}
+	before := open()
+	t.Cleanup(func() {
+		if after := open(); after != before {
+			t.Errorf("%d files are open, %d were", after, before)
+		}
+	})
 }
 
 // pack is a layer's tar, by Entries and Write.
@@ -241,5 +256,3 @@ func tarOf(t *testing.T, entries ...tar.Header) *bytes.Reader {
 	must(t, tw.Close())
 	return bytes.NewReader(b.Bytes())
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -42,6 +42,7 @@ func Unpack(ctx context.Context, dir string, layers ...io.Reader) error {
 type unpacker struct {
 	places
 	entries int
+	bytes   int64          // of all files, with those of holes
 	put     map[place]bool // what the present layer put, if there are others
 	times   []dirTime
 	buf     []byte
@@ -75,7 +76,7 @@ func (u *unpacker) layer(ctx context.Context, number int, r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		if err := u.entry(hdr, tr); err != nil {
+		if err := u.entry(hdr, within{ctx, tr}); err != nil {
 			return err
 		}
 	}
@@ -99,11 +100,14 @@ func (u *unpacker) entry(hdr *tar.Header, r io.Reader) error {
 	if name == "" || hdr.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
-	if longest := max(len(name), len(hdr.Linkname)); longest > maxPath || strings.Count(name, "/") > maxDepth {
-		return fmt.Errorf("an entry's name is longer than %d bytes or %d directories: %.60q", maxPath, maxDepth, hdr.Name)
+	if err := bounded(name); err != nil {
+		return err
 	}
 	if u.entries++; u.entries+u.made > maxEntries {
 		return fmt.Errorf("there are more than %d files", maxEntries)
+	}
+	if u.bytes += hdr.Size; hdr.Size > maxBytes || u.bytes > maxBytes {
+		return fmt.Errorf("there are more than %d bytes", int64(maxBytes))
 	}
 	above, base := path.Split(name)
 	above = strings.TrimSuffix(above, "/")
@@ -144,7 +148,7 @@ func (u *unpacker) whiteout(above, base string) error {
 	if err := u.clear(dir, hidden); err != nil {
 		return err
 	}
-	return unix.Mknodat(dir.fd, hidden, unix.S_IFCHR, 0)
+	return markGone(dir.fd, hidden)
 }
 
 // opaque hides what layers before this one put into a directory.

@@ -57,7 +57,9 @@ func shape(t *testing.T, top string) string {
 			must(t, err)
 			said += "->" + target
 		case unix.S_IFCHR:
-			said += fmt.Sprint("?", st.Rdev)
+			if said += "?"; unix.Major(st.Rdev) != 0 {
+				said += fmt.Sprint(st.Rdev)
+			}
 		default:
 			if st.Nlink > 1 {
 				said += fmt.Sprint("*", st.Nlink)
@@ -72,15 +74,16 @@ func shape(t *testing.T, top string) string {
 // TestUnpack puts tars on each other, as a root filesystem, and the last of them alone, as a layer.
 func TestUnpack(t *testing.T) {
 	needRoot(t)
+	noLeak(t)
 	type tars [][]tar.Header
 	for _, tt := range []struct {
 		name         string
 		tars         tars
 		whole, layer string
 	}{
-		{"a whiteout removes, and hides below", tars{{file("a"), file("b/c")}, {file(".wh.a"), file("b/.wh.c")}}, "b/", "a?0 b/ b/c?0"},
-		{"a whiteout of a directory", tars{{file("a/b/c")}, {file(".wh.a")}}, "", "a?0"},
-		{"a whiteout of what is not there", tars{{file("a")}, {file("x/.wh.y")}}, "a", "x/ x/y?0"},
+		{"a whiteout removes, and hides below", tars{{file("a"), file("b/c")}, {file(".wh.a"), file("b/.wh.c")}}, "b/", "a? b/ b/c?"},
+		{"a whiteout of a directory", tars{{file("a/b/c")}, {file(".wh.a")}}, "", "a?"},
+		{"a whiteout of what is not there", tars{{file("a")}, {file("x/.wh.y")}}, "a", "x/ x/y?"},
 		{"put in the place of a whiteout", tars{{file("a")}, {file(".wh.a"), file("a")}}, "a", "a"},
 		{"a directory in the place of a whiteout hides what is below", tars{{file("a/b")}, {file(".wh.a"), dir("a")}}, "a/", "a/!"},
 		{"and so does one that nobody describes", tars{{file("a/b")}, {file(".wh.a"), file("a/c/d")}}, "a/ a/c/ a/c/d", "a/! a/c/ a/c/d"},
@@ -96,6 +99,9 @@ func TestUnpack(t *testing.T) {
 		{"what is below a link is where that leads", tars{{dir("usr/lib"), symlink("lib", "usr/lib")}, {file("lib/a")}},
 			"lib->usr/lib usr/ usr/lib/ usr/lib/a", "lib/ lib/a"},
 		{"also where that is nothing yet", tars{{symlink("lib", "/usr/./lib")}, {file("lib/x/../a")}}, "lib->/usr/./lib usr/ usr/lib/ usr/lib/a", "lib/ lib/a"},
+		{"a link that begins at the top", tars{{dir("d"), symlink("d/lib", "/usr/lib")}, {file("d/lib/a")}}, "d/ d/lib->/usr/lib usr/ usr/lib/ usr/lib/a", "d/ d/lib/ d/lib/a"},
+		{"a directory that was hidden comes again", tars{{file("a/b/x")}, {file("a/b/.wh.x"), file("a/.wh..wh..opq"), file("a/b/c")}},
+			"a/ a/b/ a/b/c", "a/! a/b/ a/b/c a/b/x?"},
 		{"hard links", tars{{file("a"), link("b/c", "/a")}, {link("d", "a"), link("d", "d")}}, "a*3 b/ b/c*3 d*3", "error: hard link to a, which is no file"},
 		{"a hard link through a link", tars{{file("x/a"), symlink("y", "x")}, {link("b", "y/a")}}, "b*2 x/ x/a*2 y->x", "error: it is a hard link to y/a"},
 		{"a hard link replaces", tars{{file("a/b"), file("c")}, {link("a", "c")}}, "a*2 c*2", "error: no file"},
@@ -133,6 +139,7 @@ func TestUnpack(t *testing.T) {
 // TestHostile wants no tar to reach out of its directory, to take all there is, or to make Unpack wait.
 func TestHostile(t *testing.T) {
 	needRoot(t)
+	noLeak(t)
 	defer layerdir.SetMaxEntries(1000)()
 	var many, around []tar.Header
 	for i := range 1001 {
@@ -162,7 +169,10 @@ func TestHostile(t *testing.T) {
 		{"links without end", "too many", append(around, file("l0/x"))},
 		{"many files", "there are more than 1000 files", many},
 		{"a deep one", "256 directories", []tar.Header{file(strings.Repeat("d/", 300) + "f")}},
+		{"a deep one through a link", "256 directories", []tar.Header{symlink("l", strings.Repeat("d/", 200)), file("l/" + strings.Repeat("d/", 100) + "f")}},
 		{"a long one", "longer than 4096 bytes", []tar.Header{file(strings.Repeat(strings.Repeat("d", 200)+"/", 21) + "f")}},
+		{"nobody's", "Linux cannot have", []tar.Header{{Name: "x", Uid: -1}}},
+		{"nobody's either", "Linux cannot have", []tar.Header{{Name: "x", Gid: 1<<32 - 1}}},
 		{"an unknown type", "the unknown type", []tar.Header{{Name: "x", Typeflag: 'Z'}}},
 		{"a pipe in the way", "is not a directory", []tar.Header{{Name: "x", Typeflag: tar.TypeFifo}, file("x/y")}},
 		{"marks of its own", "", []tar.Header{{Name: "d", Typeflag: tar.TypeDir, PAXRecords: map[string]string{
@@ -182,6 +192,29 @@ func TestHostile(t *testing.T) {
 		if n, err := unix.Lgetxattr(filepath.Join(top, "d"), "user.overlay.redirect", nil); err == nil {
 			t.Errorf("%s: an attribute of %d bytes", tt.name, n)
 		}
+	}
+}
+
+// TestEndlessHole wants a file that is but a hole without end to be refused.
+func TestEndlessHole(t *testing.T) {
+	needRoot(t)
+	var b bytes.Buffer
+	tw := tar.NewWriter(&b)
+	must(t, tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "x", Format: tar.FormatGNU}))
+	must(t, tw.Close())
+	raw := b.Bytes() // becomes an old GNU sparse file, whose real size is at 483
+	raw[156] = tar.TypeGNUSparse
+	copy(raw[483:], "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff")
+	copy(raw[386:], "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff"+"00000000000\x00")
+	copy(raw[148:], "        ")
+	sum := 0
+	for _, c := range raw[:512] {
+		sum += int(c)
+	}
+	copy(raw[148:], fmt.Sprintf("%06o\x00", sum))
+	err := layerdir.Unpack(t.Context(), filepath.Join(t.TempDir(), "top"), bytes.NewReader(raw))
+	if err == nil || !strings.Contains(err.Error(), "there are more than 1099511627776 bytes") {
+		t.Error(err)
 	}
 }
 
