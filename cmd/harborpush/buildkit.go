@@ -45,6 +45,18 @@ func (f *builderFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.tls.ServerName, "tlsservername", "", "`NAME` in BuildKit's certificate (default the host)")
 }
 
+// openBuilder checks the flags that say who builds, and refuses those that mean nothing to BuildKit.
+func (f *buildFlags) openBuilder(c *cli.Console) error {
+	if f.builder.name == buildkitBuilder {
+		for flag, given := range map[string]bool{"--cache-dir": f.cache.dir != "", "--explain-cache": f.cache.explain, "--isolation": f.runs.isolation != autoBuilder} {
+			if given {
+				return fault.Usagef("leave it out; --cache-repo is for BuildKit too", "%s is for the native builder", flag)
+			}
+		}
+	}
+	return f.builder.open(c)
+}
+
 // open checks the flags, before anything is asked of anybody.
 func (f *builderFlags) open(c *cli.Console) (err error) {
 	address := c.Getenv("BUILDKIT_HOST")

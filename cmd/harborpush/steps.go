@@ -48,9 +48,9 @@ func newSteps(c *cli.Console, t *transfers, platforms bool) *steps {
 	case t.drawing.Live():
 		s.view = liveSteps{c, t.drawing}
 	case c.Workflow.Active():
-		s.view = &groupedSteps{plainSteps: plainSteps{console: c, told: map[int]bool{}}}
+		s.view = &groupedSteps{plainSteps: plainSteps{console: c, told: map[*shownStep]bool{}}}
 	default:
-		s.view = &plainSteps{console: c, told: map[int]bool{}}
+		s.view = &plainSteps{console: c, told: map[*shownStep]bool{}}
 	}
 	go s.tick()
 	return s

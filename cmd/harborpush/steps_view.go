@@ -55,7 +55,7 @@ func (s *shownStep) failed() bool { return s.Err != nil && !errors.Is(s.Err, con
 func outcome(s *shownStep) string {
 	switch {
 	case s.Err != nil:
-		return "  " + s.status() + " after" + in(s.Took)
+		return fmt.Sprintf("  %s after %.1fs", s.status(), s.Took.Seconds())
 	case s.Cached:
 		return "  cached"
 	}
@@ -72,8 +72,8 @@ func explain(c *cli.Console, s *shownStep) {
 // plainSteps is for a file: a line for each step when it is done, or when it says something or takes long.
 type plainSteps struct {
 	console *cli.Console
-	told    map[int]bool // by their numbers
-	spoke   *shownStep   // last
+	told    map[*shownStep]bool
+	spoke   *shownStep // last
 }
 
 // patience is how long a step may go on before its line is written.
@@ -86,8 +86,8 @@ func (v *plainSteps) said(s *shownStep, lines []string) {
 }
 
 func (v *plainSteps) begin(s *shownStep) {
-	if !v.told[s.Number] {
-		v.told[s.Number] = true
+	if !v.told[s] {
+		v.told[s] = true
 		v.console.Progressf("%s", s.title)
 	}
 }
@@ -102,7 +102,7 @@ func (v *plainSteps) tick(running []*shownStep) {
 
 func (v *plainSteps) ended(s *shownStep) {
 	switch {
-	case !v.told[s.Number]:
+	case !v.told[s]:
 		v.console.Progressf("%s%s", s.title, outcome(s))
 	case s.Err == nil && !s.Cached:
 		v.console.Progressf("%s done%s", number(s.Step), in(s.Took))
@@ -196,7 +196,7 @@ func (v *groupedSteps) ended(s *shownStep) {
 func (v *groupedSteps) end(s *shownStep) {
 	v.close()
 	v.open = nil
-	v.told[s.Number] = true
+	v.told[s] = true
 	v.plainSteps.ended(s)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,8 +16,14 @@ import (
 	"github.com/ksera524/imgbump/internal/registrytest"
 )
 
-// runUpdate runs update on a tree of that imgbump.yaml and manifests, with the robot's login for Harbor.
+// runUpdate runs update on a tree of these files, with the robot's login for Harbor.
 func runUpdate(t *testing.T, s *registrytest.Server, files map[string]string, args ...string) (d setDocument, stderr string, code int) {
+	t.Helper()
+	return runUpdateIn(t, map[string]string{"HARBOR_URL": s.URL, "HARBOR_USERNAME": robot, "HARBOR_PASSWORD": robotPassword}, files, args...)
+}
+
+// runUpdateIn runs update with an environment, and returns its document and what it said.
+func runUpdateIn(t *testing.T, env, files map[string]string, args ...string) (d setDocument, stderr string, code int) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -25,7 +32,8 @@ func runUpdate(t *testing.T, s *registrytest.Server, files map[string]string, ar
 		}
 	}
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
-	env := map[string]string{"HARBOR_URL": s.URL, "HARBOR_USERNAME": robot, "HARBOR_PASSWORD": robotPassword, "XDG_CACHE_HOME": t.TempDir()}
+	env = maps.Clone(env)
+	env["XDG_CACHE_HOME"] = t.TempDir()
 	var out, errs bytes.Buffer
 	code = run(append([]string{"update", "--root", dir, "--format", "json"}, args...),
 		cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errs, Getenv: func(key string) string { return env[key] }})

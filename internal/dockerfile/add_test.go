@@ -77,6 +77,7 @@ func TestAddUnpacks(t *testing.T) {
 	})
 	got, _, _ := strings.Cut(describe(t, c.build(t)), "base\n")
 	want := `layer 2
+d 755 0:0 opt/
 d 700 0:0 opt/d/
 f 600 0:0 opt/d/x2 ""
 d 755 0:0 opt/deep/
@@ -89,6 +90,8 @@ f 644 0:0 opt/d/y "y"
 f 4755 0:0 opt/deep/er/z "z"
 h 777 0:0 opt/twin -> opt/d/x
 layer 3
+d 755 0:0 usr/
+d 755 0:0 usr/bin/
 f 700 3:4 usr/bin/bash "new"
 layer 4
 f 644 0:0 kept 6656 bytes

@@ -39,6 +39,7 @@ var maxEntries, maxNames = 1 << 20, 128 << 20
 type archive struct {
 	open     func() (io.ReadCloser, error)    // the tar, decompressed
 	identity func() (id string, settled bool) // as of its bytes before that
+	size     int64                            // of its files in bytes, if that is known
 }
 
 // member is the content of an archive's entry, by its number.

@@ -2,6 +2,7 @@ package dockerfile
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -28,10 +29,26 @@ func (d *depends) on(name, value string) {
 }
 
 // flag adds what was set, if it was.
-func (d *depends) flag(name string, value any) {
-	if text := fmt.Sprint(value); text != "" && text != "false" && text != "[]" && text != "0" {
-		d.on(name, text)
+func (d *depends) flag(name, value string) {
+	if value != "" {
+		d.on(name, value)
 	}
+}
+
+// set is a flag's value.
+func set(is bool) string {
+	if is {
+		return "set"
+	}
+	return ""
+}
+
+// quoted are a flag's values.
+func quoted(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%q", values)
 }
 
 // parts is what an instruction depends on beside the step above it, and what it does to a configuration. k is nil for one
@@ -49,23 +66,20 @@ func (b *builder) parts(ctx context.Context, r *rootfs, c command, k *keyed, cha
 		d.on(sourceDateEpoch, strconv.FormatInt(b.latest.Unix(), 10))
 	}
 	k.dir = r.config.Config.WorkingDir
+	var err error
 	switch i := c.Command.(type) {
 	case *instructions.WorkdirCommand:
-		dir := workdir(r, i)
-		r.config.Config.WorkingDir = dir
-		d.on("instruction", "WORKDIR "+dir)
+		r.config.Config.WorkingDir = workdir(r, i)
+		d.on("instruction", "WORKDIR "+r.config.Config.WorkingDir)
 		d.flag("USER", r.config.Config.User)
-		return d, nil
 	case *instructions.CopyCommand:
-		copy := newCopy(i, c)
-		k.copy = &copy
+		err = b.dependCopy(ctx, &d, newCopy(i, c), k, chains)
 	case *instructions.AddCommand:
-		copy := newAdd(i, c)
-		k.copy = &copy
+		err = b.dependCopy(ctx, &d, newAdd(i, c), k, chains)
 	case *instructions.RunCommand:
-		return d, b.dependRun(ctx, &d, r, c, i, k, chains)
+		err = b.dependRun(ctx, &d, r, c, i, k, chains)
 	}
-	return d, b.dependCopy(ctx, &d, c, k, chains)
+	return d, err
 }
 
 // dependOn adds what is read of an image or a stage; done is false for folders, whose files count.
@@ -97,7 +111,8 @@ func (b *builder) dependOn(ctx context.Context, d *depends, from origin, k *keye
 const partStage = "stage "
 
 // dependCopy adds what a COPY or an ADD depends on.
-func (b *builder) dependCopy(ctx context.Context, d *depends, c command, k *keyed, chains map[int]*chain) error {
+func (b *builder) dependCopy(ctx context.Context, d *depends, c copied, k *keyed, chains map[int]*chain) error {
+	k.copy = &c
 	b.dependInstruction(d, k)
 	done, err := b.dependOn(ctx, d, c.from, k, chains)
 	if err != nil || done {
@@ -113,21 +128,24 @@ func (b *builder) dependCopy(ctx context.Context, d *depends, c command, k *keye
 // dependInstruction adds what a COPY or an ADD says.
 func (b *builder) dependInstruction(d *depends, k *keyed) {
 	c := *k.copy
-	d.on("instruction", strings.TrimSuffix(c.history(), " # buildkit"))
+	text := strings.TrimSuffix(c.history(), " # buildkit")
+	if words := append(slices.Clone(c.SourcePaths), c.DestPath); slices.ContainsFunc(words, ambiguous) {
+		text += fmt.Sprintf(" %q", words)
+	}
+	d.on("instruction", text)
 	if !path.IsAbs(c.DestPath) {
 		d.on("WORKDIR", k.dir)
 	}
-	d.flag("--link", c.linked())
-	d.flag("--exclude", c.exclude)
+	d.flag("--link", set(c.linked()))
+	d.flag("--exclude", quoted(c.exclude))
 	d.flag("--checksum", c.checksum)
-	d.flag("--unpack", c.unpackFetched)
-	if c.name == "ADD" {
-		d.flag("--unpack=false", !c.unpack)
-	}
-	if c.keepGitDir != nil {
-		d.flag("--keep-git-dir", *c.keepGitDir)
-	}
+	d.flag("--unpack", set(c.unpackFetched))
+	d.flag("--unpack=false", set(c.name == "ADD" && !c.unpack))
+	d.flag("--keep-git-dir", set(c.keepGitDir != nil && *c.keepGitDir))
 }
+
+// ambiguous reports whether a word of an instruction may be taken for several, or for a flag.
+func ambiguous(word string) bool { return strings.Contains(word, " ") || strings.HasPrefix(word, "--") }
 
 // dependFiles adds the files that a copy reads from src, by making the copy into nothing: whatever of them is not seen there
 // has no effect elsewhere. What is fetched and bears a checksum is not.
@@ -184,13 +202,13 @@ func (b *builder) dependPlan(ctx context.Context, d *depends, k *keyed, dest str
 	if err != nil {
 		return err
 	}
-	top := strings.Trim(dest, "/") + "/"
 	named := map[string]string{}
 	for name, sum := range sums {
-		if short := strings.TrimPrefix(name, top); short != "" {
-			name = short
+		short, below := strings.CutPrefix("/"+name, strings.TrimSuffix(dest, "/")+"/")
+		if !below {
+			short = "/" + name
 		}
-		named[name] = sum
+		named[short] = sum
 	}
 	folded := fold(named)
 	for _, name := range slices.Sorted(maps.Keys(folded)) {
@@ -208,8 +226,8 @@ func fold(sums map[string]string) map[string]string {
 		groups := map[string][]string{}
 		for _, name := range slices.Sorted(maps.Keys(sums)) {
 			top := name
-			if parts := strings.SplitAfterN(name, "/", depth+1); len(parts) > depth {
-				top = strings.Join(parts[:depth], "")
+			if parts := strings.SplitN(name, "/", depth+1); len(parts) > depth {
+				top = strings.Join(parts[:depth], "/")
 			}
 			groups[top] = append(groups[top], name+" "+sums[name])
 		}
@@ -219,7 +237,7 @@ func fold(sums map[string]string) map[string]string {
 		folded := map[string]string{}
 		for top, names := range groups {
 			sum := sha256.Sum256([]byte(strings.Join(names, "\n")))
-			folded["file "+strings.TrimSuffix(top, "/")] = hex.EncodeToString(sum[:])
+			folded["file "+cmp.Or(top, "one of the files")] = hex.EncodeToString(sum[:])
 		}
 		return folded
 	}

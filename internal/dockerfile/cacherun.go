@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
@@ -38,10 +39,10 @@ func (b *builder) dependRun(ctx context.Context, d *depends, r *rootfs, c comman
 		network = cmp.Or(b.opts.Network, step.Isolated)
 	}
 	d.on("--network", string(network))
-	d.flag("--add-host", b.opts.Hosts)
+	d.flag("--add-host", quoted(b.opts.Hosts))
 	d.flag("--hostname", cmp.Or(b.opts.Hostname, b.opts.Args[hostnameArg]))
-	d.flag("--shm-size", b.opts.ShmSize)
-	d.flag("--ulimit", b.opts.Limits)
+	d.on("--shm-size", strconv.FormatInt(b.opts.ShmSize, 10))
+	d.flag("--ulimit", quoted(b.opts.Limits))
 	for n, m := range instructions.GetMounts(i) {
 		if err := b.dependMount(ctx, d, m, c.mounts[n], k, chains); err != nil {
 			return err
@@ -51,10 +52,10 @@ func (b *builder) dependRun(ctx context.Context, d *depends, r *rootfs, c comman
 }
 
 func (b *builder) dependMount(ctx context.Context, d *depends, m *instructions.Mount, from origin, k *keyed, chains map[int]*chain) error {
-	said := fmt.Sprintf("%s source=%s ro=%t size=%d id=%s sharing=%s required=%t", m.Type, m.Source, m.ReadOnly, m.SizeLimit, m.CacheID, m.CacheSharing, m.Required)
-	for name, number := range map[string]*uint64{" uid=%d": m.UID, " gid=%d": m.GID, " mode=%o": m.Mode} {
+	said := fmt.Sprintf("%s source=%q ro=%t size=%d id=%q sharing=%s required=%t", m.Type, m.Source, m.ReadOnly, m.SizeLimit, m.CacheID, m.CacheSharing, m.Required)
+	for i, number := range []*uint64{m.UID, m.GID, m.Mode} {
 		if number != nil {
-			said += fmt.Sprintf(name, *number)
+			said += fmt.Sprintf([]string{" uid=%d", " gid=%d", " mode=%o"}[i], *number)
 		}
 	}
 	if m.Env != nil {

@@ -3,6 +3,7 @@ package dockerfile_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -234,7 +235,8 @@ func TestCacheNames(t *testing.T) {
 		"RUN --mount=type=cache,target=/c,sharing=locked x", "RUN --mount=type=cache,target=/d x", "RUN --mount=type=tmpfs,target=/c x", "RUN --mount=type=tmpfs,target=/c,size=1m x",
 		"RUN --mount=target=/c x", "RUN --mount=source=a,target=/c x", "RUN --mount=source=a,target=/c,rw x", "RUN --mount=source=b,target=/c x", "RUN --mount=from=debian:12,target=/c x",
 		"RUN --mount=type=secret,id=s x", "RUN --mount=type=secret,id=s,env=S x", "RUN --mount=type=secret,id=s,uid=1 x", "RUN --mount=type=secret,id=s,gid=1 x",
-		"RUN --mount=type=secret,id=s,mode=0444 x", "RUN --mount=type=ssh x",
+		"RUN --mount=type=secret,id=s,mode=0444 x", "RUN --mount=type=secret,id=s,uid=1,gid=2,mode=0444 x",
+		"COPY --exclude=a --exclude=b . /x", `COPY --exclude="a b" . /x`, "COPY --from=debian:12 etc/passwd /", "COPY --from=debian:12 etc/group /", "RUN --mount=type=ssh x",
 	} {
 		got := name(t, text, nil)
 		if other, known := seen[got]; known || got == "" {
@@ -360,5 +362,29 @@ func TestCacheTogether(t *testing.T) {
 	all.Wait()
 	if got := newMachine(t, s, stagedCase(t)).verdicts(t); got != "hit; hit" {
 		t.Error(got)
+	}
+}
+
+// TestCacheManyFiles tells the directory when there are too many files to keep the sum of each, and misses none.
+func TestCacheManyFiles(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{})
+	c := withFiles(t, "FROM scratch\nCOPY . /app/src/", nil)
+	for n := range 300 {
+		c.write(t, fmt.Sprintf("lib/deep/f%d", n), "1")
+		c.write(t, fmt.Sprintf("src/g%d", n), "1")
+	}
+	c.write(t, "app", "1")
+	newMachine(t, s, c).run(t)
+	for _, change := range []struct{ name, want string }{
+		{"lib/deep/f7", "lib changed"}, {"src/g299", "src changed"}, {"lib/deep/f7", "src changed"}, {"app", "app changed"},
+	} {
+		c.write(t, change.name, change.name+change.want)
+		if got := newMachine(t, s, c).verdicts(t); !strings.Contains(got, change.want) {
+			t.Errorf("%s: %s", change.name, got)
+		}
+		c.write(t, change.name, "1")
+		if got := newMachine(t, s, c).verdicts(t); got != "hit" {
+			t.Errorf("%s as it was: %s", change.name, got)
+		}
 	}
 }

@@ -175,18 +175,3 @@ func (c *buildContext) mayHoldException(dir string) bool {
 		return p.Exclusion() && (strings.ContainsAny(p.String(), `*?[\`) || strings.HasPrefix(p.String(), dir+"/"))
 	})
 }
-
-// explain says why a source was not found. What .dockerignore hides is there when asked for itself.
-func (c *buildContext) explain(name string) error {
-	resolved, err := resolve(c, path.Join("/", name))
-	if err == nil {
-		c.mu.Lock()
-		_, err = c.files.lstat(resolved)
-		c.mu.Unlock()
-	}
-	if err == nil {
-		return &fault.Error{Hint: "a line with ! brings it back: !" + relative(name),
-			Err: fmt.Errorf("%s is left out by %s", name, c.ignoreFile)}
-	}
-	return fmt.Errorf("%s is not in the build context%s", name, nearest(c, name))
-}

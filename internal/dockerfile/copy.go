@@ -3,16 +3,12 @@ package dockerfile
 import (
 	"archive/tar"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/patternmatcher"
-
-	"github.com/ksera524/imgbump/internal/fault"
 )
 
 // copied is a COPY or an ADD, its variables expanded.
@@ -240,39 +236,4 @@ func (b *builder) document(name, text string) *tree {
 	t := newTree()
 	t.put(name, f, ours)
 	return t
-}
-
-// missing says what a source is, when err is that it is not there.
-func (b *builder) missing(src source, from origin, pattern string, err error) error {
-	if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", pattern, err)
-	}
-	files, isContext := src.(*buildContext)
-	switch {
-	case isContext && strings.HasPrefix(pattern, "..") && files == b.files:
-		return &fault.Error{Hint: "a source is inside the build context: name a higher folder as CONTEXT",
-			Err: fmt.Errorf("%s is not in the build context", pattern)}
-	case isContext:
-		return files.explain(pattern)
-	case from.stage != nil:
-		return fmt.Errorf("%s is not in the stage %s%s", pattern, from.stage.label(), nearest(src, pattern))
-	}
-	return fmt.Errorf("%s is not in the image %s%s", pattern, from.image, nearest(src, pattern))
-}
-
-// nearest is a question that offers the name that is most like a source that is not there, or nothing.
-func nearest(src source, name string) string {
-	dir, err := resolve(src, path.Dir(path.Join("/", name)))
-	if err != nil {
-		return ""
-	}
-	names, err := src.list(dir)
-	if err != nil {
-		return ""
-	}
-	word := near(path.Base(name), names)
-	if before, after, ok := strings.Cut(word, " mean "); ok && path.Dir(name) != "." {
-		return before + " mean " + path.Join(path.Dir(name), after)
-	}
-	return word
 }

@@ -31,7 +31,27 @@ type inode struct{ device, number uint64 }
 func relative(name string) string { return path.Join(".", name) }
 
 // ReadFile does not follow a link out of the folder.
-func (d *folder) ReadFile(name string) ([]byte, error) { return d.root.ReadFile(relative(name)) }
+func (d *folder) ReadFile(name string) ([]byte, error) {
+	return ReadText(func(flag int) (*os.File, error) { return d.root.OpenFile(relative(name), flag, 0) })
+}
+
+// ReadText is the text of a file that is opened with certain flags: of a regular file of at most 16 MiB, for a pipe might
+// never end.
+func ReadText(open func(flag int) (*os.File, error)) ([]byte, error) {
+	f, err := open(os.O_RDONLY | syscall.O_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	stat, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !stat.Mode().IsRegular() || stat.Size() > maxText {
+		return nil, fmt.Errorf("it is no regular file of at most %d MiB", maxText>>20)
+	}
+	return io.ReadAll(io.LimitReader(f, maxText))
+}
 
 // lstat describes a name. A path through a file or an unresolved link names nothing.
 func (d *folder) lstat(name string) (*file, error) {

@@ -282,7 +282,7 @@ func TestReplacedDirectory(t *testing.T) {
 	c := withFiles(t, "FROM debian:12\nADD a /", map[string][]byte{
 		"a": tarball(t, "f opt/old/mine 644 x", "f opt/old 644 x", "d 755 opt/old/", "f opt/old/new 644 new")})
 	got, _, _ := strings.Cut(describe(t, c.build(t)), "base\n")
-	if want := "layer 2\nd 755 0:0 opt/old/\nf 000 0:0 opt/old/.wh..wh..opq \"\"\nf 644 0:0 opt/old/new \"new\"\n"; got != want {
+	if want := "layer 2\nd 755 0:0 opt/\nd 755 0:0 opt/old/\nf 000 0:0 opt/old/.wh..wh..opq \"\"\nf 644 0:0 opt/old/new \"new\"\n"; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 }

@@ -19,6 +19,7 @@ func (p *plan) write(ctx context.Context, tw *tar.Writer) error {
 	wanted := map[*archive]map[int][]string{}
 	var archives []*archive
 	var links []string
+	inArchive := p.inArchives()
 	for _, name := range slices.Sorted(maps.Keys(p.changes)) {
 		f := p.changes[name]
 		if _, linked := first[f]; linked && !f.isDir() {
@@ -26,7 +27,7 @@ func (p *plan) write(ctx context.Context, tw *tar.Writer) error {
 			continue
 		}
 		first[f] = name
-		m, archived := f.content.(member)
+		m, archived := inArchive(f.content)
 		if !archived {
 			if err := p.writeFile(ctx, tw, name, f); err != nil {
 				return err

@@ -105,8 +105,13 @@ func TestBuildRefuses(t *testing.T) {
 		{"FROM scratch\nCOPY --parents dir/nothing /", "Dockerfile:2: dir/nothing is not in the build context", ""},
 		{"FROM scratch\nCOPY there/x /", "Dockerfile:2: there/x is not in the build context", ""},
 		{"FROM scratch\nCOPY [\"th[ere\", \"/\"]", "Dockerfile:2: th[ere: the pattern th[ere is broken", ""},
-		{"FROM scratch\nCOPY outside /", "Dockerfile:2: outside is not in the build context", ""},
-		{"FROM scratch\nCOPY absolute /", "Dockerfile:2: absolute is not in the build context", ""},
+		{"FROM scratch\nCOPY outside /", "Dockerfile:2: outside is a link to ../elsewhere, which is outside of the build context", ""},
+		{"FROM scratch\nCOPY absolute /", "Dockerfile:2: absolute is a link to /etc/passwd, which is not in the build context", ""},
+		{"FROM scratch\nCOPY dangling/x /", "Dockerfile:2: dangling is a link to nowhere, which is not in the build context", ""},
+		{"FROM scratch\nCOPY ..there /", "Dockerfile:2: ..there is not in the build context (did you mean there?)", ""},
+		{"FROM scratch\nCOPY ign* sub/../to-ignored /", "Dockerfile:2: to-ignored leads to ignored, which is left out by .dockerignore", "!ignored"},
+		{"FROM scratch\nCOPY hidden/[a-z] /", "Dockerfile:2: hidden/x is left out by .dockerignore", "!hidden/x"},
+		{"FROM debian:12 AS a\nFROM scratch\nCOPY --from=a opt/none /", "Dockerfile:3: opt/none is not in the stage a", ""},
 		{"FROM scratch\nCOPY loop /", "Dockerfile:2: loop: /loop leads through too many symbolic links", ""},
 		{"FROM evil:1\nCOPY there /loop/x", "Dockerfile:2: there: /loop leads through too many symbolic links", ""},
 		{"FROM scratch\nCOPY there /a\nCOPY there /a/b", "Dockerfile:3: there: /a is not a directory", ""},
@@ -133,7 +138,8 @@ func TestBuildRefuses(t *testing.T) {
 		{"FROM scratch\nVOLUME $NOTHING", "Dockerfile:2: VOLUME is empty", ""},
 	} {
 		c := newCase(t, txtar.Parse([]byte("symlink outside ../elsewhere\nsymlink absolute /etc/passwd\nsymlink loop loop\n"+
-			"-- Dockerfile --\n"+tt.instructions+"\n-- .dockerignore --\nignored\n-- ignored --\n-- there --\n-- dir/sub/x --\n"+
+			"symlink dangling nowhere\nsymlink to-ignored ignored\n"+
+			"-- Dockerfile --\n"+tt.instructions+"\n-- .dockerignore --\nignored\nhidden\n-- hidden/x --\n-- ignored --\n-- there --\n-- dir/sub/x --\n"+
 			"-- usr/bin/there --\n")))
 		_, err := c.tryBuild(t)
 		if err == nil || !strings.HasPrefix(err.Error(), tt.want) {

@@ -88,9 +88,9 @@ func (b *builder) keep(ctx context.Context, r *rootfs, t *tree, id, entry string
 	}
 	add := mutate.Addendum{History: b.history(entry)}
 	if len(headers) > 0 {
-		number := r.nextLayer()
-		for _, hdr := range headers {
-			if err := t.applyEntry(hdr, number, sandboxed{b.src.Sandbox, b.life, id, hdr.Name}); err != nil {
+		number, changed := r.nextLayer(), b.changed(id, headers)
+		for i, hdr := range headers {
+			if err := t.applyEntry(hdr, number, stepped{member{changed, i}, b, id, hdr.Name}); err != nil {
 				return fmt.Errorf("reading what the command changed: %w", err)
 			}
 		}
@@ -139,17 +139,49 @@ func copyDated(tw *tar.Writer, tr *tar.Reader, latest time.Time) error {
 	}
 }
 
-// sandboxed is the content of a file that a process wrote.
-type sandboxed struct {
-	sandbox  Sandbox
-	life     context.Context
+// changed is what a process changed, as an archive. Its id is of this build only, so that nobody need know it later.
+func (b *builder) changed(id string, headers []*tar.Header) *archive {
+	a := &archive{
+		open:     func() (io.ReadCloser, error) { return b.src.Sandbox.Open(b.life, id) },
+		identity: func() (string, bool) { return "step " + id, false },
+	}
+	for _, hdr := range headers {
+		a.size += hdr.Size
+	}
+	return a
+}
+
+// stepped is the content of a file that a process wrote. It can be read for itself, unlike other members of archives.
+type stepped struct {
+	member
+	builder  *builder
 	id, name string
 }
 
-func (s sandboxed) open() (io.ReadCloser, error) { return s.sandbox.File(s.life, s.id, s.name) }
+func (s stepped) open() (io.ReadCloser, error) {
+	return s.builder.src.Sandbox.File(s.builder.life, s.id, s.name)
+}
 
-// The id is of this build only, so that nobody need know it later.
-func (s sandboxed) identity() (string, bool) { return "step " + s.id + " " + s.name, false }
+// forItself is how many bytes of an archive are read in the time that it takes to ask for one file.
+const forItself = 128 << 10
+
+// inArchives tells which contents of a plan are read with their archives: those of steps when that takes less time than to
+// ask for each.
+func (p *plan) inArchives() func(content) (member, bool) {
+	files := map[*archive]int64{}
+	for _, f := range p.changes {
+		if s, ok := f.content.(stepped); ok {
+			files[s.archive]++
+		}
+	}
+	return func(c content) (member, bool) {
+		if s, ok := c.(stepped); ok {
+			return s.member, files[s.archive]*forItself > s.archive.size
+		}
+		m, ok := c.(member)
+		return m, ok
+	}
+}
 
 // runArgs is the command line of a RUN, and what it names as a script if that is a heredoc of its own with a #! line. A
 // heredoc alone is what the shell runs; several, or one among words, are left to the shell.

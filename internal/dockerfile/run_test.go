@@ -26,7 +26,7 @@ import (
 	"github.com/ksera524/imgbump/internal/sandbox/step"
 )
 
-// witness is a sandbox that runs nothing and remembers what it was asked. Each step writes a file of its layer's name.
+// witness is a sandbox that runs nothing and remembers what it was asked.
 type witness struct {
 	mu       sync.Mutex
 	unpacked map[string][]string // names in a layer, by its id
@@ -36,6 +36,10 @@ type witness struct {
 	says  string
 	short bool  // reads no tar beyond its end, as a reader of tars may
 	full  error // of Unpack, which then reads nothing
+
+	files         int   // that a step writes, 1 when zero
+	size          int64 // of each, 1 byte when zero
+	opened, asked atomic.Int32
 }
 
 func (w *witness) Unpack(_ context.Context, id string, layers ...io.Reader) error {
@@ -82,21 +86,28 @@ func (w *witness) Run(_ context.Context, p step.Process) error {
 	return w.fail
 }
 
-func (w *witness) Headers(_ context.Context, id string) ([]*tar.Header, error) {
-	return []*tar.Header{{Typeflag: tar.TypeReg, Name: id, Mode: 0o644, Size: int64(len(id)), ModTime: created}}, nil
+func (w *witness) Headers(context.Context, string) (headers []*tar.Header, err error) {
+	for i := range max(w.files, 1) {
+		headers = append(headers, &tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("made-%d", i), Mode: 0o644, Size: max(w.size, 1), ModTime: created})
+	}
+	return headers, nil
 }
 
 func (w *witness) Open(ctx context.Context, id string) (io.ReadCloser, error) {
+	w.opened.Add(1)
 	var out bytes.Buffer
 	tw := tar.NewWriter(&out)
 	headers, _ := w.Headers(ctx, id)
-	_ = tw.WriteHeader(headers[0])
-	_, _ = io.WriteString(tw, id)
+	for _, hdr := range headers {
+		_ = tw.WriteHeader(hdr)
+		_, _ = tw.Write(make([]byte, hdr.Size))
+	}
 	return io.NopCloser(&out), tw.Close()
 }
 
-func (w *witness) File(_ context.Context, id, _ string) (io.ReadCloser, error) {
-	return io.NopCloser(strings.NewReader(id)), nil
+func (w *witness) File(context.Context, string, string) (io.ReadCloser, error) {
+	w.asked.Add(1)
+	return io.NopCloser(bytes.NewReader(make([]byte, max(w.size, 1)))), nil
 }
 
 func (w *witness) SaveCache(context.Context, string) (io.ReadCloser, error) { return nil, nil }
@@ -346,6 +357,30 @@ func TestStepsArePlatformsOwn(t *testing.T) {
 		must(t, err)
 		if len(w.steps) != want {
 			t.Errorf("after %q %d steps, not %d", head, len(w.steps), want)
+		}
+	}
+}
+
+// Many files of a step are read as its layer is, once; a few of a large layer are asked for.
+func TestStepFilesAreReadTogether(t *testing.T) {
+	for text, want := range map[string]string{
+		"COPY --from=made /made-* /x/\n":         "1 0",
+		"COPY --from=made /made-1 /made-2 /x/\n": "0 2",
+	} {
+		pull, _ := countedBase(t, nil)
+		w := &witness{files: 50, size: 100_000}
+		img, err := runs(t, "FROM base AS made\nRUN a\nFROM scratch\n"+text, dockerfile.Sources{Base: pull, Sandbox: w}, dockerfile.Options{}, nil)
+		must(t, err)
+		w.opened.Store(0)
+		layers, err := img.Layers()
+		must(t, err)
+		r, err := layers[0].Uncompressed()
+		must(t, err)
+		_, err = io.Copy(io.Discard, r)
+		must(t, err)
+		must(t, r.Close())
+		if got := fmt.Sprint(w.opened.Load(), w.asked.Load()); got != want {
+			t.Errorf("%s: opened and asked %s, not %s", text, got, want)
 		}
 	}
 }

@@ -130,6 +130,16 @@ func TestNothingRunsOn(t *testing.T) {
 				t.Errorf("%s: %v run on", name, left)
 			}
 		}
+		if strings.HasSuffix(t.Name(), sandbox.Chroot) { // where it can do this
+			p := shell("setsid sleep 1000 & kill -9 $PPID; sleep 1000")
+			p.Env = append(p.Env, mark)
+			if _, err := output(t, s, p); err == nil {
+				t.Error("nothing is told of a step that killed its parent")
+			}
+			if left := processes(t, mark); len(left) > 0 {
+				t.Errorf("%v run on", left)
+			}
+		}
 	})
 }
 

@@ -178,7 +178,7 @@ func (b Build) dockerfile(p place) (text []byte, err error) {
 	case p.text != nil:
 		return p.text, nil
 	}
-	text, err = p.read(b.path(p))
+	text, err = b.text(p, "")
 	if err != nil {
 		return nil, &fault.Error{What: "read the Dockerfile", Where: b.path(p), Hint: "name it with -f FILE", Err: fault.Cause(err)}
 	}
@@ -196,10 +196,14 @@ func (b Build) path(p place) string {
 	return "Dockerfile"
 }
 
-// read is a file that goes with the Dockerfile.
-func (p place) read(name string) ([]byte, error) {
-	if p.folder {
-		return os.ReadFile(name)
+// text is the Dockerfile, or with a suffix a file beside it. One that nobody named is in the context, and no link leads out.
+func (b Build) text(p place, suffix string) ([]byte, error) {
+	name := b.Dockerfile + suffix
+	switch {
+	case b.Dockerfile == "":
+		return p.ReadFile("Dockerfile" + suffix)
+	case p.folder:
+		return dockerfile.ReadText(func(flag int) (*os.File, error) { return os.OpenFile(name, flag, 0) })
 	}
 	return p.ReadFile(path.Join("/", filepath.ToSlash(name))[1:])
 }
@@ -208,7 +212,7 @@ func (p place) read(name string) ([]byte, error) {
 // of the context (Docker's reference, "Filename and location" of .dockerignore).
 func (b Build) ignored(p place) (text []byte, where string, err error) {
 	where = b.path(p) + dockerignore
-	text, err = p.read(where)
+	text, err = b.text(p, dockerignore)
 	if errors.Is(err, fs.ErrNotExist) {
 		where = dockerignore
 		if p.folder {

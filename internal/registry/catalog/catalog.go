@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/policy"
@@ -28,12 +30,13 @@ type Catalog struct {
 
 	mu    sync.Mutex
 	known map[string]*repository
+	hosts map[string]*semaphore.Weighted // of the tags that are read at the same time
 }
 
 // New is a catalog; it sends nothing before it is asked to. Warn is told what makes an answer dearer or poorer than it could
 // be.
 func New(client *registry.Client, warn func(text string)) *Catalog {
-	return &Catalog{client: client, warn: warn, now: time.Now(), known: map[string]*repository{}}
+	return &Catalog{client: client, warn: warn, now: time.Now(), known: map[string]*repository{}, hosts: map[string]*semaphore.Weighted{}}
 }
 
 // Choose is the tag of ref's repository that the rules choose. Tags that could not be read are left out, and told of; with
@@ -78,16 +81,21 @@ func (c *Catalog) repository(ref imageref.Ref) *repository {
 	defer c.mu.Unlock()
 	r := c.known[ref.Canonical()]
 	if r == nil {
-		r = &repository{catalog: c, ref: c.client.Whole(ref).Bare()}
+		host := ref.Host()
+		if c.hosts[host] == nil {
+			c.hosts[host] = semaphore.NewWeighted(atOnce)
+		}
+		r = &repository{catalog: c, ref: c.client.Whole(ref).Bare(), slots: c.hosts[host]}
 		c.known[ref.Canonical()] = r
 	}
 	return r
 }
 
-// repository is what was asked of one.
+// repository is what was asked of one. It shares the slots with the others of its registry.
 type repository struct {
 	catalog *Catalog
 	ref     imageref.Ref
+	slots   *semaphore.Weighted
 
 	names     once[[]string]
 	artifacts once[[]harbor.Artifact] // of Harbor; none elsewhere, or where it does not tell

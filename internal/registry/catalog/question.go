@@ -122,7 +122,7 @@ func (q *question) complete(ctx context.Context, t *policy.Tag, a harbor.Artifac
 	return err
 }
 
-// atOnce is how many tags of a repository are read at the same time.
+// atOnce is how many tags of a registry are read at the same time.
 const atOnce = 16
 
 // read completes those tags that their names do not rule out, several at once. The result lacks those that are bad.
@@ -135,6 +135,10 @@ func (q *question) read(ctx context.Context, tags []policy.Tag, complete func(*p
 			continue
 		}
 		group.Go(func() (err error) {
+			if err := q.slots.Acquire(ctx, 1); err != nil {
+				return err
+			}
+			defer q.slots.Release(1)
 			if err = complete(&tags[i]); err != nil {
 				spoiled[i] = true
 				err = q.spoiled(ctx, tags[i].Name, err)

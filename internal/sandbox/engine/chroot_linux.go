@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -185,7 +186,7 @@ func (e *chroot) giveBack(root *rootfs) {
 
 // enterChroot runs below supervise: it moves into the root filesystem and becomes the step.
 func enterChroot(s *spec) error {
-	alone()
+	runtime.LockOSThread() // for good: capabilities belong to threads
 	if err := failed("chroot", s.Root, unix.Chroot(s.Root)); err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -159,6 +158,3 @@ func limit(asked []string) error {
 	}
 	return nil
 }
-
-// alone locks the thread for good: what it changes of itself is not for other goroutines.
-func alone() { runtime.LockOSThread() }

@@ -157,7 +157,7 @@ func (c *child) obstacle() error {
 func (c *child) wait() error {
 	err := c.command.Wait()
 	var status unix.WaitStatus
-	if n := binaryStatus(c.end); n >= 0 {
+	if n := reported(c.end); n >= 0 {
 		status = unix.WaitStatus(n)
 	} else if c.command.ProcessState != nil {
 		status = unix.WaitStatus(c.command.ProcessState.Sys().(syscall.WaitStatus))
@@ -173,8 +173,8 @@ func (c *child) wait() error {
 	return nil
 }
 
-// binaryStatus is the wait status that was written to a pipe, -1 if none was.
-func binaryStatus(end *os.File) int64 {
+// reported is the wait status that was written to a pipe, -1 if none was.
+func reported(end *os.File) int64 {
 	var status uint32
 	if gob.NewDecoder(end).Decode(&status) != nil {
 		return -1

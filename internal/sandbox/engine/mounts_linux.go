@@ -95,8 +95,11 @@ type builder struct {
 	spec *spec
 }
 
-// flags of mounts that need no devices and no programs.
-const harmless = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+// What new mounts and bound ones are like that hold neither devices nor programs, and the latter are not written to either.
+const (
+	harmless     = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	onlyToLookAt = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+)
 
 // mount mounts one of the step's own mounts.
 func (b *builder) mount(m *mount, from source) error {
@@ -112,14 +115,14 @@ func (b *builder) mount(m *mount, from source) error {
 		return b.put("tmpfs", target, "tmpfs", unix.MS_NOSUID, options)
 	}
 	defer unix.Close(from.fd)
-	flags := uintptr(0)
-	if m.ReadOnly || m.Kind == step.Secret {
-		flags = unix.MS_RDONLY
+	attributes := uint64(0)
+	switch {
+	case m.Kind == step.Secret:
+		attributes = onlyToLookAt
+	case m.ReadOnly:
+		attributes = unix.MOUNT_ATTR_RDONLY
 	}
-	if m.Kind == step.Secret {
-		flags |= harmless
-	}
-	return b.bind(inProc(from.fd), target, flags)
+	return b.bind(inProc(from.fd), target, attributes)
 }
 
 // target is where a path leads to by now, made if it is not there.
@@ -146,9 +149,10 @@ func (b *builder) put(what, real, kind string, flags uintptr, options string) er
 	return failed("mount "+what, "/"+real, unix.Mount(what, inProc(fd), kind, flags, options))
 }
 
-// bind mounts what is at a path outside on a path without symbolic links, with what is mounted below it.
-func (b *builder) bind(outside, real string, flags uintptr) error {
-	if err := b.put(outside, real, "", unix.MS_BIND|unix.MS_REC, ""); err != nil || flags == 0 {
+// bind mounts what is at a path outside on a path without symbolic links, with what is mounted below it, and takes away
+// from all of that what attributes say.
+func (b *builder) bind(outside, real string, attributes uint64) error {
+	if err := b.put(outside, real, "", unix.MS_BIND|unix.MS_REC, ""); err != nil || attributes == 0 {
 		return err
 	}
 	fd, err := b.root.open(real, unix.O_PATH) // which is the mount now
@@ -156,7 +160,8 @@ func (b *builder) bind(outside, real string, flags uintptr) error {
 		return failed("open", "/"+real, err)
 	}
 	defer unix.Close(fd)
-	return failed("remount", "/"+real, unix.Mount("", inProc(fd), "", unix.MS_REMOUNT|unix.MS_BIND|flags, ""))
+	attr := unix.MountAttr{Attr_set: attributes}
+	return failed("mount_setattr", "/"+real, unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr))
 }
 
 // system mounts what every step has.
@@ -169,10 +174,7 @@ func (b *builder) system() error {
 	if err := b.proc(); err != nil {
 		return err
 	}
-	if err := b.bind("/sys", "sys", 0); err != nil {
-		return err
-	}
-	if err := b.restrict("sys"); err != nil {
+	if err := b.bind("/sys", "sys", onlyToLookAt); err != nil {
 		return err
 	}
 	if err := b.devices(); err != nil {
@@ -187,7 +189,7 @@ func (b *builder) system() error {
 		if err != nil {
 			return err
 		}
-		if err := b.bind(outside, real, unix.MS_RDONLY|harmless); err != nil {
+		if err := b.bind(outside, real, onlyToLookAt); err != nil {
 			return err
 		}
 	}
@@ -201,17 +203,6 @@ func (b *builder) proc() error {
 		return b.bind("/proc", "proc", 0)
 	}
 	return err
-}
-
-// restrict makes a path and all mounts below it read-only.
-func (b *builder) restrict(real string) error {
-	fd, err := b.root.open(real, unix.O_PATH)
-	if err != nil {
-		return failed("open", "/"+real, err)
-	}
-	defer unix.Close(fd)
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC}
-	return failed("mount_setattr", "/"+real, unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr))
 }
 
 // devices mounts /dev with what a container has there. A user namespace cannot make devices, so they are the outer ones.
@@ -284,11 +275,8 @@ func (b *builder) mask() error {
 		if err != nil {
 			return failed("open", "/"+real, err)
 		}
-		err = b.bind(inProc(fd), real, 0)
+		err = b.bind(inProc(fd), real, onlyToLookAt)
 		unix.Close(fd)
-		if err == nil {
-			err = b.restrict(real)
-		}
 		if err != nil {
 			return err
 		}
@@ -300,7 +288,7 @@ func (b *builder) mask() error {
 			return failed("find", "/"+real, err)
 		case at.mode == 0:
 		case at.is(unix.S_IFDIR):
-			err = b.put("tmpfs", real, "tmpfs", unix.MS_RDONLY, "size=0")
+			err = b.put("tmpfs", real, "tmpfs", unix.MS_RDONLY, "")
 		default:
 			err = b.bind("/dev/null", real, 0)
 		}

@@ -1,25 +1,27 @@
 package engine
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ksera524/imgbump/internal/sandbox/step"
 )
 
 // enterNamespaces runs in the namespaces that launch made: it builds the root filesystem, moves into it, and becomes the
 // step.
 func enterNamespaces(s *spec) error {
-	alone()
+	runtime.LockOSThread() // for good: capabilities belong to threads
 	if err := failed("mount", "/ as private", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")); err != nil {
 		return err
 	}
 	if err := failed("sethostname", "", unix.Sethostname([]byte(hostname(s)))); err != nil {
 		return err
 	}
-	if s.Process.Network == none {
+	if s.Process.Network == step.None {
 		if err := raiseLoopback(); err != nil {
 			return err
 		}
@@ -142,10 +144,10 @@ func mountOverlay(dir string, lower []string, upper, work string) (tree, error) 
 	if upper != "" {
 		options += ",upperdir=" + upper + ",workdir=" + work
 	}
+	if len(options) >= os.Getpagesize() {
+		return tree{}, &obstacle{Call: overlayCall, Text: "too many layers"} // the kernel would take those that fit
+	}
 	if err := unix.Mount("overlay", dir, "overlay", 0, options); err != nil {
-		if errors.Is(err, unix.EINVAL) && len(options) > os.Getpagesize()-1 {
-			return tree{}, &obstacle{Call: "mount overlay", Text: "too many layers"}
-		}
 		return tree{}, failed(overlayCall, "", err)
 	}
 	return openTree(dir)

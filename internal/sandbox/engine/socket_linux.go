@@ -6,18 +6,26 @@ import (
 	"os"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ksera524/imgbump/internal/sandbox/step"
 )
 
 // forward listens on a socket in the store that has the owner and mode a mount asks for, and passes every connection on to
 // the socket outside.
 func (s *store) forward(m *step.Mount) (name string, stop func(), err error) {
+	dir, err := unix.Open(s.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", nil, failed("open", s.dir, err)
+	}
+	defer unix.Close(dir)
 	name = s.name()
 	path := s.path(name)
-	l, err := net.Listen("unix", path)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: inProc(dir) + "/" + name}) // since the folder's path may be too long for an address
 	if err != nil {
 		return "", nil, failed("listen on", "a socket", err)
 	}
+	l.SetUnlinkOnClose(false)
 	f := &forwarder{to: m.Socket, open: map[net.Conn]bool{}}
 	stop = func() { l.Close(); f.stop(); s.drop(name) }
 	if err := os.Chown(path, int(m.UID), int(m.GID)); err != nil {

@@ -66,7 +66,13 @@ func (g *stage) mounts(mounts []step.Mount) error {
 		return err
 	}
 	g.after = append(g.after, back)
+	shown := map[string]bool{}
 	for i := range mounts {
+		if name, is := caches[i]; is && shown[name] {
+			return &obstacle{Call: "mount", On: mounts[i].Target, Text: "the isolation chroot cannot show one cache in two places"}
+		} else if is {
+			shown[name] = true
+		}
 		if err := g.mount(&mounts[i], caches[i]); err != nil {
 			return err
 		}

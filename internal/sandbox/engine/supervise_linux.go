@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -18,7 +20,7 @@ import (
 // supervise starts a step in a chroot, waits for it, and ends all that it has left behind: what has lost its parent is
 // adopted by this process. It is asked to end early by SIGTERM.
 func supervise() error {
-	alone()
+	runtime.LockOSThread() // the child ends with the thread that started it
 	unix.CloseOnExec(endFD)
 	end := os.NewFile(endFD, "end")
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -87,8 +89,13 @@ func signalAll(pids []int) {
 }
 
 // family are all descendants of a process.
-func family(of int) []int {
-	children := map[int][]int{}
+func family(of int) []int { return lookAround().below(of) }
+
+// kin tells the children of each process.
+type kin map[int][]int
+
+func lookAround() kin {
+	children := kin{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range stats {
 		text, err := os.ReadFile(file)
@@ -104,9 +111,17 @@ func family(of int) []int {
 			children[above] = append(children[above], pid)
 		}
 	}
-	all := children[of]
+	return children
+}
+
+// below are all descendants of some processes.
+func (k kin) below(of ...int) []int {
+	var all []int
+	for _, pid := range of {
+		all = append(all, k[pid]...)
+	}
 	for i := 0; i < len(all); i++ {
-		all = append(all, children[all[i]]...)
+		all = append(all, k[all[i]]...)
 	}
 	return all
 }
@@ -122,31 +137,15 @@ func endOrphans() {
 	launched.Lock()
 	defer launched.Unlock()
 	for tries := 0; tries < 1000; tries++ {
-		orphans := orphaned()
+		all := lookAround()
+		orphans := slices.DeleteFunc(all[os.Getpid()], func(pid int) bool { return launched.pids[pid] })
 		if len(orphans) == 0 {
 			return
 		}
-		signalAll(orphans)
+		signalAll(append(all.below(orphans...), orphans...))
 		for _, pid := range orphans {
 			unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		}
 		time.Sleep(time.Millisecond)
 	}
-}
-
-func orphaned() []int {
-	var all []int
-	kin := map[int]bool{}
-	for pid := range launched.pids {
-		kin[pid] = true
-		for _, below := range family(pid) {
-			kin[below] = true
-		}
-	}
-	for _, pid := range family(os.Getpid()) {
-		if !kin[pid] {
-			all = append(all, pid)
-		}
-	}
-	return all
 }

@@ -15,8 +15,6 @@ import (
 	"github.com/ksera524/imgbump/internal/sandbox/step"
 )
 
-const none = step.None
-
 // userns runs steps in namespaces of their own, on stacks of layers that overlayfs mounts.
 type userns struct {
 	store *store

@@ -1,0 +1,149 @@
+// Package rollout tells from what Argo CD says of an application whether a commit is live, or why it will not be.
+//
+// It does no I/O and has no clock: what was seen, and when, comes in. The rules follow how Argo CD v3.5 was observed to write
+// an Application's status; testdata holds those observations.
+package rollout
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Application is what an Application resource says, as far as it matters here.
+type Application struct {
+	Metadata struct {
+		Name        string            `json:"name"`
+		Namespace   string            `json:"namespace"`
+		Annotations map[string]string `json:"annotations"`
+	} `json:"metadata"`
+	Spec struct {
+		Project    string   `json:"project"`
+		Source     *Source  `json:"source"`
+		Sources    []Source `json:"sources"`
+		SyncPolicy struct {
+			Automated *struct {
+				Enabled *bool `json:"enabled"`
+			} `json:"automated"`
+		} `json:"syncPolicy"`
+	} `json:"spec"`
+	Operation *Operation `json:"operation"` // queued or running
+	Status    Status     `json:"status"`
+}
+
+// Source is a repository that an application takes manifests from.
+type Source struct {
+	Repository string `json:"repoURL"`
+	Revision   string `json:"targetRevision"`
+	Path       string `json:"path"`
+}
+
+// Status is what Argo CD's controller writes.
+type Status struct {
+	Sync struct {
+		Status    string   `json:"status"`
+		Revision  string   `json:"revision"` // that was compared with the cluster
+		Revisions []string `json:"revisions"`
+	} `json:"sync"`
+	Health         Health          `json:"health"`
+	OperationState *OperationState `json:"operationState"` // the last one
+	Conditions     []Condition     `json:"conditions"`
+	ReconciledAt   time.Time       `json:"reconciledAt"`
+	Resources      []Resource      `json:"resources"`
+}
+
+// Health is how an application or one of its resources does.
+type Health struct {
+	Status  string `json:"status"`
+	Message string `json:"message"`
+}
+
+// Operation is what Argo CD was asked to do.
+type Operation struct {
+	Sync struct {
+		Revision  string   `json:"revision"`
+		Revisions []string `json:"revisions"`
+		DryRun    bool     `json:"dryRun"`
+	} `json:"sync"`
+}
+
+// OperationState is how an operation goes.
+type OperationState struct {
+	Operation  Operation `json:"operation"`
+	Phase      string    `json:"phase"`
+	Message    string    `json:"message"`
+	RetryCount int       `json:"retryCount"`
+	FinishedAt time.Time `json:"finishedAt"`
+	SyncResult struct {
+		Revision  string     `json:"revision"`
+		Revisions []string   `json:"revisions"`
+		Resources []Resource `json:"resources"`
+	} `json:"syncResult"`
+}
+
+// Condition is something that Argo CD says about an application.
+type Condition struct {
+	Type    string `json:"type"`
+	Message string `json:"message"`
+}
+
+// Resource is one of an application's.
+type Resource struct {
+	Group     string  `json:"group"`
+	Kind      string  `json:"kind"`
+	Namespace string  `json:"namespace"`
+	Name      string  `json:"name"`
+	Status    string  `json:"status"`
+	Message   string  `json:"message"` // in an operation's result
+	Wave      int     `json:"syncWave"`
+	Health    *Health `json:"health"`
+}
+
+// String is the resource as people write it: Deployment/web.
+func (r Resource) String() string { return r.Kind + "/" + r.Name }
+
+// sources are all of the application's, in the order in which revisions tell of them.
+func (a *Application) sources() []Source {
+	if len(a.Spec.Sources) > 0 {
+		return a.Spec.Sources
+	}
+	if a.Spec.Source != nil {
+		return []Source{*a.Spec.Source}
+	}
+	return nil
+}
+
+// Children are the names of the applications among an application's resources: it is an app of apps when there are any.
+func (a *Application) Children() []string {
+	var names []string
+	for _, r := range a.Status.Resources {
+		if r.Group == "argoproj.io" && r.Kind == "Application" {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
+// of is the one of several revisions that belongs to source n, else the single one.
+func of(revisions []string, single string, n int) string {
+	if n < len(revisions) {
+		return revisions[n]
+	}
+	return single
+}
+
+// isCommit reports whether a revision is a full commit id, which Argo CD writes once it could resolve one.
+func isCommit(revision string) bool {
+	return len(revision) == 40 && !strings.ContainsFunc(revision, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) })
+}
+
+// automated reports whether Argo CD syncs the application by itself.
+func (a *Application) automated() bool {
+	automated := a.Spec.SyncPolicy.Automated
+	return automated != nil && (automated.Enabled == nil || *automated.Enabled)
+}
+
+// failing are the conditions that are errors.
+func (a *Application) failing() []Condition {
+	return slices.DeleteFunc(slices.Clone(a.Status.Conditions), func(c Condition) bool { return !strings.HasSuffix(c.Type, "Error") })
+}
