@@ -124,7 +124,7 @@ func (b *bench) lists() error {
 	if err != nil {
 		return err
 	}
-	took, err := b.update("--root", dir)
+	took, err := b.update("--root", dir, "--dry-run")
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (b *bench) dates() error {
 		if err != nil {
 			return err
 		}
-		if times[i], err = b.update("--root", dir); err != nil {
+		if times[i], err = b.update("--root", dir, "--dry-run"); err != nil {
 			return err
 		}
 		requests[i] = r.requests.Load()

@@ -40,6 +40,7 @@ type view interface {
 	said(s *shownStep, lines []string)
 	tick(running []*shownStep)
 	ended(s *shownStep) // it is done, or failed
+	end()
 }
 
 func newSteps(c *cli.Console, t *transfers, platforms bool) *steps {
@@ -74,12 +75,18 @@ func (s *steps) tick() {
 	}
 }
 
-func (s *steps) end() { close(s.stop) }
+// end stops showing steps.
+func (s *steps) end() {
+	close(s.stop)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.view.end()
+}
 
 // running are the steps that have not ended, in their order.
 func (s *steps) running() (all []*shownStep) {
 	for _, step := range s.known {
-		if !step.Done && step.Err == nil {
+		if !step.ended() {
 			all = append(all, step)
 		}
 	}
@@ -103,33 +110,36 @@ func (s *steps) unfinished() string {
 // lastLines is how much of what a process said is shown again when it has failed.
 const lastLines = 50
 
-// step is told of each event of a step.
+// step is told of each event of a step. When a cache has lost something, a step may begin again.
 func (s *steps) step(event dockerfile.Step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := s.known[event.Number]
-	if began := !event.Done && event.Err == nil && event.Output == nil; known == nil || began { // again, when a cache has lost something
+	ends, known := event.Done || event.Err != nil, s.known[event.Number]
+	if known == nil || known.ended() && !ends && len(event.Output) == 0 {
 		known = &shownStep{title: s.title(event), began: time.Now()}
 		s.known[event.Number] = known
 	}
+	ends = ends && !known.ended()
 	lines := known.text.Add(event.Output)
-	event.Output = nil
-	known.Step = event
-	ended := event.Done || event.Err != nil
-	if ended {
+	if ends {
 		lines = append(lines, known.text.End()...)
 	}
+	event.Output = nil
+	known.Step = event
 	if len(lines) > 0 {
 		known.last = append(known.last, lines...)
 		known.last = slices.Clone(known.last[max(0, len(known.last)-lastLines):])
 		s.view.said(known, lines)
 	}
-	if ended {
+	if ends {
 		s.view.ended(known)
 	} else if len(lines) == 0 {
 		s.view.tick(s.running())
 	}
 }
+
+// ended reports whether the step is over, in whatever way.
+func (s *shownStep) ended() bool { return s.Done || s.Err != nil }
 
 // title is the step's number and its instruction, of several lines the first.
 func (s *steps) title(step dockerfile.Step) string {
@@ -199,7 +209,7 @@ func (s *steps) documents(result ship.Result) []stepDocument {
 	defer s.mu.Unlock()
 	for n := 1; n <= len(s.known); n++ {
 		step := s.known[n]
-		if step == nil || !step.Done && step.Err == nil {
+		if step == nil || !step.ended() {
 			continue
 		}
 		d := stepDocument{Number: n, Stage: step.Stage, Platform: step.Platform, Line: step.Line, Instruction: step.Instruction,

@@ -51,6 +51,8 @@ func (v liveSteps) ended(s *shownStep) {
 // failed reports whether the step is to blame for its end.
 func (s *shownStep) failed() bool { return s.Err != nil && !errors.Is(s.Err, context.Canceled) }
 
+func (v liveSteps) end() {}
+
 // outcome is how a step ended, for the end of its line.
 func outcome(s *shownStep) string {
 	switch {
@@ -114,6 +116,8 @@ func (v *plainSteps) ended(s *shownStep) {
 		v.console.Show(number(s.Step)+" | ", s.last...)
 	}
 }
+
+func (v *plainSteps) end() {}
 
 // groupedSteps is for a workflow's log, where what a process says folds below its step. Groups cannot lie in each other: what
 // comes while one is open waits for its end.
@@ -182,7 +186,7 @@ func (v *groupedSteps) tick(running []*shownStep) {
 func (v *groupedSteps) ended(s *shownStep) {
 	switch v.open {
 	case s:
-		v.end(s)
+		v.conclude(s)
 	case nil:
 		v.plainSteps.ended(s)
 	default:
@@ -192,8 +196,8 @@ func (v *groupedSteps) ended(s *shownStep) {
 	v.next()
 }
 
-// end closes the group of a step. What a process that failed said last is shown outside of it, too: a reader need not unfold.
-func (v *groupedSteps) end(s *shownStep) {
+// conclude closes the group of a step. What a process that failed said last is shown outside of it, too: a reader need not unfold.
+func (v *groupedSteps) conclude(s *shownStep) {
 	v.close()
 	v.open = nil
 	v.told[s] = true
@@ -214,7 +218,7 @@ func (v *groupedSteps) next() {
 			continue
 		}
 		v.unfold(w)
-		v.end(w.shownStep)
+		v.conclude(w.shownStep)
 	}
 	if len(v.waiting) > 0 {
 		w := v.waiting[0]
@@ -229,4 +233,12 @@ func (v *groupedSteps) unfold(w *waitingStep) {
 		v.console.Output("", fmt.Sprintf("(%d lines are left out)", w.left))
 	}
 	v.console.Output("", w.lines...)
+}
+
+// end closes the group of a step that nobody has seen the end of.
+func (v *groupedSteps) end() {
+	if v.open != nil {
+		v.close()
+		v.open = nil
+	}
 }

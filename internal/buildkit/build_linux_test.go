@@ -26,11 +26,11 @@ import (
 
 	"github.com/ksera524/imgbump/internal/buildkit"
 	"github.com/ksera524/imgbump/internal/dockerfile"
-	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/image"
 	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/registrytest"
+	"github.com/ksera524/imgbump/internal/sandbox/step"
 )
 
 // request is a build of a Dockerfile in a folder with some files; a name that ends in a slash is an empty folder, a content
@@ -243,7 +243,7 @@ func TestRefused(t *testing.T) {
 		"syntax":      {"\n\nFOO bar", `Dockerfile:5: unknown instruction: FOO (did you mean FROM?)`},
 		"no secret":   {"RUN --mount=type=secret,id=x,required=true true", `Dockerfile:3: secret x: not found`},
 		"no stage":    {"COPY --from=1 /a /b", `build with BuildKit ` + d.address + `: invalid stage index 1`},
-		"entitlement": {"RUN --network=host true", `build with BuildKit ` + d.address + `: failed to load LLB: network.host is not allowed`},
+		"entitlement": {"RUN --network=host true", `build with BuildKit ` + d.address + `: granting entitlement network.host is not allowed`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := shell(t, tt.text+"\n")
@@ -258,9 +258,40 @@ func TestRefused(t *testing.T) {
 		})
 	}
 	r := request(t, "FROM scratch\n", nil)
-	r.Options.Contexts = map[string]string{"a": "oci-layout://x"}
-	if _, _, err := d.client(t).Build(t.Context(), r); fault.KindOf(err) != fault.Usage {
-		t.Errorf("a layout that BuildKit does not see: %v", err)
+	r.Options.Contexts = map[string]string{"a": "oci-layout:///nosuch"}
+	if _, _, err := d.client(t).Build(t.Context(), r); err == nil || !strings.Contains(err.Error(), "a=oci-layout:///nosuch") {
+		t.Errorf("a layout that is not there: %v", err)
+	}
+}
+
+// A step has the daemon's network where the daemon allows that.
+func TestHostNetwork(t *testing.T) {
+	d := startDaemon(t, "", "--allow-insecure-entitlement", "network.host")
+	r := shell(t, "RUN --network=host true\n")
+	build(t, d.client(t), r)
+	r = shell(t, "RUN true\n")
+	r.Options.Network = step.Host
+	build(t, d.client(t), r)
+}
+
+// A layout on disk is a context as others are.
+func TestLayout(t *testing.T) {
+	d := startDaemon(t, "")
+	base := build(t, d.client(t), request(t, "FROM scratch\nCOPY a /\n", map[string]string{"a": strings.Repeat("x", 3<<20)}))
+	dir := filepath.Join(t.TempDir(), "layout")
+	must(t, image.WriteLayout(dir, base, nil))
+	digest, err := base.Digest()
+	must(t, err)
+	r := request(t, "FROM base\nCOPY --from=base /a /copy\n", nil)
+	for _, where := range []string{"oci-layout://" + dir, "oci-layout://" + dir + "@" + digest.String()} {
+		r.Options.Contexts = map[string]string{"base": where}
+		if got := files(t, build(t, startDaemon(t, "").client(t), r).(v1.Image)); len(got["a"]) < 3<<20 || got["a"] != got["copy"] {
+			t.Errorf("%s: %d and %d bytes", where, len(got["a"]), len(got["copy"]))
+		}
+	}
+	r.Options.Contexts = map[string]string{"base": "oci-layout://" + dir + "@sha256:0"}
+	if _, _, err := d.client(t).Build(t.Context(), r); err == nil || !strings.Contains(err.Error(), "not sha256:0") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/ksera524/imgbump/internal/image"
 )
 
@@ -20,10 +18,11 @@ import (
 // the daemon stops building. The daemon gets to see the context, secrets and agents of the request; of logins to registries
 // it sees tokens, where registries give any.
 func (c *Client) Build(ctx context.Context, r Request) (image.Artifact, io.Closer, error) {
-	s, err := newSession(r)
+	s, err := newSession(ctx, r)
 	if err != nil {
 		return nil, nil, err
 	}
+	defer s.layouts.Close()
 	answer, err := c.solve(ctx, s)
 	var artifact image.Artifact
 	if err == nil {
@@ -44,13 +43,16 @@ func (c *Client) Build(ctx context.Context, r Request) (image.Artifact, io.Close
 // solve runs a session and a build in it, tells how it goes, and returns what the daemon says of the result.
 func (c *Client) solve(ctx context.Context, s *session) (map[string]string, error) {
 	ref := strings.ToLower(rand.Text())
-	m, err := s.request.message(ref, s.id)
+	m, err := s.request.message(ref, s)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	ready, over, told := make(chan struct{}), make(chan error, 1), make(chan struct{})
-	go func() { over <- s.run(ctx, &c.peer, ready) }()
+	go func() {
+		defer close(over)
+		over <- s.run(ctx, &c.peer, ready)
+	}()
 	defer func() {
 		cancel()
 		<-over
@@ -59,7 +61,6 @@ func (c *Client) solve(ctx context.Context, s *session) (map[string]string, erro
 	case <-ready:
 		s.begun = true
 	case err := <-over:
-		over <- nil
 		return nil, err
 	}
 	go func() {
@@ -73,19 +74,11 @@ func (c *Client) solve(ctx context.Context, s *session) (map[string]string, erro
 		cancel()
 		<-told
 	}
-	said := map[string]string{}
-	_ = answer.each(func(field protowire.Number, v value) error {
-		if field == 1 {
-			key, value := v.pair()
-			said[key] = value
-		}
-		return nil
-	})
-	return said, err
+	return answer.table(1), err
 }
 
 // patience is how long the daemon may go on telling how the build went when it is over.
-const patience = 5 * time.Second
+const patience = 2 * time.Second
 
 // follow tells how a build goes until it is over. That it does not hear of it is no reason to fail.
 func (c *Client) follow(ctx context.Context, ref string, w *watch) {

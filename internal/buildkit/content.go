@@ -80,14 +80,11 @@ func (c *content) image(ctx context.Context, name string, answer map[string]stri
 	return image.OpenStore(ctx, name, c, top.MediaType, top.Digest)
 }
 
-// The actions of a request to write, and what a daemon hears of a blob that need not be sent
-// (containerd, api/services/content/v1).
+// The actions of a request to write (containerd, api/services/content/v1).
 const (
 	actionStat   = 0
 	actionWrite  = 1
 	actionCommit = 2
-
-	codeAlreadyExists = 6
 )
 
 // writing is a blob that is on its way.

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func unencrypted(t *testing.T, h http.Handler) *httptest.Server {
 // asDaemon calls what a session offers, as a daemon does.
 func asDaemon(t *testing.T, r Request) *peer {
 	t.Helper()
-	s, err := newSession(r)
+	s, err := newSession(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,6 +278,68 @@ func FuzzMessage(f *testing.F) {
 			t.Error("a message without a head")
 		}
 	})
+}
+
+// The platform is this machine's, whatever the daemon's is.
+func TestPlatform(t *testing.T) {
+	for _, tt := range []struct {
+		r    Request
+		want string
+	}{
+		{Request{}, "linux/" + runtime.GOARCH},
+		{Request{Platforms: []string{"linux/amd64", "linux/arm64"}}, "linux/amd64,linux/arm64"},
+	} {
+		if all, err := tt.r.attributes(); err != nil || all["platform"] != tt.want {
+			t.Errorf("%q, %v, want %s", all["platform"], err, tt.want)
+		}
+	}
+}
+
+// Of a layout a daemon reads blobs, and of this layout only.
+func TestLayoutIsClosed(t *testing.T) {
+	dir := t.TempDir()
+	hex := func(c string) string { return strings.Repeat(c, 64) }
+	for _, err := range []error{
+		os.MkdirAll(filepath.Join(dir, "layout/blobs/sha256"), 0o755),
+		os.WriteFile(filepath.Join(dir, "layout/blobs/sha256", hex("a")), []byte("blob"), 0o644),
+		os.WriteFile(filepath.Join(dir, "outside"), []byte("outside"), 0o644),
+		os.Symlink("../../../outside", filepath.Join(dir, "layout/blobs/sha256", hex("b"))),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := os.OpenRoot(filepath.Join(dir, "layout"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := layouts{"known": {root: root}}
+	defer all.Close()
+	base, _ := url.Parse(unencrypted(t, service{"/read": all.read, "/info": all.info}).URL + "/")
+	p := &peer{base: base, client: plainClient()}
+	for _, tt := range []struct{ store, digest, want string }{
+		{"oci:known", "sha256:" + hex("a"), "blob"},
+		{"oci:other", "sha256:" + hex("a"), ""},
+		{"", "sha256:" + hex("a"), ""},
+		{"oci:known", "sha256:" + hex("b"), ""},
+		{"oci:known", "sha256:" + hex("c"), ""},
+		{"oci:known", "sha256:../../../outside", ""},
+		{"oci:known", "../outside", ""},
+	} {
+		for _, method := range []string{"/read", "/info"} {
+			c := p.call(t.Context(), method, http.Header{"Buildkit-Attachable-Store-Id": {tt.store}})
+			_ = c.Send(message{}.text(1, tt.digest))
+			answer, err := c.Receive()
+			c.Close()
+			got := answer.field(2).text()
+			if method == "/info" && answer.field(1).nested().field(2).number == 4 {
+				got = "blob"
+			}
+			if got != tt.want || (err == nil) != (tt.want != "") {
+				t.Errorf("%s %s of %s: %q, %v", method, tt.digest, tt.store, got, err)
+			}
+		}
+	}
 }
 
 // What is handed over is what it was said to be, or it is not there.

@@ -45,11 +45,6 @@ func (v value) text() string { return string(v.bytes) }
 
 func (v value) nested() message { return v.bytes }
 
-// pair is an entry of a map.
-func (v value) pair() (key, val string) {
-	return v.nested().field(1).text(), v.nested().field(2).text()
-}
-
 // each visits the fields of a message in their order.
 func (m message) each(visit func(field protowire.Number, v value) error) error {
 	for len(m) > 0 {
@@ -87,4 +82,16 @@ func (m message) field(wanted protowire.Number) (last value) {
 		return nil
 	})
 	return last
+}
+
+// table is the map that a field holds.
+func (m message) table(wanted protowire.Number) map[string]string {
+	all := map[string]string{}
+	_ = m.each(func(field protowire.Number, v value) error {
+		if field == wanted {
+			all[v.nested().field(1).text()] = v.nested().field(2).text()
+		}
+		return nil
+	})
+	return all
 }

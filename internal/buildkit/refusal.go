@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
@@ -39,6 +38,9 @@ func (c *Client) refused(s *session, err error) error {
 		f.Kind = fault.Denied
 	case codeUnimplemented:
 		f.Hint = "a newer BuildKit may know it"
+	}
+	if s.request.hostNetwork() {
+		f.Hint = "buildkitd must allow it: --allow-insecure-entitlement network.host"
 	}
 	if line := lineOf(said.details); line > 0 {
 		f.What, f.Where = "", fmt.Sprintf("%s:%d", s.request.Name, line)
@@ -98,6 +100,8 @@ func (c *Client) greeted() error {
 	return err
 }
 
+const hintListens = "is it buildkitd that listens there, and does it want certificates (--tlscacert, --tlscert, --tlskey)?"
+
 // tlsAlert is the operation of an error that the other side told in the handshake, as crypto/tls has it.
 const tlsAlert = "remote error"
 
@@ -115,17 +119,21 @@ func (c *Client) unreachable(err error) error {
 	)
 	switch {
 	case errors.Is(err, os.ErrPermission):
-		f.Kind, f.Hint = fault.Denied, "the socket is for its group: buildkitd --group, or run as its user"
+		f.Kind, f.Err, f.Hint = fault.Denied, os.ErrPermission, "the socket is for its group: buildkitd --group, or run as its user"
 	case errors.As(err, &authority):
 		f.Err, f.Hint = errors.New("its certificate is signed by an authority that is not trusted here"), "--tlscacert must name the authority of BuildKit's certificate"
 	case errors.As(err, &name):
 		f.Err, f.Hint = fmt.Errorf("its certificate is for another name: %w", name), "--tlsservername says which name it has"
 	case errors.As(err, &network) && network.Op == tlsAlert:
 		f.Kind, f.Err, f.Hint = fault.Denied, fmt.Errorf("it does not accept our certificate: %w", network.Err), "--tlscert and --tlskey must be of the authority that buildkitd --tlscacert names"
-	case errors.As(err, &network) && network.Op == "dial" && errors.As(err, &call):
-		f.Err = call
-	case errors.Is(err, errProtocol), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		f.Err, f.Hint = fmt.Errorf("it does not answer as BuildKit does: %w", cause(err)), "is it buildkitd that listens there, and does it want certificates (--tlscacert, --tlscert, --tlskey)?"
+	case errors.As(err, &network) && network.Op == "dial":
+		if errors.As(err, &call) {
+			f.Err = call
+		}
+	case errors.Is(err, errProtocol):
+		f.Hint = hintListens
+	default: // something listens
+		f.Err, f.Hint = fmt.Errorf("%w: %w", errProtocol, cause(err)), hintListens
 	}
 	return f
 }

@@ -2,17 +2,18 @@ package buildkit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/dockerfile"
-	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/image"
 	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/sandbox/step"
@@ -24,7 +25,7 @@ type Request struct {
 	Text        []byte // of the Dockerfile
 	Sources     dockerfile.Sources
 	Options     dockerfile.Options
-	Platforms   []string          // an image for each; none is Options.Platform
+	Platforms   []string          // an image for each; none is Options.Platform, else this machine's Linux
 	Compression image.Compression // of new layers
 
 	CacheFrom []imageref.Ref // where steps are looked up
@@ -46,10 +47,9 @@ type Request struct {
 // attributes are the options of BuildKit's frontend (moby/buildkit, frontend/dockerui).
 func (r Request) attributes() (map[string]string, error) {
 	o := r.Options
-	all := map[string]string{"filename": fileName, "target": o.Target, "platform": strings.Join(r.Platforms, ","), "hostname": o.Hostname}
-	if len(r.Platforms) == 0 {
-		all["platform"] = o.Platform.String()
-	}
+	all := map[string]string{"filename": fileName, "target": o.Target, "hostname": o.Hostname}
+	// The daemon's machine may be another kind than ours.
+	all["platform"] = cmp.Or(strings.Join(r.Platforms, ","), o.Platform.String(), "linux/"+runtime.GOARCH)
 	if o.ShmSize > 0 {
 		all["shm-size"] = strconv.FormatInt(o.ShmSize, 10)
 	}
@@ -78,7 +78,7 @@ func (r Request) attributes() (map[string]string, error) {
 		all["cache-imports"] = string(raw)
 	}
 	r.named(all)
-	return all, r.contexts(all)
+	return all, nil
 }
 
 // named are the attributes that have names of their own.
@@ -101,17 +101,16 @@ func (r Request) named(all map[string]string) {
 const sourceDateEpoch = "SOURCE_DATE_EPOCH"
 
 // contexts are the further build contexts.
-func (r Request) contexts(all map[string]string) error {
+func (r Request) contexts(all map[string]string, opened layouts) {
 	for name, where := range r.Options.Contexts {
-		switch _, files := r.Sources.Contexts[name]; {
-		case files:
+		if _, files := r.Sources.Contexts[name]; files {
 			where = "local:" + name
-		case strings.HasPrefix(where, "oci-layout://"):
-			return fault.Usagef("push it, and name it docker-image://REF", "--build-context %s=%s: BuildKit does not see this folder", name, where)
+		}
+		if id := layoutName(name); opened[id].root != nil {
+			where = layoutScheme + id + "@" + opened[id].digest
 		}
 		all["context:"+name] = where
 	}
-	return nil
 }
 
 // cacheEntry is one of BuildKit's cache importers or exporters.
@@ -173,12 +172,13 @@ func (r Request) export() map[string]string {
 }
 
 // message is the request to build, in a session.
-func (r Request) message(ref, session string) (message, error) {
+func (r Request) message(ref string, s *session) (message, error) {
 	attributes, err := r.attributes()
 	if err != nil {
 		return nil, err
 	}
-	m := message{}.text(1, ref).text(5, session).text(6, "dockerfile.v0").pairs(7, attributes)
+	r.contexts(attributes, s.layouts)
+	m := message{}.text(1, ref).text(5, s.id).text(6, "dockerfile.v0").pairs(7, attributes)
 	m = m.text(3, "oci").pairs(4, r.export()) // what daemons before 0.13 read
 	m = m.data(13, message{}.text(1, "oci").pairs(2, r.export()))
 	var cache message
@@ -192,10 +192,15 @@ func (r Request) message(ref, session string) (message, error) {
 		cache = cache.data(5, message{}.text(1, e.Type).pairs(2, e.Attrs))
 	}
 	m = m.data(8, cache)
-	if r.Options.Network == step.Host {
+	if r.hostNetwork() {
 		m = m.text(9, "network.host")
 	}
 	return m, nil
+}
+
+// hostNetwork reports whether a step wants the daemon's network. To ask for it without need is an error where it is not allowed.
+func (r Request) hostNetwork() bool {
+	return r.Options.Network == step.Host || bytes.Contains(r.Text, []byte("--network=host"))
 }
 
 // sharedKey tells BuildKit which builds have the same context, of which it need not be sent again what has not changed.

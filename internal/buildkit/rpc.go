@@ -21,10 +21,9 @@ const maxMessage = 16 << 20
 // The codes of gRPC that mean something here (grpc/grpc, doc/statuscodes.md).
 const (
 	codeOK               = 0
-	codeCanceled         = 1
 	codeUnknown          = 2
-	codeDeadline         = 4
 	codeNotFound         = 5
+	codeAlreadyExists    = 6
 	codePermissionDenied = 7
 	codeUnimplemented    = 12
 	codeUnauthenticated  = 16

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -22,17 +23,22 @@ type session struct {
 	id      string
 	request Request
 	folders map[string]fsutil.FS
+	layouts layouts
 	content *content
 	key     []byte // from which the keys of token authorities are made
 	begun   bool   // the daemon answered
 }
 
-func newSession(r Request) (*session, error) {
+func newSession(ctx context.Context, r Request) (*session, error) {
 	folders, err := r.folders()
 	if err != nil {
 		return nil, err
 	}
-	s := &session{id: strings.ToLower(rand.Text()), request: r, folders: folders, content: newContent(r.There), key: make([]byte, 32)}
+	opened, err := r.layouts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{id: strings.ToLower(rand.Text()), request: r, folders: folders, layouts: opened, content: newContent(r.There), key: make([]byte, 32)}
 	rand.Read(s.key)
 	return s, nil
 }
@@ -42,6 +48,8 @@ func (s *session) methods() service {
 		"/grpc.health.v1.Health/Check":                  single(func(context.Context, message) (message, error) { return message{}.number(1, 1), nil }),
 		"/moby.filesync.v1.FileSync/DiffCopy":           s.sendFolder,
 		"/containerd.services.content.v1.Content/Write": s.content.write,
+		"/containerd.services.content.v1.Content/Info":  s.layouts.info,
+		"/containerd.services.content.v1.Content/Read":  s.layouts.read,
 		"/moby.buildkit.secrets.v1.Secrets/GetSecret":   single(s.secret),
 		"/moby.sshforward.v1.SSH/CheckAgent":            single(s.agent),
 		"/moby.sshforward.v1.SSH/ForwardAgent":          s.forwardAgent,
@@ -71,10 +79,10 @@ func (s *session) run(ctx context.Context, p *peer, ready chan<- struct{}) error
 	close(ready)
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	server := &http.Server{Handler: methods, Protocols: protocols, HTTP2: windows()}
+	server := &http.Server{Handler: methods, Protocols: protocols, HTTP2: windows(), ErrorLog: log.New(io.Discard, "", 0)}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
-	return server.Serve(&once{conn: &tunnel{call: c}, done: ctx.Done()})
+	return server.Serve(&once{conn: &tunnel{chunks{next: c.Receive}, c}, done: ctx.Done()})
 }
 
 // once is a listener with one connection.
@@ -98,21 +106,8 @@ func (l *once) Addr() net.Addr { return nowhere{} }
 
 // tunnel is a connection whose bytes travel in the messages of a call.
 type tunnel struct {
+	chunks
 	call *call
-	rest []byte
-}
-
-func (t *tunnel) Read(p []byte) (int, error) {
-	for len(t.rest) == 0 {
-		m, err := t.call.Receive()
-		if err != nil {
-			return 0, err
-		}
-		t.rest = m.field(1).bytes
-	}
-	n := copy(p, t.rest)
-	t.rest = t.rest[n:]
-	return n, nil
 }
 
 func (t *tunnel) Write(p []byte) (int, error) {

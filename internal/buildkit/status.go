@@ -1,6 +1,8 @@
 package buildkit
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/ksera524/imgbump/internal/dockerfile"
+	"github.com/ksera524/imgbump/internal/fault"
 )
 
 // watch follows what the daemon says about a build, and tells of its instructions as the builder of package dockerfile
@@ -45,7 +48,8 @@ var instruction = regexp.MustCompile(`^\[(?:([a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?
 func (w *watch) vertex(m message) error {
 	var digest, name string
 	var started, completed time.Time
-	var cached, failed bool
+	var cached bool
+	var failure string
 	err := m.each(func(field protowire.Number, v value) error {
 		switch field {
 		case 1:
@@ -59,7 +63,7 @@ func (w *watch) vertex(m message) error {
 		case 6:
 			completed = timestamp(v.nested())
 		case 7:
-			failed = v.text() != ""
+			failure = v.text()
 		}
 		return nil
 	})
@@ -70,7 +74,7 @@ func (w *watch) vertex(m message) error {
 	s, known := w.steps[digest]
 	if !known {
 		w.total++
-		s = &dockerfile.Step{Platform: found[1], Stage: found[2], Instruction: found[3]}
+		s = &dockerfile.Step{Platform: found[1], Stage: found[2], Instruction: fault.Said(found[3], maxSaid)}
 		w.steps[digest] = s
 	}
 	s.Cached = cached
@@ -79,8 +83,16 @@ func (w *watch) vertex(m message) error {
 		s.Number, s.Total = w.begun, w.total
 		w.tell(*s)
 	}
-	if !s.Done && s.Number > 0 && !completed.IsZero() && !failed {
-		s.Done, s.Took = true, completed.Sub(started)
+	if !s.Done && s.Err == nil && s.Number > 0 && !completed.IsZero() {
+		s.Took = completed.Sub(started)
+		switch {
+		case failure == "":
+			s.Done = true
+		case strings.Contains(failure, context.Canceled.Error()): // nothing else tells it from a failure
+			s.Err = context.Canceled
+		default:
+			s.Err = errors.New(fault.Said(failure, maxSaid))
+		}
 		w.tell(*s)
 	}
 	return nil
@@ -119,7 +131,7 @@ func (w *watch) warning(m message) error {
 		return nil
 	})
 	if err == nil && w.request.Options.Warn != nil {
-		w.request.Options.Warn(w.request.Name, line, strings.TrimSuffix(short, fmt.Sprintf(" (line %d)", line)))
+		w.request.Options.Warn(w.request.Name, line, fault.Said(strings.TrimSuffix(short, fmt.Sprintf(" (line %d)", line)), maxSaid))
 	}
 	return err
 }

@@ -24,6 +24,8 @@ type Policies struct {
 	Governed []Governed
 	Failures []Failure
 	Warnings []Warning
+
+	unclear map[place]bool // sites whose own comment makes no sense: no other policy is for them
 }
 
 // Err is the error that a list with failures ends with: of kind Partial, or Usage where nothing else was found.
@@ -46,13 +48,21 @@ func (j Job) policies(ctx context.Context, src source) (Policies, error) {
 	if err != nil {
 		return Policies{}, err
 	}
-	var p Policies
+	p := Policies{unclear: map[place]bool{}}
 	for _, found := range src.config.Images {
 		p.Governed = append(p.Governed, Governed{Found: found})
 	}
 	p.comments(t)
+	var deployers owners
+	if len(j.Applications) > 0 || len(t.declared) > 0 {
+		j.Owners = true
+		if deployers, err = j.owners(ctx, t, newOverlays(t)); err != nil {
+			return Policies{}, err
+		}
+	}
 	p.sort()
-	return p, j.assign(ctx, t, &p)
+	j.assign(t, deployers, &p)
+	return p, nil
 }
 
 // comments adds the policies that stand beside the sites.
@@ -63,6 +73,7 @@ func (p *Policies) comments(t *tree) {
 			switch {
 			case err != nil:
 				p.Failures = append(p.Failures, Failure{Image: site.Ref.String(), File: site.File, Line: site.RuleLine, Err: err})
+				p.unclear[place{site.File, site.Start}] = true
 			case found != nil:
 				p.Governed = append(p.Governed, Governed{Found: *found})
 			}
@@ -80,7 +91,7 @@ func (p *Policies) sort() {
 }
 
 // assign gives each site that the job covers to the first policy that is for it.
-func (j Job) assign(ctx context.Context, t *tree, p *Policies) error {
+func (j Job) assign(t *tree, deployers owners, p *Policies) {
 	byName := map[string][]int{}
 	applications := len(j.Applications) > 0
 	for i, g := range p.Governed {
@@ -91,31 +102,24 @@ func (j Job) assign(ctx context.Context, t *tree, p *Policies) error {
 		}
 		applications = applications || g.Scope.Application != ""
 	}
-	var owners owners
-	if applications {
-		j.Owners = true
-		var err error
-		if owners, err = j.owners(ctx, t, newOverlays(t)); err != nil {
-			return err
-		}
-		p.Warnings = append(p.Warnings, owners.warnings()...)
+	if applications = applications && deployers.Index != nil; applications {
+		p.Warnings = append(p.Warnings, deployers.warnings()...)
 	}
 	for _, f := range t.found {
 		for _, site := range f.sites {
 			candidates := slices.Concat(byName[site.Ref.Canonical()], byName[site.Replaces.Canonical()])
-			if len(candidates) == 0 || !j.covers(site.File) {
+			if len(candidates) == 0 || !j.covers(site.File) || p.unclear[place{site.File, site.Start}] {
 				continue
 			}
 			var deployed []argocd.Owner
 			if applications {
-				deployed = owners.of(site)
+				deployed = deployers.of(site)
 			}
 			if j.concerns(deployed) {
 				p.give(site, candidates, deployed)
 			}
 		}
 	}
-	return nil
 }
 
 // give gives the site to the first of the candidates that is for it.

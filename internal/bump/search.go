@@ -23,6 +23,7 @@ type tree struct {
 	charts         manifest.Charts
 	templates      []manifest.File // of the charts
 	declared       []argocd.Declared
+	foreign        foreign
 	skipped        []Skipped
 }
 
@@ -34,6 +35,7 @@ type found struct {
 	sites     []manifest.Site
 	proposals []*proposal
 	declared  *argocd.Declared // nil when nothing is
+	foreign   []byte           // its content, where it has policies of other tools
 	err       error
 }
 
@@ -117,8 +119,8 @@ func (t *tree) read(file manifest.File, buf []byte, wanted wanted) (found, []byt
 	}
 	kustomization := manifest.IsKustomization(file.Path)
 	named := manifest.MayName(data, t.config.Rules) && (wanted.in(data) || t.versions(wanted.names, file.Path, data))
-	declares := argocd.Declares(data)
-	if !kustomization && !named && !declares {
+	declares, policies := argocd.Declares(data), wanted.any() && declaresPolicies(data)
+	if !kustomization && !named && !declares && !policies {
 		return found{}, data
 	}
 	if bytes.IndexByte(data[:min(len(data), binaryWithin)], 0) >= 0 {
@@ -128,11 +130,14 @@ func (t *tree) read(file manifest.File, buf []byte, wanted wanted) (found, []byt
 	if named {
 		f.sites, f.err = t.sites(file.Path, f.data)
 	}
+	if policies {
+		f.foreign = f.data
+	}
 	if declares {
 		declared := argocd.Parse(file.Path, data)
 		f.declared = &declared
 	}
-	if len(f.sites) == 0 && f.err == nil && !kustomization && !declares {
+	if len(f.sites) == 0 && f.err == nil && !kustomization && !declares && !policies {
 		return found{}, data
 	}
 	f.propose(wanted)
@@ -160,7 +165,7 @@ func reported(s manifest.Site) manifest.Site {
 	return manifest.Site{
 		File: s.File, Doc: s.Doc, Field: s.Field, Line: s.Line, Start: s.Start, End: s.End,
 		Ref: s.Ref, Replaces: s.Replaces, Shape: s.Shape, Object: s.Object, Hold: s.Hold,
-		Marker: s.Marker, Rule: s.Rule, RuleLine: s.RuleLine,
+		Marker: s.Marker, NameMarked: s.NameMarked, Rule: s.Rule, RuleLine: s.RuleLine,
 	}
 }
 
@@ -179,6 +184,9 @@ func (t *tree) keep(f found) {
 	}
 	if f.declared != nil {
 		t.declared = append(t.declared, *f.declared)
+	}
+	if f.foreign != nil {
+		t.foreign.add(f.path, f.foreign)
 	}
 	if manifest.IsKustomization(f.path) {
 		t.kustomizations[f.path] = f.data

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/config"
+	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/policy"
@@ -43,7 +44,7 @@ func (j Job) update(ctx context.Context, src source) (Plan, error) {
 		return Plan{}, err
 	}
 	before := Plan{Failures: policies.Failures, Warnings: slices.Concat(policies.Warnings, policies.idle(j))}
-	before.Choices = u.questions(j.unheld(policies.Governed, &before))
+	before.Choices = u.questions(j.unheld(policies.Governed, &before), &before)
 	if err := u.open(src, policies.logins()); err != nil {
 		return Plan{}, err
 	}
@@ -95,14 +96,20 @@ func (j Job) unheld(all []Governed, plan *Plan) []Governed {
 	return all
 }
 
-// questions are the different questions that the policies come to.
-func (u *Updates) questions(all []Governed) []Choice {
+// questions are the different questions that the policies come to. Those that make no sense for a place, such as the suffix
+// of a tag that is no version, are the plan's Failures.
+func (u *Updates) questions(all []Governed, plan *Plan) []Choice {
 	var choices []Choice
 	at := map[string]int{}
 	for n, g := range all {
 		for _, site := range g.Sites {
 			rules := g.Rules.For(site.Ref.Tag)
 			rules.MinAge = max(rules.MinAge, u.MinAge)
+			if _, err := policy.New(rules); err != nil {
+				what := &fault.Error{What: "choose a version for " + site.Ref.String(), Hint: fault.HintOf(err), Err: err}
+				plan.Failures = append(plan.Failures, failureAt(site.File, site.Line, site.Ref.String(), what))
+				continue
+			}
 			key := fmt.Sprint(n, " ", rules.Constraint)
 			i, known := at[key]
 			if !known {

@@ -89,3 +89,22 @@ func (g guarding) Untrusted(write func(io.Writer)) {
 	*g.guarded++
 	write(g.out)
 }
+
+// FuzzLines wants the same lines whatever the pieces in which a text comes, and nothing in them that moves a terminal's cursor.
+func FuzzLines(f *testing.F) {
+	f.Add([]byte("a\x1b[31mb\r\nc\rd\n\x1b]0;t\x07e"), 3)
+	f.Fuzz(func(t *testing.T, text []byte, at int) {
+		at = max(0, min(at, len(text)))
+		var whole, parts Lines
+		want := append(whole.Add(text), whole.End()...)
+		got := append(parts.Add(text[:at]), parts.Add(text[at:])...)
+		if d := cmp.Diff(want, append(got, parts.End()...)); d != "" {
+			t.Error(d)
+		}
+		for _, line := range want {
+			if strings.ContainsAny(line, "\x1b\r\n") {
+				t.Errorf("%q", line)
+			}
+		}
+	})
+}

@@ -53,6 +53,8 @@ type Scope struct {
 	Site        *Place       // one place alone
 	// Names is what the sites call the image where that is not the policy's repository; it stays, and they count too.
 	Names imageref.Ref
+	// KeepsName leaves that name where it stands, and only the version is written.
+	KeepsName bool
 }
 
 // Place is one value of a file.
@@ -101,7 +103,7 @@ func (n Notice) Where() string {
 
 // Governs reports whether the policy is for the site, as far as the site itself tells: Argo CD's applications are not asked.
 func (f Found) Governs(site manifest.Site) bool {
-	named := f.Image.Same(site.Ref) || f.Image.Same(site.Replaces)
+	named := f.Image.Same(site.Ref)
 	if f.Scope.Names.Repository != "" {
 		named = named || f.Scope.Names.Same(site.Ref) || f.Scope.Names.Same(site.Replaces)
 	}

@@ -14,11 +14,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	diff "github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/ksera524/imgbump/internal/dockerfile"
+	"github.com/ksera524/imgbump/internal/image"
 	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/registrytest"
@@ -29,12 +31,38 @@ import (
 type machine struct {
 	*testCase
 	server  *registrytest.Server
+	temp    string
 	client  *registry.Client
 	caching dockerfile.Caching
 	sandbox *pretend
 	runner  dockerfile.Sandbox // in its place
 	warned  []string
-	sealed  bool // no layer of a base image may be read
+	fetched []string
+	remote  string // what is at every address
+	sealed  bool   // no layer of a base image may be read
+}
+
+func (m *machine) download(_ context.Context, address string) (*os.File, time.Time, error) {
+	m.fetched = append(m.fetched, address)
+	file := filepath.Join(m.temp, fmt.Sprint(len(m.fetched)))
+	if err := os.WriteFile(file, []byte(m.remote), 0o600); err != nil {
+		return nil, time.Time{}, err
+	}
+	f, err := os.Open(file)
+	return f, time.Now(), err
+}
+
+func (m *machine) clone(ctx context.Context, r dockerfile.Repository) (*os.File, error) {
+	var b bytes.Buffer
+	tw := tar.NewWriter(&b)
+	err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "file", Mode: 0o644, Size: int64(len(m.remote))})
+	io.WriteString(tw, m.remote)
+	err = errors.Join(err, tw.Close())
+	before := m.remote
+	m.remote = b.String()
+	f, _, ferr := m.download(ctx, r.Address)
+	m.remote = before
+	return f, errors.Join(err, ferr)
 }
 
 func (m *machine) base(ctx context.Context, ref string, platform v1.Platform) (v1.Image, error) {
@@ -65,7 +93,7 @@ func (sealedLayer) Uncompressed() (io.ReadCloser, error) { return nil, errSealed
 
 func newMachine(t *testing.T, s *registrytest.Server, c *testCase) *machine {
 	t.Helper()
-	m := &machine{testCase: c, server: s, client: registry.New(registry.Options{}), sandbox: &pretend{layers: map[string][]byte{}}}
+	m := &machine{testCase: c, server: s, temp: t.TempDir(), client: registry.New(registry.Options{}), sandbox: &pretend{layers: map[string][]byte{}}}
 	var mu sync.Mutex
 	m.caching = dockerfile.Caching{Explain: true, Cache: m.client.StepCache(t.Context(), cacheRepo(s)), Warn: func(err error) {
 		mu.Lock()
@@ -95,6 +123,7 @@ func (m *machine) tryRun(t *testing.T) (dockerfile.Image, []string, error) {
 	must(t, err)
 	t.Cleanup(func() { root.Close() })
 	src := dockerfile.Sources{Context: dockerfile.Folder(root), Ignore: m.ignore, Base: m.base, Sandbox: m.sandbox, Caching: m.caching}
+	src.Download, src.Clone = m.download, m.clone
 	if m.runner != nil {
 		src.Sandbox = m.runner
 	}
@@ -213,6 +242,13 @@ func TestCacheHit(t *testing.T) {
 		}
 	}
 	want := digestOf(t, img)
+	receipt, err := first.client.Push(t.Context(), img.Image, []imageref.Ref{{Registry: s.Host, Repository: "sandbox/app", Tag: "1"}})
+	must(t, err)
+	for _, l := range receipt.Layers[2:] { // the base's are on no registry
+		if l.Status != image.Mounted {
+			t.Errorf("a layer was %s though the cache has it", l.Status)
+		}
+	}
 	s.Forget()
 	second := newMachine(t, s, c)
 	second.sealed = true

@@ -2,11 +2,13 @@ package dockerfile_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/ksera524/imgbump/internal/dockerfile"
+	"github.com/ksera524/imgbump/internal/image"
 	"github.com/ksera524/imgbump/internal/registrytest"
 	"github.com/ksera524/imgbump/internal/sandbox/step"
 	"github.com/ksera524/imgbump/internal/stepcache"
@@ -190,8 +193,9 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 // names is a cache that finds nothing, and tells what would be kept of the last step.
 type names struct {
-	mu   sync.Mutex
-	last map[string]string // by history
+	mu    sync.Mutex
+	last  map[string]string // by history
+	parts []stepcache.Part
 }
 
 func (n *names) Load(context.Context, string) (*stepcache.Entry, error) { return nil, nil }
@@ -199,7 +203,7 @@ func (n *names) Load(context.Context, string) (*stepcache.Entry, error) { return
 func (n *names) Keep(_ context.Context, e stepcache.Entry, names ...string) (v1.Layer, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.last[e.History] = names[0]
+	n.last[e.History], n.parts = names[0], e.Parts
 	return e.Layer, nil
 }
 
@@ -251,8 +255,13 @@ func TestCacheNames(t *testing.T) {
 		"hosts":    func(c *testCase) { c.opts.Hosts = []string{"127.0.0.1 x"} },
 		"hostname": func(c *testCase) { c.opts.Hostname = "x" },
 		"shm":      func(c *testCase) { c.opts.ShmSize = 1 },
-		"limits":   func(c *testCase) { c.opts.Limits = []string{"nofile=1"} },
-		"network":  func(c *testCase) { c.opts.Network = "none" },
+		"platform without a base": func(c *testCase) {
+			c.dockerfile = []byte("FROM scratch\nCOPY a /a\nRUN x")
+			c.opts.Platform.Variant = "v2"
+		},
+		"no base": func(c *testCase) { c.dockerfile = []byte("FROM scratch\nCOPY a /a\nRUN x") },
+		"limits":  func(c *testCase) { c.opts.Limits = []string{"nofile=1"} },
+		"network": func(c *testCase) { c.opts.Network = "none" },
 	} {
 		if got := name(t, "COPY a /a\nRUN x", change); seen[got] != "" || got == "" {
 			t.Errorf("%s does not count", what)
@@ -385,6 +394,161 @@ func TestCacheManyFiles(t *testing.T) {
 		c.write(t, change.name, "1")
 		if got := newMachine(t, s, c).verdicts(t); got != "hit" {
 			t.Errorf("%s as it was: %s", change.name, got)
+		}
+	}
+}
+
+// late is a cache that reads a layer when the files of its step have changed.
+type late struct {
+	names
+	change func()
+	err    error
+}
+
+func (l *late) Keep(_ context.Context, e stepcache.Entry, _ ...string) (v1.Layer, error) {
+	r, err := e.Layer.Compressed()
+	if err == nil {
+		defer r.Close()
+		_, err = io.CopyN(io.Discard, r, 10)
+	}
+	l.change()
+	if err == nil {
+		_, err = io.Copy(io.Discard, r)
+	}
+	l.err = err
+	return e.Layer, err
+}
+
+// TestCacheChangedAtTheEnd keeps nothing of files that change while their layer is sent.
+func TestCacheChangedAtTheEnd(t *testing.T) {
+	c := withFiles(t, "FROM scratch\nCOPY a /", map[string][]byte{"a": []byte("1")})
+	m := newMachine(t, registrytest.Start(t, registrytest.Config{}), c)
+	l := &late{change: func() { must(t, os.Chtimes(filepath.Join(c.dir, "a"), created, created)) }}
+	m.caching.Cache = l
+	m.run(t)
+	if !errors.Is(l.err, image.ErrChanged) || len(m.warned) != 1 {
+		t.Errorf("%v, warned %q", l.err, m.warned)
+	}
+}
+
+// sieve is a cache that has lost some steps.
+type sieve struct {
+	dockerfile.Cache
+	lost func(name string, e *stepcache.Entry) (bool, error)
+}
+
+func (s sieve) Load(ctx context.Context, name string) (*stepcache.Entry, error) {
+	e, err := s.Cache.Load(ctx, name)
+	if e == nil || err != nil || !strings.HasPrefix(name, "step-") {
+		return e, err
+	}
+	if lost, err := s.lost(name, e); lost || err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// TestCacheHoles finds no step below one that is lost, and goes on asking when one is damaged.
+func TestCacheHoles(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{})
+	based := func() *machine {
+		return newMachine(t, s, withFiles(t, "FROM debian:12 AS base\nCOPY a /lost\nFROM base\nCOPY a /b", map[string][]byte{"a": []byte("1")}))
+	}
+	based().run(t)
+	m := based()
+	m.caching.Cache = sieve{m.caching.Cache, func(_ string, e *stepcache.Entry) (bool, error) { return strings.Contains(e.History, "lost"), nil }}
+	if got := m.verdicts(t); got != "it is not kept any more; the step above missed" {
+		t.Error(got)
+	}
+	m = newMachine(t, s, stagedCase(t))
+	m.caching.All = true
+	m.run(t)
+	m = newMachine(t, s, stagedCase(t))
+	m.caching.Cache = sieve{m.caching.Cache, func(name string, e *stepcache.Entry) (bool, error) {
+		if strings.Contains(e.History, "main.js") {
+			return false, stepcache.ErrLost
+		}
+		return e.Content != "" && e.Content != name, nil
+	}}
+	if got := m.verdicts(t); got != "it is not kept any more; the step above missed; hit; hit" || len(m.warned) != 1 {
+		t.Error(got, m.warned)
+	}
+}
+
+// TestCacheFreshBase finds nothing that stands on what was made anew.
+func TestCacheFreshBase(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{})
+	c := withFiles(t, "FROM debian:12 AS base\nRUN x\nFROM debian:12 AS other\nCOPY conf /c\nFROM base\nCOPY --from=other /c /d", map[string][]byte{"conf": []byte("1")})
+	m := newMachine(t, s, c)
+	m.caching.All = true
+	m.run(t)
+	m = newMachine(t, s, c)
+	m.caching.FreshStages = []string{"base"}
+	if got := m.verdicts(t); !strings.HasSuffix(got, "the step above missed") || strings.Count(got, "hit") != 1 {
+		t.Error(got)
+	}
+}
+
+// TestCacheByContent finds what follows a copy from a stage by what was copied, and by nothing else.
+func TestCacheByContent(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{})
+	var digests []string
+	for n, salt := range []string{"", "other", ""} {
+		m := newMachine(t, s, withFiles(t, "FROM debian:12 AS build\nCOPY main.js /\nRUN compile\nFROM debian:12\nCOPY --from=build /ran /app\nRUN use", map[string][]byte{"main.js": []byte("1")}))
+		m.write(t, "main.js", fmt.Sprint(n))
+		m.sandbox.salt = salt
+		img, _ := m.run(t)
+		layers := layersOf(t, img)
+		digest, err := layers[len(layers)-1].DiffID()
+		must(t, err)
+		digests = append(digests, digest.String())
+		if n == 2 && len(m.sandbox.ran) != 1 {
+			t.Errorf("ran %q", m.sandbox.ran)
+		}
+	}
+	if digests[0] == digests[1] || digests[0] != digests[2] {
+		t.Error(digests)
+	}
+}
+
+// TestCacheTellsNoSecret keeps no value of what looks like a secret among the parts of a step.
+func TestCacheTellsNoSecret(t *testing.T) {
+	c := withFiles(t, "FROM debian:12\nARG API_TOKEN\nARG VERSION\nRUN --mount=type=secret,id=s,env=S x", nil)
+	c.opts.Args["API_TOKEN"], c.opts.Args["VERSION"] = "S3cret", "1.2"
+	m := newMachine(t, registrytest.Start(t, registrytest.Config{}), c)
+	n := &names{last: map[string]string{}}
+	m.caching.Cache = n
+	m.run(t)
+	if told := fmt.Sprint(n.parts); strings.Contains(told, "S3cret") || !strings.Contains(told, "{ARG VERSION 1.2}") {
+		t.Error(told)
+	}
+}
+
+// TestCacheFetched asks once for what is at an address, and not at all when a checksum or a commit tells it.
+func TestCacheFetched(t *testing.T) {
+	sum := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("1")))
+	commit := strings.Repeat("a", 40)
+	for text, want := range map[string][]string{
+		"ADD http://example.com/x /":                           {"hit 1", "x changed 1"},
+		"ADD --checksum=" + sum + " http://example.com/x /":    {"hit 0", "hit 0"},
+		"ADD https://example.com/x.git /src":                   {"hit 1", "file changed 1"},
+		"ADD https://example.com/x.git#" + commit + " /src":    {"hit 0", "hit 0"},
+		"ADD --keep-git-dir https://example.com/x.git#v1 /src": {"hit 1", "file changed 1"},
+	} {
+		s := registrytest.Start(t, registrytest.Config{})
+		c := withFiles(t, "FROM scratch\n"+text, nil)
+		first := newMachine(t, s, c)
+		first.remote = "1"
+		first.run(t)
+		if len(first.fetched) != 1 {
+			t.Errorf("%s: fetched %q", text, first.fetched)
+		}
+		for i, remote := range []string{"1", "2"} {
+			m := newMachine(t, s, c)
+			m.remote = remote
+			if got := fmt.Sprint(m.verdicts(t), " ", len(m.fetched)); got != want[i] {
+				t.Errorf("%s with %s: %s", text, remote, got)
+			}
 		}
 	}
 }

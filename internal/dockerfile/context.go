@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
@@ -47,18 +48,23 @@ func Archive(ctx context.Context, f *os.File) (Context, error) {
 	}
 	p := newPlan(newTree())
 	err = p.unpack(ctx, a, "/")
-	p.date()
+	if newest := p.date(); !newest.IsZero() {
+		p.tree.root.file.ModTime = newest
+	}
 	return archived{p.tree}, err
 }
 
-// Single is one file, which must stay open.
-func Single(name string, f *os.File) (Context, error) {
+// Single is one file, which must stay open, and when it was changed last, zero if nobody knows.
+func Single(name string, f *os.File, modified time.Time) (Context, error) {
 	content, err := newSpooled(f)
 	if err != nil {
 		return nil, err
 	}
-	t := newTree()
-	t.put("/"+name, regular(content), ours)
+	t, file := newTree(), regular(content)
+	if !modified.IsZero() {
+		file.ModTime = modified
+	}
+	t.put("/"+name, file, ours)
 	return archived{t}, nil
 }
 

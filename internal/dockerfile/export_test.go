@@ -8,10 +8,10 @@ import (
 )
 
 // SetMaxEntries bounds trees for a test, and returns how to undo it.
-func SetMaxEntries(n int) (undo func()) {
-	before := maxEntries
-	maxEntries = n
-	return func() { maxEntries = before }
+func SetMaxEntries(entries, names int) (undo func()) {
+	entriesBefore, namesBefore := maxEntries, maxNames
+	maxEntries, maxNames = entries, names
+	return func() { maxEntries, maxNames = entriesBefore, namesBefore }
 }
 
 // SetMaxMount bounds the cache mounts that are kept, for a test, and returns how to undo it.

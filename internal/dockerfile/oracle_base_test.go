@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -146,7 +147,7 @@ func oracleBase(t *testing.T, archive *txtar.Archive, platform string, family ty
 			continue
 		}
 		data := gzipped(t, tarOf(t, strings.ReplaceAll(string(f.Data), "$ARCH", p.Architecture)))
-		adds = append(adds, mutate.Addendum{Layer: tarLayer{static.NewLayer(data, layerType)},
+		adds = append(adds, mutate.Addendum{Layer: newTarLayer(data, layerType),
 			History: v1.History{CreatedBy: f.Name, Created: v1.Time{Time: written}}})
 	}
 	img, err := mutate.ConfigFile(mutate.ConfigMediaType(mutate.MediaType(empty.Image, family), configType), config)
@@ -157,7 +158,18 @@ func oracleBase(t *testing.T, archive *txtar.Archive, platform string, family ty
 }
 
 // tarLayer is a gzipped tar.
-type tarLayer struct{ v1.Layer }
+type tarLayer struct {
+	v1.Layer
+	diffID func() (v1.Hash, error)
+}
+
+func newTarLayer(packed []byte, of types.MediaType) tarLayer {
+	l := tarLayer{Layer: static.NewLayer(packed, of)}
+	l.diffID = sync.OnceValues(l.sum)
+	return l
+}
+
+func (l tarLayer) DiffID() (v1.Hash, error) { return l.diffID() }
 
 func (l tarLayer) Uncompressed() (io.ReadCloser, error) {
 	r, err := l.Layer.Compressed()
@@ -167,7 +179,7 @@ func (l tarLayer) Uncompressed() (io.ReadCloser, error) {
 	return gzip.NewReader(r)
 }
 
-func (l tarLayer) DiffID() (v1.Hash, error) {
+func (l tarLayer) sum() (v1.Hash, error) {
 	r, err := l.Uncompressed()
 	if err != nil {
 		return v1.Hash{}, err

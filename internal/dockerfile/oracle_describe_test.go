@@ -236,7 +236,7 @@ func (e flatEntry) line(name string, at func(time.Time) string) string {
 	line := fmt.Sprintf("%s %03o %d:%d %s", kind, e.Mode, e.Uid, e.Gid, name)
 	switch e.Typeflag {
 	case tar.TypeReg:
-		if text := strconv.Quote(string(e.content)); len(text) <= 80 {
+		if text := strconv.Quote(string(e.content[:min(len(e.content), 80)])); len(text) <= 80 {
 			line += " " + text
 		} else {
 			line += fmt.Sprintf(" %d bytes sha256:%x", len(e.content), sha256.Sum256(e.content))

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ksera524/imgbump/internal/image"
 )
 
 func buildPlatform() v1.Platform {
@@ -40,24 +42,7 @@ func ParsePlatform(s string) (v1.Platform, error) {
 var platformPart = regexp.MustCompile(`^[A-Za-z0-9_.:-]+$`)
 
 // normalize spells a platform as containerd does.
-func normalize(p v1.Platform) v1.Platform {
-	p.OS, p.Architecture = strings.ToLower(p.OS), strings.ToLower(p.Architecture)
-	switch p.Architecture {
-	case "x86_64", "x86-64":
-		p.Architecture = "amd64"
-	case "aarch64":
-		p.Architecture = "arm64"
-	case "armhf":
-		p.Architecture, p.Variant = "arm", "v7"
-	}
-	switch {
-	case p.Architecture == "arm64" && (p.Variant == "v8" || p.Variant == "8"), p.Architecture == "amd64" && p.Variant == "v1":
-		p.Variant = ""
-	case p.Architecture == "arm" && p.Variant == "":
-		p.Variant = "v7"
-	}
-	return p
-}
+func normalize(p v1.Platform) v1.Platform { return image.Normal(p) }
 
 func supportedPlatform(p v1.Platform) error {
 	if p.OS != "linux" {

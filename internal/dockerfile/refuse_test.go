@@ -49,6 +49,8 @@ func TestParseRefuses(t *testing.T) {
 		{"FROM scratch AS a\nONBUILD RUN make\nFROM a\n", "Dockerfile:3: RUN cannot be carried out without a sandbox", ""},
 		{"FROM scratch AS a\nONBUILD NONSENSE\nFROM a\n", "Dockerfile:3: ONBUILD NONSENSE: unknown instruction: NONSENSE", ""},
 		{"FROM scratch AS a\nRUN make\nFROM scratch\nCOPY --from=a x /\n", "Dockerfile:2: RUN cannot be carried out without a sandbox", ""},
+		{"# syntax=example.com/docker/dockerfiles:1\nFROM scratch\n", "Dockerfile:1: the frontend example.com/docker/dockerfiles:1 is not yet supported", ""},
+		{"# syntax=harbor.example.com:5000/hub/docker/dockerfile-upstream:1.7@sha256:00\nFROM\n", "Dockerfile:2: FROM requires", ""},
 		{"# syntax=example.com/frontend\nFROM scratch\n", "Dockerfile:1: the frontend example.com/frontend is not yet supported", "docker/dockerfile"},
 		{"# check=nonsense=all\nFROM scratch\n", `Dockerfile:1: invalid check option "nonsense"`, ""},
 		{"# escape=x\nFROM scratch\n", "Dockerfile:1: invalid escape token", ""},

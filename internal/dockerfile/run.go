@@ -68,13 +68,13 @@ func (b *builder) step(ctx context.Context, r *rootfs, c command, i *instruction
 // hostnameArg is what BuildKit takes the host name of RUN from.
 const hostnameArg = "BUILDKIT_SANDBOX_HOSTNAME"
 
-// stepFailure is the error of a process.
+// stepFailure is the error of a process: its own end, or why it could not be run.
 func stepFailure(err error) error {
 	var exit *step.ExitError
-	switch {
-	case !errors.As(err, &exit):
-		return fmt.Errorf("the process could not be run: %w", err)
-	case exit.Signal == "SIGKILL":
+	if !errors.As(err, &exit) {
+		return err
+	}
+	if exit.Signal == "SIGKILL" {
 		return &fault.Error{Hint: "when nobody stopped it, it needed more memory than there is", Err: exit}
 	}
 	return exit

@@ -5,7 +5,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -155,15 +154,34 @@ func (r *rootfs) lay(ctx context.Context) error {
 // unpack reads the layers for the sandbox only.
 func (r *rootfs) unpack(ctx context.Context, layers []v1.Layer) error {
 	var readers []io.Reader
-	for i, l := range layers {
-		reader, err := l.Uncompressed()
-		if err != nil {
-			return fmt.Errorf("reading layer %d of %d: %w", i+1, len(layers), err)
-		}
+	for _, l := range layers {
+		reader := &later{open: l.Uncompressed}
 		defer reader.Close()
 		readers = append(readers, reader)
 	}
 	return r.sandbox.Unpack(ctx, r.sheets[0].id, readers...)
+}
+
+// later is opened when it is first read.
+type later struct {
+	open func() (io.ReadCloser, error)
+	from io.ReadCloser
+}
+
+func (l *later) Read(p []byte) (n int, err error) {
+	if l.from == nil {
+		if l.from, err = l.open(); err != nil {
+			return 0, err
+		}
+	}
+	return l.from.Read(p)
+}
+
+func (l *later) Close() error {
+	if l.from == nil {
+		return nil
+	}
+	return l.from.Close()
 }
 
 // unpackRead reads the layers once, for the sandbox and for the tree.

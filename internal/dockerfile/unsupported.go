@@ -30,7 +30,7 @@ func (f *File) directives() error {
 	return f.fail(line, err)
 }
 
-var dockerfileFrontend = regexp.MustCompile(`^(docker\.io/)?docker/dockerfile(-upstream)?([:@].*)?$`)
+var dockerfileFrontend = regexp.MustCompile(`^(\S+/)?docker/dockerfile(-upstream)?([:@].*)?$`) // or a mirror's copy of it
 
 // possible refuses what no build could carry out, whatever its variables are.
 func possible(c instructions.Command) error {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Build is one image as its configuration tells of it: for which platform (os/arch[/variant], "" when it does not tell),
@@ -13,11 +15,16 @@ type Build struct {
 	Created  time.Time `json:"created,omitzero"`
 }
 
-// Wanted reports whether platform is one of those that are wanted; with none, every one is. A wanted one without a variant
-// takes any variant.
+// Wanted reports whether platform suits one of those that are wanted; with none, every one does.
 func Wanted(wanted []string, platform string) bool {
-	return len(wanted) == 0 || slices.ContainsFunc(wanted, func(w string) bool {
-		return w == platform || strings.Count(w, "/") == 1 && strings.HasPrefix(platform, w+"/")
+	made, err := v1.ParsePlatform(platform)
+	return len(wanted) == 0 || err == nil && slices.ContainsFunc(wanted, func(w string) bool {
+		p, err := v1.ParsePlatform(w)
+		if err != nil {
+			return false
+		}
+		_, ok := Suits(*made, *p)
+		return ok
 	})
 }
 

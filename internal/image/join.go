@@ -52,7 +52,7 @@ func (j *Joined) IndexManifest() (*v1.IndexManifest, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.Platform = j.platforms[i]
+		d.Platform, d.ArtifactType = j.platforms[i], "" // which is of artifacts
 		m.Manifests = append(m.Manifests, *d)
 	}
 	return m, nil
@@ -82,17 +82,22 @@ func (j *Joined) MediaType() (types.MediaType, error) { return types.OCIImageInd
 func (j *Joined) Digest() (v1.Hash, error)            { return partial.Digest(j) }
 func (j *Joined) Size() (int64, error)                { return partial.Size(j) }
 
-// Choose is the image of an index that runs on platform.
+// Choose is the image of an index that suits a platform best, the first of several.
 func Choose(index *v1.IndexManifest, platform v1.Platform) (v1.Hash, error) {
 	var have []string
+	var chosen v1.Hash
+	best := -1
 	for _, m := range index.Manifests {
-		if m.Platform == nil || !m.MediaType.IsImage() {
+		if m.Platform == nil || !m.MediaType.IsImage() || m.Platform.OS == unknown {
 			continue
 		}
-		if m.Platform.Satisfies(platform) {
-			return m.Digest, nil
+		if better, ok := Suits(*m.Platform, platform); ok && better > best {
+			chosen, best = m.Digest, better
 		}
 		have = append(have, m.Platform.String())
+	}
+	if best >= 0 {
+		return chosen, nil
 	}
 	return v1.Hash{}, fmt.Errorf("it has no image for %s, only for %s", platform, strings.Join(have, ", "))
 }

@@ -118,7 +118,10 @@ func (o Options) recompressed(img v1.Image) (v1.Image, error) {
 		}
 		made.annotations = m.Annotations
 	}
-	return made, o.Apply(made)
+	if err := o.Apply(made); err != nil {
+		return nil, err
+	}
+	return forZstd(made)
 }
 
 // recompressedLayer is l, or is made from it; the sum of its tar is the first of diffIDs, to which it is held when it is read.

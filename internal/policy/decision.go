@@ -22,7 +22,7 @@ type Tag struct {
 // it is when it was pushed.
 func (p Policy) made(t Tag) (at time.Time, pushed bool) {
 	for _, b := range t.Builds {
-		if image.Wanted(p.rules.Platforms, b.Platform) && b.Created.After(at) {
+		if Wants(p.rules.Platforms, b.Platform) && b.Created.After(at) {
 			at = b.Created
 		}
 	}
@@ -37,7 +37,7 @@ func (p Policy) runs(t Tag) bool {
 	if p.rules.Strategy != NewestBuild && p.rules.Strategy != Digest || len(p.rules.Platforms) == 0 {
 		return true
 	}
-	return slices.ContainsFunc(t.Builds, func(b image.Build) bool { return image.Wanted(p.rules.Platforms, b.Platform) })
+	return slices.ContainsFunc(t.Builds, func(b image.Build) bool { return Wants(p.rules.Platforms, b.Platform) })
 }
 
 // Candidate is a tag that the policy admits.

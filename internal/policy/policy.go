@@ -147,6 +147,14 @@ func (p Policy) value(tag string) (string, verdict) {
 	return string(p.allow.ExpandString(nil, p.rules.Extract, tag, groups)), admitted
 }
 
+// Wants reports whether platform is one of those that are wanted; with none, every one is. One that is wanted without a
+// variant takes any variant, as with Argo CD Image Updater: which images a node would run is another question.
+func Wants(wanted []string, platform string) bool {
+	return len(wanted) == 0 || slices.ContainsFunc(wanted, func(w string) bool {
+		return w == platform || strings.Count(w, "/") == 1 && strings.HasPrefix(platform, w+"/")
+	})
+}
+
 func listed[T ~string](all []T) string {
 	var words []string
 	for _, one := range all {

@@ -12,6 +12,7 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/image"
 	"github.com/ksera524/imgbump/internal/imageref"
+	"github.com/ksera524/imgbump/internal/policy"
 )
 
 // mostChildren is how many images an index may have for its dates to be read.
@@ -82,7 +83,7 @@ func (f *fetch) buildsOf(raw []byte, platforms []string) (builds []image.Build, 
 	}
 	wanted := map[v1.Hash]bool{}
 	for _, m := range index.Manifests {
-		if !m.MediaType.IsImage() || isAttestation(m) || m.Platform != nil && !image.Wanted(platforms, platformOf(*m.Platform)) || wanted[m.Digest] {
+		if !m.MediaType.IsImage() || isAttestation(m) || m.Platform != nil && !policy.Wants(platforms, platformOf(*m.Platform)) || wanted[m.Digest] {
 			continue
 		}
 		if wanted[m.Digest] = true; len(wanted) > mostChildren {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -228,9 +229,11 @@ func TestCloneWithToken(t *testing.T) {
 	must(t, err)
 	defer s.Close()
 	r, _ := repository(t, s, "app.git", fstest.MapFS{"a": {Data: []byte("1")}})
-	asked := false
+	var asked atomic.Bool
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = asked || r.Header.Get("Authorization") != ""
+		if r.Header.Get("Authorization") != "" {
+			asked.Store(true)
+		}
 		http.NotFound(w, r)
 	}))
 	defer other.Close()
@@ -254,8 +257,8 @@ func TestCloneWithToken(t *testing.T) {
 		t.Error("the clone holds the token")
 	}
 	for _, address := range []string{away.URL + "/app.git", other.URL + "/app.git"} {
-		if _, err := c.Clone(t.Context(), Repository{Address: address}); err == nil || strings.Contains(err.Error(), "S3cret") || asked {
-			t.Errorf("%s: %v; the other host was told the token: %t", address, err, asked)
+		if _, err := c.Clone(t.Context(), Repository{Address: address}); err == nil || strings.Contains(err.Error(), "S3cret") || asked.Load() {
+			t.Errorf("%s: %v; the other host was told the token: %t", address, err, asked.Load())
 		}
 	}
 	if got := c.login("http://example.com/a.git"); got != nil {

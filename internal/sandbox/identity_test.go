@@ -17,11 +17,12 @@ import (
 
 // What a process is and sees, held against what BuildKit gives it.
 func TestProcess(t *testing.T) {
-	for name, tt := range map[string]struct {
+	type process struct {
 		change       func(*step.Process)
 		script, want string
 		userns       bool // cannot be had, or not be seen, without /proc and namespaces
-	}{
+	}
+	processes := map[string]process{
 		"environment":   {func(p *step.Process) { p.Env = []string{"PATH=/bin", "A=b c"} }, "unset PWD SHLVL; env", "A=b c\nPATH=/bin\n", false},
 		"root":          {nil, "id -u; id -g; umask; pwd", "0\n0\n0022\n/\n", false},
 		"user":          {func(p *step.Process) { p.User = step.User{UID: 12, GID: 34, Groups: []uint32{56, 34, 78}} }, "id -u; id -g; id -G", "12\n34\n34 56 78\n", false},
@@ -40,34 +41,34 @@ func TestProcess(t *testing.T) {
 		"own processes": {nil, "echo /proc/[0-9]*", "/proc/1\n", true},
 		"no network":    {func(p *step.Process) { p.Network = step.None }, "ip -o link | cut -d : -f 2; ip -o addr show lo | grep -c 127.0.0.1", " lo\n1\n", true},
 		"shared memory": {func(p *step.Process) { p.ShmSize = 1 << 20 }, "df -k /dev/shm | tail -n 1 | awk '{print $2}'", "1024\n", true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
-				if tt.userns && strings.HasSuffix(t.Name(), sandbox.Chroot) {
-					return
-				}
-				closed := tarOf(t, tar.Header{Name: "closed/", Typeflag: tar.TypeDir, Mode: 0o700})
-				if err := s.Unpack(t.Context(), "closed", bytes.NewReader(closed)); err != nil {
-					t.Fatal(err)
-				}
-				p := shell(tt.script)
-				p.Below = append(p.Below, "closed")
-				if tt.change != nil {
-					tt.change(&p)
-				}
-				got, err := output(t, s, p)
-				var exit *step.ExitError
-				if err != nil && !errors.As(err, &exit) || got != tt.want {
-					t.Errorf("%v, %q\nwant %q", err, got, tt.want)
-				}
-			})
-		})
 	}
+	closed := tarOf(t, tar.Header{Name: "closed/", Typeflag: tar.TypeDir, Mode: 0o700})
+	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
+		if err := s.Unpack(t.Context(), "closed", bytes.NewReader(closed)); err != nil {
+			t.Fatal(err)
+		}
+		for name, tt := range processes {
+			if tt.userns && strings.HasSuffix(t.Name(), sandbox.Chroot) {
+				continue
+			}
+			p := shell(tt.script)
+			p.Below, p.Layer = append(p.Below, "closed"), name
+			if tt.change != nil {
+				tt.change(&p)
+			}
+			got, err := output(t, s, p)
+			var exit *step.ExitError
+			if err != nil && !errors.As(err, &exit) || got != tt.want {
+				t.Errorf("%s: %v, %q\nwant %q", name, err, got, tt.want)
+			}
+		}
+	})
 }
 
 // What cannot be run is told apart from what ran and failed.
 func TestCannotRun(t *testing.T) {
 	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
+		before := stored(t, s)
 		for want, change := range map[string]func(*step.Process){
 			"run nothing: not found in PATH":                func(p *step.Process) { p.Args = []string{"nothing"} },
 			"run /no/thing: no such file or directory":      func(p *step.Process) { p.Args = []string{"/no/thing"} },
@@ -88,6 +89,9 @@ func TestCannotRun(t *testing.T) {
 		}
 		if _, err := s.Headers(t.Context(), "made"); err == nil {
 			t.Error("there is a layer of a step that failed")
+		}
+		if after := stored(t, s); after != before {
+			t.Errorf("the store held %d things, and holds %d", before, after)
 		}
 	})
 }

@@ -61,6 +61,40 @@ func TestMounts(t *testing.T) {
 	})
 }
 
+// What is only to be looked at cannot be written to.
+func TestReadOnlyMounts(t *testing.T) {
+	s := open(t, sandbox.UserNamespace)
+	p := shell("echo > /run/secrets/x; echo > /mnt/cache/x; echo > /mnt/bind/x; echo > /etc/hosts; true")
+	p.Mounts = everything(t)
+	for i := range p.Mounts {
+		p.Mounts[i].ReadOnly = p.Mounts[i].Kind != step.Secret
+	}
+	got, err := output(t, s, p)
+	if err != nil || strings.Count(got, "Read-only file system") != 4 {
+		t.Errorf("%v: %s", err, got)
+	}
+}
+
+// A step may go on from another's root filesystem with more layers on it.
+func TestMoreLayers(t *testing.T) {
+	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
+		if _, err := output(t, s, shell("echo > /one")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Unpack(t.Context(), "more", bytes.NewReader(tarOf(t, tar.Header{Name: "two", Typeflag: tar.TypeReg}))); err != nil {
+			t.Fatal(err)
+		}
+		p := shell("ls /one /two; echo > /three")
+		p.Below, p.Layer = []string{"base", "made", "more"}, "last"
+		if got, err := output(t, s, p); err != nil || got != "/one\n/two\n" {
+			t.Errorf("%q, %v", got, err)
+		}
+		if got := names(t, s, "last"); got != "three" {
+			t.Errorf("the layer has %s", got)
+		}
+	})
+}
+
 // What is there for a step only is no part of its layer, nor are the places that it needs.
 func TestNothingStays(t *testing.T) {
 	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {

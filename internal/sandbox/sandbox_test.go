@@ -68,19 +68,25 @@ func names(t *testing.T, s *sandbox.Sandbox, id string) string {
 	return strings.Join(all, " ")
 }
 
-// buildConnect builds the program in testdata/connect, without a C library, since busybox has no client for Unix sockets.
-func buildConnect() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "connect-")
+// programs builds those in testdata, without a C library, for what busybox cannot do.
+func programs() (map[string][]byte, error) {
+	dir, err := os.MkdirTemp("", "programs-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "connect"), "./testdata/connect")
+	cmd := exec.Command("go", "build", "-o", dir, "./testdata/connect", "./testdata/escape")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("go build: %w: %s", err, out)
 	}
-	return os.ReadFile(filepath.Join(dir, "connect"))
+	all := map[string][]byte{}
+	for _, name := range []string{"connect", "escape"} {
+		if all[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // busybox is the layer of a small root filesystem.
@@ -89,12 +95,11 @@ var busybox = sync.OnceValues(func() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	program, err := os.ReadFile(path)
+	files, err := programs()
 	if err != nil {
 		return nil, err
 	}
-	connect, err := buildConnect()
-	if err != nil {
+	if files["busybox"], err = os.ReadFile(path); err != nil {
 		return nil, err
 	}
 	names, err := exec.Command(path, "--list").Output()
@@ -117,7 +122,7 @@ var busybox = sync.OnceValues(func() ([]byte, error) {
 			return nil, err
 		}
 	}
-	for name, content := range map[string][]byte{"busybox": program, "connect": connect} {
+	for name, content := range files {
 		if err := w.WriteHeader(&tar.Header{Name: "bin/" + name, Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(content))}); err != nil {
 			return nil, err
 		}
@@ -138,7 +143,8 @@ func open(t *testing.T, isolation string) *sandbox.Sandbox {
 		}
 		t.Skip("not run: needs root and busybox")
 	}
-	s := sandbox.New(sandbox.Options{Isolation: isolation, Folder: t.TempDir(), Chosen: func(line string) { t.Log(line) }})
+	folder := t.TempDir()
+	s := sandbox.New(sandbox.Options{Isolation: isolation, Folder: folder, Chosen: func(line string) { t.Log(line) }})
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -147,7 +153,21 @@ func open(t *testing.T, isolation string) *sandbox.Sandbox {
 	if err := s.Unpack(t.Context(), "base", bytes.NewReader(base)); err != nil {
 		t.Fatal(err)
 	}
+	opened.Store(s, folder)
 	return s
+}
+
+var opened sync.Map // sandbox to the folder that its store is in
+
+// stored is how many things a sandbox of open has in its store.
+func stored(t *testing.T, s *sandbox.Sandbox) int {
+	t.Helper()
+	folder, _ := opened.Load(s)
+	all, err := filepath.Glob(filepath.Join(folder.(string), "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
 }
 
 // shell is a step that runs a script on the layer "base".

@@ -83,8 +83,12 @@ func number(s string) (int, error) {
 
 // layer is what is added, as it is now: one walk that reads no file. A layer whose files have rested since their last
 // change is known by their times, sizes and inodes. No file is newer than epoch, unless that is zero.
-func (a Addition) layer(ctx context.Context, epoch, now time.Time) (v1.Layer, error) {
-	w, err := a.walk(epoch, now)
+func (a Addition) layer(ctx context.Context, g *ground, epoch, now time.Time) (v1.Layer, error) {
+	w, err := a.walk(ctx, g, epoch, now)
+	var told *fault.Error
+	if errors.As(err, &told) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, &fault.Error{What: "add", Where: a.From, Hint: "SRC is a file or folder of this machine, from the current folder on", Err: fault.Cause(err)}
 	}
@@ -99,7 +103,7 @@ func (a Addition) layer(ctx context.Context, epoch, now time.Time) (v1.Layer, er
 	}), nil
 }
 
-func (a Addition) walk(epoch, now time.Time) (*walk, error) {
+func (a Addition) walk(ctx context.Context, g *ground, epoch, now time.Time) (*walk, error) {
 	from, err := filepath.EvalSymlinks(a.From)
 	if err != nil {
 		return nil, err
@@ -121,13 +125,17 @@ func (a Addition) walk(epoch, now time.Time) (*walk, error) {
 		return nil, err
 	}
 	w := &walk{Addition: a, root: root, epoch: epoch, started: now, state: sha256.New(), links: map[[2]uint64]string{}}
-	if err := fs.WalkDir(os.DirFS(root.Name()), name, w.visit); err != nil { // which follows no link, and is faster than root
+	if err = w.land(ctx, g); err == nil {
+		err = fs.WalkDir(os.DirFS(root.Name()), name, w.visit) // which follows no link, and is faster than root
+	}
+	if err == nil {
+		err = w.raise()
+	}
+	if err != nil {
 		root.Close()
 		return nil, err
 	}
-	if a.folder && len(w.files) > 1 && a.Mode == 0 && a.UID == 0 && a.GID == 0 && a.To != "/" {
-		w.files = w.files[1:] // To itself stays as the image has it
-	}
+	g.before = append(g.before, w.files...)
 	return w, nil
 }
 

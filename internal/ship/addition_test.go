@@ -40,7 +40,7 @@ func TestParseAddition(t *testing.T) {
 // entries are the headers of what an addition adds, as "type name linkname".
 func entries(t *testing.T, a Addition) (all []string) {
 	t.Helper()
-	l, err := a.layer(t.Context(), time.Time{}, time.Now())
+	l, err := a.layer(t.Context(), &ground{}, time.Time{}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,20 +75,20 @@ func TestAddition(t *testing.T) {
 		os.Symlink("src", filepath.Join(dir, "link")), os.Mkdir(filepath.Join(dir, "empty"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	content := []string{"0 srv/a", "2 srv/out ../secret", "5 srv/sub/", "0 srv/sub/b", "1 srv/sub/same srv/a"}
+	content := []string{"5 srv/", "0 srv/a", "2 srv/out ../secret", "5 srv/sub/", "0 srv/sub/b", "1 srv/sub/same srv/a"}
 	for name, tt := range map[string]struct {
 		add  Addition
 		want []string
 	}{
 		"a folder":              {Addition{From: "src", To: "/srv"}, content},
 		"through a link":        {Addition{From: "link", To: "srv/"}, content},
-		"with an owner":         {Addition{From: "src", To: "/srv", UID: 1}, append([]string{"5 srv/"}, content...)},
+		"with an owner":         {Addition{From: "src", To: "/srv", UID: 1}, content},
 		"to the top":            {Addition{From: "src/sub", To: "/", Mode: 0o644}, []string{"0 b", "0 same"}},
-		"above the top":         {Addition{From: "src/sub", To: "../../x"}, []string{"0 x/b", "0 x/same"}},
+		"above the top":         {Addition{From: "src/sub", To: "../../x"}, []string{"5 x/", "0 x/b", "0 x/same"}},
 		"nothing":               {Addition{From: "empty", To: "/srv"}, []string{"5 srv/"}},
-		"a file":                {Addition{From: "src/a", To: "/srv/app"}, []string{"0 srv/app"}},
-		"a file into a folder":  {Addition{From: "src/a", To: "/srv/"}, []string{"0 srv/a"}},
-		"a file through a link": {Addition{From: "src/out", To: "/srv/"}, []string{"0 srv/out"}},
+		"a file":                {Addition{From: "src/a", To: "/srv/app"}, []string{"5 srv/", "0 srv/app"}},
+		"a file into a folder":  {Addition{From: "src/a", To: "/srv/"}, []string{"5 srv/", "0 srv/a"}},
+		"a file through a link": {Addition{From: "src/out", To: "/srv/"}, []string{"5 srv/", "0 srv/out"}},
 	} {
 		tt.add.From = filepath.Join(dir, tt.add.From)
 		if diff := cmp.Diff(tt.want, entries(t, tt.add)); diff != "" {
@@ -111,7 +111,7 @@ func TestKnownAgain(t *testing.T) {
 	ledger := image.OpenLedger(filepath.Join(t.TempDir(), "layers.json"))
 	known := func(a Addition, later time.Duration) bool {
 		t.Helper()
-		l, err := a.layer(t.Context(), time.Time{}, time.Now().Add(later))
+		l, err := a.layer(t.Context(), &ground{}, time.Time{}, time.Now().Add(later))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +158,7 @@ func TestChangedMeanwhile(t *testing.T) {
 		if err := os.WriteFile(file, []byte("as it was before"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		l, err := Addition{From: file, To: "/a"}.layer(t.Context(), time.Time{}, time.Now())
+		l, err := Addition{From: file, To: "/a"}.layer(t.Context(), &ground{}, time.Time{}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,13 +62,17 @@ func (a Append) run(ctx context.Context, registry Registry) (image.Receipt, erro
 	if err == nil {
 		err = a.Options.Apply(img)
 	}
+	var made image.Artifact
+	if err == nil {
+		made, err = image.ForZstd(annotated(img, a.Annotations))
+	}
 	if err != nil {
 		return image.Receipt{}, &fault.Error{What: "append to", Where: a.References[0].String(), Err: err}
 	}
-	if err := levelOf(a.Options, img); err != nil {
+	if err := levelOf(a.Options, made); err != nil {
 		return image.Receipt{}, err
 	}
-	return registry.Push(ctx, annotated(img, a.Annotations), a.References)
+	return registry.Push(ctx, made, a.References)
 }
 
 // annotated is img with annotations in its manifest.
@@ -140,7 +144,7 @@ func (a Append) fits(base v1.Image) error {
 		return err
 	}
 	is := cmp.Or(config.Platform(), &v1.Platform{})
-	if is.Satisfies(a.Platform) {
+	if _, ok := image.Suits(*is, a.Platform); ok {
 		return nil
 	}
 	return &fault.Error{What: "append to", Where: a.Base.String(), Hint: "leave --platform out to take it as it is",
@@ -153,9 +157,13 @@ func (a Append) layers(ctx context.Context, base v1.Image) ([]mutate.Addendum, e
 	if err != nil {
 		return nil, err
 	}
+	g := &ground{}
+	if a.Base != nil {
+		g.base, g.name = base, a.Base.String()
+	}
 	var adds []mutate.Addendum
 	for _, add := range a.Adds {
-		l, err := add.layer(ctx, a.Epoch, time.Now())
+		l, err := add.layer(ctx, g, a.Epoch, time.Now())
 		if err != nil {
 			return nil, err
 		}

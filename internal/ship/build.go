@@ -111,7 +111,11 @@ func (b Build) carryOut(ctx context.Context, registry Registry, sources dockerfi
 		return image.Receipt{}, err
 	}
 	artifact := b.join(images)
-	if err := b.Layers.Apply(artifact); err != nil {
+	err = b.Layers.Apply(artifact)
+	if err == nil {
+		artifact, err = image.ForZstd(artifact)
+	}
+	if err != nil {
 		return image.Receipt{}, &fault.Error{What: "build", Where: ContextName(b.Context), Err: err}
 	}
 	return b.deliver(ctx, registry, built{artifact: artifact, images: images})

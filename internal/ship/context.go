@@ -157,11 +157,11 @@ func (b Build) openNamed(ctx context.Context, name, value string, opened *closer
 		return failed(errors.New("standard input is for CONTEXT"))
 	}
 	if repository, _ := dockerfile.ParseRepository(value); repository == nil && addressed(value) {
-		f, _, err := b.Fetch.Download(ctx, value)
+		f, modified, err := b.Fetch.Download(ctx, value)
 		if err != nil {
 			return nil, err
 		}
-		return dockerfile.Single("context", f)
+		return dockerfile.Single("context", f, modified)
 	}
 	p, err := b.open(ctx, value, opened)
 	if errors.Is(err, fs.ErrNotExist) {

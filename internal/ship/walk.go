@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ksera524/imgbump/internal/dockerfile"
 	"github.com/ksera524/imgbump/internal/image"
 )
 
@@ -22,6 +23,8 @@ type walk struct {
 	epoch   time.Time
 	started time.Time
 
+	names    *dockerfile.Names // of the image, nil when they do not matter
+	above    []directory       // of To, and To where that stays as the image has it
 	files    []found
 	state    hash.Hash
 	links    map[[2]uint64]string // names in the layer of files that have several, by device and inode

@@ -19,6 +19,8 @@ type Application struct {
 	Set       string // the ApplicationSet that generates it, "" without one
 	Cluster   string // that it deploys to: its address, or its name
 	Automated bool   // Argo CD syncs it by itself
+
+	Labels, Annotations []Annotation
 }
 
 // Is reports whether name means the application: NAME or NAMESPACE/NAME, as Argo CD's command line has it.

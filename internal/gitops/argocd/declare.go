@@ -142,8 +142,8 @@ type template struct {
 }
 
 type metadata struct {
-	Name, Namespace string
-	Annotations     map[string]string
+	Name, Namespace     string
+	Labels, Annotations annotations
 }
 
 const waveAnnotation = "argocd.argoproj.io/sync-wave"
@@ -226,14 +226,14 @@ func (t *template) templated() bool {
 
 func (t *template) application(file string, line int) Application {
 	a := Application{Name: t.Metadata.Name, Namespace: t.Metadata.Namespace, Project: t.Spec.Project, File: file, Line: line,
-		Cluster: cmp.Or(t.Spec.Destination.Server, t.Spec.Destination.Name)}
+		Cluster: cmp.Or(t.Spec.Destination.Server, t.Spec.Destination.Name), Labels: t.Metadata.Labels, Annotations: t.Metadata.Annotations}
 	if automated := t.Spec.SyncPolicy.Automated; automated != nil {
 		a.Automated = automated.Enabled != false
 	}
 	if a.Project == "" {
 		a.Project = "default"
 	}
-	a.Wave, _ = strconv.Atoi(strings.TrimSpace(t.Metadata.Annotations[waveAnnotation])) // Argo CD takes what is no number for 0
+	a.Wave, _ = strconv.Atoi(strings.TrimSpace(t.Metadata.Annotations.value(waveAnnotation))) // Argo CD takes what is no number for 0
 	for _, s := range t.sources() {
 		a.Sources = append(a.Sources, s.value())
 	}

@@ -93,15 +93,19 @@ func (s Set) application(p parameters) (Application, error) {
 	if err := s.spec.Template.Decode(&t); err != nil {
 		return Application{}, err
 	}
-	wave := t.Metadata.Annotations[waveAnnotation]
-	for _, text := range append(t.strings(), &wave) {
+	for _, text := range t.strings() {
 		rendered, err := render(*text)
 		if err != nil {
 			return Application{}, err
 		}
 		*text = rendered
 	}
-	t.Metadata.Annotations = map[string]string{waveAnnotation: wave}
+	if wave := t.Metadata.Annotations.value(waveAnnotation); wave != "" {
+		if _, err := render(wave); err != nil {
+			return Application{}, err
+		}
+	}
+	t.Metadata.Annotations, t.Metadata.Labels = t.Metadata.Annotations.rendered(render), t.Metadata.Labels.rendered(render)
 	a := t.application(s.File, s.Line)
 	a.Set = s.Name
 	return a, nil

@@ -196,7 +196,10 @@ func isOverride(p string) bool { return strings.HasPrefix(path.Base(p), ".argocd
 func (f *finder) add(site Site, lines ...int) {
 	for _, line := range append(lines, site.Line) {
 		site.Hold = cmp.Or(site.Hold, f.holds[line].text)
-		site.Marker = cmp.Or(site.Marker, f.markers[line].policy)
+		if m, marked := f.markers[line]; marked {
+			site.Marker = cmp.Or(site.Marker, m.policy)
+			site.NameMarked = site.NameMarked || m.part == "" || m.part == "name"
+		}
 		if rule := f.policies[line]; site.Rule == "" {
 			site.Rule, site.RuleLine = rule.text, rule.line
 		}

@@ -42,6 +42,7 @@ type Site struct {
 	Object     Object
 	Hold       string // why a comment "# imgbump: hold [reason]" forbids to change the site, "hold" when it does not say; else ""
 	Marker     string
+	NameMarked bool // the marker is for the repository, too
 	Rule       string
 	RuleLine   int
 

@@ -51,10 +51,11 @@ func keep(stdin io.Reader, stdout io.Writer) error {
 	return errors.Join(err, s.remove())
 }
 
-// protect keeps this process from the steps, and from signals that are the build's business, which ends this one by its
+// protect keeps this process from the steps, from the umask of whoever started it, and from signals that are the build's business, which ends this one by its
 // standard input.
 func protect() error {
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE)
+	unix.Umask(0o022)
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return failed("prctl", "", err)
 	}

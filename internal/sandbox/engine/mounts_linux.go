@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -146,7 +147,7 @@ func (b *builder) put(what, real, kind string, flags uintptr, options string) er
 		return failed("open", "/"+real, err)
 	}
 	defer unix.Close(fd)
-	return failed("mount "+what, "/"+real, unix.Mount(what, inProc(fd), kind, flags, options))
+	return failed(strings.TrimSpace("mount "+kind), "/"+real, unix.Mount(what, inProc(fd), kind, flags, options))
 }
 
 // bind mounts what is at a path outside on a path without symbolic links, with what is mounted below it, and takes away

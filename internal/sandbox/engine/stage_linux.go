@@ -192,6 +192,14 @@ func namedPipe(path string) (*pipe, error) {
 
 // put moves something from the store to a path in the root filesystem. It moves back afterwards if it returns.
 func (g *stage) put(name, target string, returns bool) error {
+	err := g.tryPut(name, target, returns)
+	if err != nil && !returns {
+		g.store.drop(name)
+	}
+	return err
+}
+
+func (g *stage) tryPut(name, target string, returns bool) error {
 	at, err := g.root.target(target)
 	if err != nil {
 		return err

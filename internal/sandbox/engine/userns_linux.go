@@ -134,7 +134,7 @@ func (r *arrangement) arrange(p step.Process, below []string) (*spec, error) {
 		return nil, err
 	}
 	var err error
-	if s.Upper, err = r.upper(s.Lower[0]); err != nil {
+	if s.Upper, err = r.store.folder(); err != nil {
 		return nil, err
 	}
 	caches, back, err := r.store.borrow(r.ctx, p.Mounts)
@@ -154,19 +154,6 @@ func (r *arrangement) arrange(p step.Process, below []string) (*spec, error) {
 	slices.SortStableFunc(s.Mounts, byTarget)
 	s.Process.Mounts, s.Process.Output = nil, nil
 	return s, nil
-}
-
-// upper makes the folder for the changes, whose top is the top of the root filesystem: it is as that of the layer below.
-func (r *arrangement) upper(below string) (string, error) {
-	name, err := r.store.folder()
-	if err != nil {
-		return "", err
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(r.store.path(below), &st); err != nil {
-		return "", failed("find", r.store.path(below), err)
-	}
-	return name, failed("make", r.store.path(name), like(r.store.path(name), &st))
 }
 
 // place makes what one mount needs in the store.

@@ -1,0 +1,86 @@
+package bump
+
+import (
+	"context"
+	"slices"
+
+	"github.com/ksera524/imgbump/internal/config"
+	"github.com/ksera524/imgbump/internal/config/aiu"
+	"github.com/ksera524/imgbump/internal/config/flux"
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
+)
+
+// foreign is what a tree has written for other tools that choose versions.
+type foreign struct {
+	updaters []aiu.Updater
+	flux     flux.Objects
+	notices  []config.Notice
+}
+
+func declaresPolicies(data []byte) bool { return aiu.Declares(data) || flux.Declares(data) }
+
+func (f *foreign) add(path string, data []byte) {
+	if aiu.Declares(data) {
+		updaters, notices := aiu.Parse(path, data)
+		f.updaters, f.notices = append(f.updaters, updaters...), append(f.notices, notices...)
+	}
+	if flux.Declares(data) {
+		f.notices = append(f.notices, f.flux.Add(path, data)...)
+	}
+}
+
+// foreign adds the policies that are written for other tools.
+func (j Job) foreign(ctx context.Context, t *tree, p *Policies) error {
+	all, notices := t.foreign.flux.Policies(t.marked(), j.Place)
+	notices = slices.Concat(t.foreign.notices, notices)
+	if len(t.declared) > 0 || len(t.foreign.updaters) > 0 {
+		if err := j.ask(ctx, t, p); err != nil {
+			return err
+		}
+		if applications := p.owners.Applications(); aiu.Annotated(applications) || len(t.foreign.updaters) > 0 {
+			found, more := aiu.Policies(p.owners.Index, t.foreign.updaters, treeFiles{t})
+			all, notices = append(all, found...), append(notices, more...)
+		}
+	}
+	for _, found := range all {
+		p.Governed = append(p.Governed, Governed{Found: found})
+	}
+	for _, n := range notices {
+		p.Warnings = append(p.Warnings, Warning(n))
+	}
+	return nil
+}
+
+// ask finds out once which applications deploy what.
+func (j Job) ask(ctx context.Context, t *tree, p *Policies) (err error) {
+	if p.owners.Index == nil {
+		j.Owners = true
+		p.owners, err = j.owners(ctx, t, newOverlays(t))
+	}
+	return err
+}
+
+// marked are the sites with a setter of Flux.
+func (t *tree) marked() (sites []manifest.Site) {
+	for _, f := range t.found {
+		for _, site := range f.sites {
+			if site.Marker != "" {
+				sites = append(sites, site)
+			}
+		}
+	}
+	return sites
+}
+
+// noticed are the warnings about policies that are not followed, or not in all they say.
+func (p Policies) noticed() (all []Warning) {
+	for _, g := range p.Governed {
+		if g.Unsupported != "" {
+			all = append(all, Warning{File: g.File, Line: g.Line, Text: "this policy is not followed: " + g.Unsupported})
+		}
+		for _, n := range g.Notices {
+			all = append(all, Warning(n))
+		}
+	}
+	return all
+}

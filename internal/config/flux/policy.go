@@ -1,0 +1,205 @@
+package flux
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ksera524/imgbump/internal/config"
+	"github.com/ksera524/imgbump/internal/config/resource"
+	"github.com/ksera524/imgbump/internal/gitops/argocd"
+	"github.com/ksera524/imgbump/internal/gitops/ignore"
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
+	"github.com/ksera524/imgbump/internal/imageref"
+	"github.com/ksera524/imgbump/internal/policy"
+)
+
+// Policies are those for the marked sites: one for each name by which these call the policy's image. Place is where the
+// files lie.
+func (o *Objects) Policies(sites []manifest.Site, place argocd.Place) (all []config.Found, notices []config.Notice) {
+	known := map[string]bool{}
+	for _, p := range o.policies {
+		f := o.found(p)
+		automated := o.limit(&f, p, place)
+		if !automated && len(o.automations) > 0 && f.Unsupported == "" {
+			f.Unsupported = "no ImageUpdateAutomation is for it here"
+		}
+		marked := p.marked(f, sites)
+		for _, v := range marked {
+			known[v.Scope.Marker] = true
+		}
+		if len(marked) == 0 {
+			marked = []config.Found{f}
+		}
+		all = append(all, marked...)
+	}
+	for _, s := range sites {
+		if s.Marker != "" && !known[s.Marker] && len(o.policies) > 0 {
+			known[s.Marker] = true
+			notices = append(notices, config.Notice{File: s.File, Line: s.Line, Text: "no ImagePolicy here is called " + s.Marker + ": what is marked so stays"})
+		}
+	}
+	return all, notices
+}
+
+// marked are the policy for each name that its marked sites have, and each namespace where it has none of its own.
+func (p imagePolicy) marked(f config.Found, sites []manifest.Site) (all []config.Found) {
+	for _, s := range sites {
+		namespace, name, _ := strings.Cut(s.Marker, ":")
+		if name != p.Name || p.Namespace != "" && namespace != p.Namespace {
+			continue
+		}
+		v := f
+		v.Scope.Marker = s.Marker
+		if !s.Ref.Same(f.Image) && f.Image.Repository != "" {
+			v.Scope.Names, v.Scope.KeepsName = s.Ref.Bare(), !s.NameMarked
+		}
+		if !slices.ContainsFunc(all, func(other config.Found) bool {
+			return other.Scope.Marker == v.Scope.Marker && other.Scope.Names.Canonical() == v.Scope.Names.Canonical() && other.Scope.KeepsName == v.Scope.KeepsName
+		}) {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// found is the policy, whatever it is for.
+func (o *Objects) found(p imagePolicy) config.Found {
+	f := config.Found{Origin: config.FromFlux, File: p.File, Line: p.Line, Name: p.Namespace + ":" + p.Name}
+	f.Scope.Marker = f.Name
+	say := func(t resource.Text, format string, args ...any) {
+		f.Notices = append(f.Notices, config.Notice{File: t.File, Line: t.Line, Text: fmt.Sprintf(format, args...)})
+	}
+	r, found := o.repositories[p.repository]
+	if !found {
+		f.Unsupported = "there is no ImageRepository " + strings.TrimPrefix(p.repository, "/") + " here"
+		return f
+	}
+	var err error
+	if f.Image, err = imageref.Parse(r.image.Value); err != nil || f.Image.Versioned() {
+		f.Unsupported = fmt.Sprintf("image %q of ImageRepository %s is no repository", r.image.Value, r.Name)
+		return f
+	}
+	f.Rules = policy.Rules{IgnoreTags: []string{"*.sig"}} // as Flux does where no list is given
+	if r.exclusions != nil {
+		f.Rules.IgnoreTags = nil
+	}
+	for _, x := range r.exclusions {
+		if pattern, ok := shell(x.Value); ok {
+			f.Rules.IgnoreTags = append(f.Rules.IgnoreTags, pattern)
+		} else {
+			say(x, "exclusionList: %q is not followed; filterTags.pattern can say which tags count", x.Value)
+		}
+	}
+	if r.insecure.Value == "true" {
+		say(r.insecure, "insecure: the registry is asked without TLS only with --registry-http")
+	}
+	if r.secret.Value != "" {
+		f.Credentials = "pullsecret:" + cmp.Or(r.Namespace, "default") + "/" + r.secret.Value
+	} else if r.cloud.Value != "" && r.cloud.Value != "generic" {
+		say(r.cloud, "provider %s: its credential helper in Docker's configuration does that here", r.cloud.Value)
+	}
+	p.rules(&f)
+	if f.Unsupported == "" && (p.suspended || r.suspended) {
+		f.Unsupported = "it is suspended"
+	}
+	return f
+}
+
+// rules makes the policy's rules.
+func (p imagePolicy) rules(f *config.Found) {
+	r := &f.Rules
+	switch p.strategy {
+	case "semver":
+		r.Strategy, r.Constraint = policy.FluxSemver, p.rule.Value
+	case "numerical":
+		r.Strategy = policy.Numerical
+	case "alphabetical":
+		r.Strategy = policy.Alphabetical
+	default:
+		f.Unsupported = "its policy is none of semver, numerical and alphabetical"
+		return
+	}
+	if p.strategy != "semver" {
+		if r.Descending = p.rule.Value == "desc"; !r.Descending && p.rule.Value != "" && p.rule.Value != "asc" {
+			f.Unsupported = fmt.Sprintf("order %q is neither asc nor desc", p.rule.Value)
+		}
+	}
+	if p.pattern.Value != "" {
+		r.AllowTags, r.Extract = "regexp:"+p.pattern.Value, p.extract.Value
+	}
+	switch p.digest.Value {
+	case "", "Never":
+	case "Always", "IfNotPresent":
+		f.PinDigest = true
+	default:
+		f.Unsupported = fmt.Sprintf("digestReflectionPolicy %q is none", p.digest.Value)
+	}
+	if _, err := policy.New(*r); err != nil && f.Unsupported == "" {
+		f.Unsupported = err.Error()
+	}
+}
+
+// shell is an expression of exclusionList as a pattern for tags, where it can be one: ^.*\.sig$.
+func shell(expression string) (pattern string, ok bool) {
+	var b strings.Builder
+	rest, start := strings.CutPrefix(expression, "^")
+	rest, end := strings.CutSuffix(rest, "$")
+	if !start {
+		b.WriteByte('*')
+	}
+	for len(rest) > 0 {
+		switch c := rest[0]; {
+		case strings.HasPrefix(rest, ".*"):
+			b.WriteByte('*')
+			rest = rest[1:]
+		case c == '\\' && len(rest) > 1 && strings.IndexByte(`.-+_$^`, rest[1]) >= 0:
+			b.WriteByte(rest[1])
+			rest = rest[1:]
+		case c == '-' || c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
+			b.WriteByte(c)
+		default:
+			return "", false
+		}
+		rest = rest[1:]
+	}
+	if !end {
+		b.WriteByte('*')
+	}
+	return b.String(), true
+}
+
+// limit limits the policy to the files of the automations that are for it; ok is false when none is.
+func (o *Objects) limit(f *config.Found, p imagePolicy, place argocd.Place) (ok bool) {
+	var lines []string
+	everywhere := false
+	for _, a := range o.automations {
+		address, known := o.sources[a.source]
+		label := func(key string) (string, bool) { v, ok := p.Labels[key]; return v, ok }
+		switch {
+		case known && !place.Has(address), a.Namespace != "" && p.Namespace != "" && a.Namespace != p.Namespace, !a.selector.Selects(label):
+			continue
+		case a.strategy.Given() && a.strategy.Value != "Setters":
+			f.Notices = append(f.Notices, config.Notice{File: a.strategy.File, Line: a.strategy.Line, Text: fmt.Sprintf("strategy %q is not followed: only Setters is", a.strategy.Value)})
+			continue
+		}
+		ok = true
+		dir := strings.TrimPrefix(path.Clean("/"+a.path.Value), "/")
+		if dir == "" || strings.HasPrefix(place.Prefix+"/", dir+"/") {
+			everywhere = true
+		} else if below, inTree := place.InTree(dir); inTree {
+			lines = append(lines, "/"+literal(below))
+		}
+	}
+	if ok && !everywhere {
+		f.Scope.Paths = ignore.Parse([]byte(strings.Join(lines, "\n")))
+	}
+	return ok
+}
+
+// literal is a path as a pattern that means it alone.
+func literal(p string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "\n", "?").Replace(p)
+}
