@@ -65,6 +65,7 @@ for tool in go git; do
 done
 bin=$(sh hack/tools.sh) || exit 1
 PATH=$bin:$PATH
+[ "${CI:-}" != true ] || sh hack/buildkit.sh >/dev/null || exit 1
 for part; do
 	case $part in
 	lint | unit | build) $part ;;

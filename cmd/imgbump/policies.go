@@ -154,7 +154,7 @@ func policyRow(g bump.Governed) []cli.Cell {
 	}
 	var places []string
 	for _, s := range g.Sites[:min(len(g.Sites), placesShown)] {
-		places = append(places, fmt.Sprintf("%s:%d", s.File, s.Line))
+		places = append(places, config.Notice{File: s.File, Line: s.Line}.Where())
 	}
 	if more := len(g.Sites) - placesShown; more > 0 {
 		places = append(places, fmt.Sprintf("%d more", more))

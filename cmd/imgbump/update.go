@@ -36,7 +36,8 @@ Each registry is asked once for each repository, whatever it takes to commit. Th
 as 'set' does it: in place, or as one commit or pull request. A place that has a digest keeps one; a
 lower version than the one that is there is left alone without --allow-downgrade, and so is what is held
 back (comment 'imgbump: hold'). --verify-cosign-key and --max-severity leave images alone that do not meet
-them; --pin both writes the digest that was looked at. What fails for one image is told of, and the others are updated: exit 3.`
+them; --pin both writes the digest that was looked at. What fails for one image is told of, and the
+others are updated: exit 3.`
 
 const updateExamples = `  # what would change, and why
   imgbump update --dry-run --verbose

@@ -63,7 +63,7 @@ func shell(t *testing.T, text string) buildkit.Request {
 	t.Helper()
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
-		t.Skip("not run: needs /bin/busybox of busybox-static")
+		absent(t, "/bin/busybox of busybox-static")
 	}
 	r := request(t, "FROM scratch AS base\nCOPY --chmod=755 busybox /bin/sh\n"+text, map[string]string{"busybox": string(busybox)})
 	return r

@@ -52,40 +52,57 @@ func (o *overlays) entryIn(root string, site manifest.Site) bool {
 	return o.entryFor(site, func(entry manifest.Site) bool { return entry.File == root || o.reach(root)[entry.File] }) != ""
 }
 
+// adder adds what has no site yet to the content of a file.
+type adder interface {
+	// to is the content with it, and the change that it is.
+	to(file string, data []byte) ([]byte, Change, error)
+	asked() imageref.Ref
+}
+
+func (a addition) asked() imageref.Ref { return a.image.Ref }
+
 // addEntries adds the entries to the kustomizations, upon what else changes there.
 func (d *decision) addEntries(t *tree) {
-	if len(d.additions) == 0 {
-		return
-	}
 	for _, root := range slices.Sorted(maps.Keys(d.additions)) {
-		i := slices.IndexFunc(d.plan.Rewrites, func(r Rewrite) bool { return r.Path == root })
-		r := Rewrite{Path: root, Before: t.kustomizations[root], After: t.kustomizations[root]}
-		if i >= 0 {
-			r = d.plan.Rewrites[i]
-		}
-		var changes []Change
-		var err error
+		var all []adder
 		for _, a := range d.additions[root] {
-			var c Change
-			if r.After, c, err = a.to(root, r.After); err != nil {
-				d.plan.Failures = append(d.plan.Failures, failureAt(root, 0, a.image.Ref.String(), &fault.Error{What: "add to", Err: err}))
-				break
-			}
-			c.addition = &a
-			changes = append(changes, c)
+			all = append(all, a)
 		}
-		switch {
-		case err != nil:
-			continue
-		case i >= 0:
-			d.plan.Rewrites[i] = r
-		default:
-			d.plan.Rewrites = append(d.plan.Rewrites, r)
-		}
-		d.plan.Changes = append(d.plan.Changes, changes...)
+		d.plan.add(root, t.kustomizations[root], all)
 	}
-	slices.SortStableFunc(d.plan.Rewrites, func(a, b Rewrite) int { return strings.Compare(a.Path, b.Path) })
-	slices.SortStableFunc(d.plan.Changes, func(a, b Change) int { return strings.Compare(a.Site.File, b.Site.File) })
+	d.plan.sort()
+}
+
+// add adds to a file, upon what else changes there. Of what cannot be added, the file is left as it was.
+func (p *Plan) add(file string, before []byte, additions []adder) {
+	i := slices.IndexFunc(p.Rewrites, func(r Rewrite) bool { return r.Path == file })
+	r := Rewrite{Path: file, Before: before, After: before}
+	if i >= 0 {
+		r = p.Rewrites[i]
+	}
+	var changes []Change
+	for _, a := range additions {
+		var c Change
+		var err error
+		if r.After, c, err = a.to(file, r.After); err != nil {
+			p.Failures = append(p.Failures, failureAt(file, 0, a.asked().String(), &fault.Error{What: "add to", Err: err}))
+			return
+		}
+		c.addition = a
+		changes = append(changes, c)
+	}
+	if i >= 0 {
+		p.Rewrites[i] = r
+	} else {
+		p.Rewrites = append(p.Rewrites, r)
+	}
+	p.Changes = append(p.Changes, changes...)
+}
+
+// sort puts the plan into the order of the files.
+func (p *Plan) sort() {
+	slices.SortStableFunc(p.Rewrites, func(a, b Rewrite) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortStableFunc(p.Changes, func(a, b Change) int { return strings.Compare(a.Site.File, b.Site.File) })
 }
 
 // to is the kustomization with the entry, and the change that it is.

@@ -1,12 +1,12 @@
 package bump
 
 import (
-	"context"
 	"slices"
 
 	"github.com/ksera524/imgbump/internal/config"
 	"github.com/ksera524/imgbump/internal/config/aiu"
 	"github.com/ksera524/imgbump/internal/config/flux"
+	"github.com/ksera524/imgbump/internal/gitops/argocd"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
 
@@ -30,17 +30,12 @@ func (f *foreign) add(path string, data []byte) {
 }
 
 // foreign adds the policies that are written for other tools.
-func (j Job) foreign(ctx context.Context, t *tree, p *Policies) error {
-	all, notices := t.foreign.flux.Policies(t.marked(), j.Place)
+func (p *Policies) foreign(t *tree, deployers owners, at argocd.Place) {
+	all, notices := t.foreign.flux.Policies(t.marked(), at)
 	notices = slices.Concat(t.foreign.notices, notices)
-	if len(t.declared) > 0 || len(t.foreign.updaters) > 0 {
-		if err := j.ask(ctx, t, p); err != nil {
-			return err
-		}
-		if applications := p.owners.Applications(); aiu.Annotated(applications) || len(t.foreign.updaters) > 0 {
-			found, more := aiu.Policies(p.owners.Index, t.foreign.updaters, treeFiles{t})
-			all, notices = append(all, found...), append(notices, more...)
-		}
+	if deployers.Index != nil {
+		found, more := aiu.Policies(deployers.Index, t.foreign.updaters, treeFiles{t})
+		all, notices = append(all, found...), append(notices, more...)
 	}
 	for _, found := range all {
 		p.Governed = append(p.Governed, Governed{Found: found})
@@ -48,16 +43,6 @@ func (j Job) foreign(ctx context.Context, t *tree, p *Policies) error {
 	for _, n := range notices {
 		p.Warnings = append(p.Warnings, Warning(n))
 	}
-	return nil
-}
-
-// ask finds out once which applications deploy what.
-func (j Job) ask(ctx context.Context, t *tree, p *Policies) (err error) {
-	if p.owners.Index == nil {
-		j.Owners = true
-		p.owners, err = j.owners(ctx, t, newOverlays(t))
-	}
-	return err
 }
 
 // marked are the sites with a setter of Flux.

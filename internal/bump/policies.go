@@ -26,6 +26,7 @@ type Policies struct {
 	Warnings []Warning
 
 	unclear map[place]bool // sites whose own comment makes no sense: no other policy is for them
+	targets targets
 }
 
 // Err is the error that a list with failures ends with: of kind Partial, or Usage where nothing else was found.
@@ -54,15 +55,16 @@ func (j Job) policies(ctx context.Context, src source) (Policies, error) {
 	}
 	p.comments(t)
 	var deployers owners
-	if len(j.Applications) > 0 || len(t.declared) > 0 {
+	if len(j.Applications) > 0 || len(t.declared) > 0 || len(t.foreign.updaters) > 0 {
 		j.Owners = true
 		if deployers, err = j.owners(ctx, t, newOverlays(t)); err != nil {
 			return Policies{}, err
 		}
 	}
+	p.foreign(t, deployers, j.Place)
 	p.sort()
 	j.assign(t, deployers, &p)
-	return p, nil
+	return p, j.writeBacks(src, deployers, &p)
 }
 
 // comments adds the policies that stand beside the sites.
@@ -128,7 +130,7 @@ func (p *Policies) give(site manifest.Site, candidates []int, deployed []argocd.
 	for _, i := range candidates {
 		g := &p.Governed[i]
 		deploys := func(o argocd.Owner) bool { return o.Is(g.Scope.Application) }
-		if g.Governs(site) && (g.Scope.Application == "" || slices.ContainsFunc(deployed, deploys)) {
+		if g.WriteBack == nil && g.Governs(site) && (g.Scope.Application == "" || slices.ContainsFunc(deployed, deploys)) {
 			g.Sites = append(g.Sites, site)
 			return
 		}

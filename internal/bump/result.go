@@ -25,7 +25,7 @@ type Change struct {
 
 	// What is done to the file: edits of its content as it was, or an entry that is added.
 	edits    []manifest.Edit
-	addition *addition
+	addition adder
 }
 
 // Skipped is a place that was left alone on purpose. Line is 0 when it is a whole file.
@@ -75,6 +75,8 @@ type Plan struct {
 
 	// OnlyFrom and OnlyTo count the repositories that only one side of a promotion names.
 	OnlyFrom, OnlyTo int
+
+	writings []writing // that are still to be made of an update's choices
 }
 
 // Commit is a commit that was made of the changes, all of the plan's or those of one group. Attempts counts how often it

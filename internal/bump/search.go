@@ -24,6 +24,7 @@ type tree struct {
 	templates      []manifest.File // of the charts
 	declared       []argocd.Declared
 	foreign        foreign
+	listed         map[string]bool // the files that may be manifests
 	skipped        []Skipped
 }
 
@@ -42,7 +43,7 @@ type found struct {
 // search reads the files while they are still being listed, on all cores, and parses those that hold one of the names;
 // all of them when there is no name.
 func search(ctx context.Context, src source, under []string, wanted wanted) (*tree, error) {
-	t := &tree{source: src, under: under, kustomizations: map[string][]byte{}, charts: manifest.Charts{}}
+	t := &tree{source: src, under: under, kustomizations: map[string][]byte{}, charts: manifest.Charts{}, listed: map[string]bool{}}
 	results := map[int]found{}
 	var mu sync.Mutex
 	var readers sync.WaitGroup
@@ -104,6 +105,7 @@ func (t *tree) list(ctx context.Context, under []string, manifests func(manifest
 		case f.Skip != "":
 			t.skipped = append(t.skipped, Skipped{File: f.Path, Reason: f.Skip})
 		default:
+			t.listed[f.Path] = true
 			manifests(f)
 		}
 	}

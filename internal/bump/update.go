@@ -43,7 +43,7 @@ func (j Job) update(ctx context.Context, src source) (Plan, error) {
 	if err := policies.limit(u.Images); err != nil {
 		return Plan{}, err
 	}
-	before := Plan{Failures: policies.Failures, Warnings: slices.Concat(policies.Warnings, policies.idle(j))}
+	before := Plan{Failures: policies.Failures, Warnings: slices.Concat(policies.Warnings, policies.idle(j), policies.noticed())}
 	before.Choices = u.questions(j.unheld(policies.Governed, &before), &before)
 	if err := u.open(src, policies.logins()); err != nil {
 		return Plan{}, err
@@ -61,6 +61,7 @@ func (j Job) update(ctx context.Context, src source) (Plan, error) {
 			return Plan{}, err
 		}
 	}
+	plan.write(before.writings, policies.targets)
 	return before.with(plan), nil
 }
 
@@ -169,9 +170,16 @@ func (u *Updates) images(c *Choice, plan *Plan) []Image {
 				plan.Skipped = append(plan.Skipped, Skipped{File: site.File, Line: site.Line, Reason: err.Error()})
 				continue
 			}
+			if c.Scope.KeepsName {
+				want = site.Ref.With(want)
+			}
 			image := Image{Ref: want, Why: c.Why + " (" + c.Found.String() + ")", Only: site}
 			if c.renames() {
 				image.Old, image.Rename = c.Scope.Names, true
+			}
+			if c.WriteBack != nil {
+				plan.writings = append(plan.writings, writing{c.Found, site, image})
+				continue
 			}
 			images = append(images, image)
 		}
@@ -180,7 +188,7 @@ func (u *Updates) images(c *Choice, plan *Plan) []Image {
 }
 
 // renames reports whether sites of another repository get the policy's.
-func (c Choice) renames() bool { return c.Scope.Names.Repository != "" }
+func (c Choice) renames() bool { return c.Scope.Names.Repository != "" && !c.Scope.KeepsName }
 
 // spares is why a site keeps its version, "" when it does not.
 func (u *Updates) spares(c *Choice, site manifest.Site) string {

@@ -142,6 +142,7 @@ func (p *plan) unpacked(dest string, hdr *tar.Header, c content) (*file, error) 
 	}
 	f.Uid, f.Gid = hdr.Uid, hdr.Gid
 	if ofImage {
+		p.put(name, f)
 	}
 	return f, nil
 }

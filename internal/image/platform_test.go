@@ -19,6 +19,7 @@ func TestChoose(t *testing.T) {
 		{"linux/arm/v7 linux/arm/v8", "linux/arm", "linux/arm/v7"},
 		{"linux/arm", "linux/arm/v7", "linux/arm"},
 		{"linux/arm/v7", "linux/arm/v6", ""},
+		{"linux/arm/v4", "linux/arm/v7", ""},
 		{"linux/arm64/v9 linux/arm64", "linux/arm64/v8", "linux/arm64"},
 		{"linux/arm64/v8", "linux/arm64", "linux/arm64/v8"},
 		{"linux/arm64 linux/arm64/v9", "linux/arm64/v9", "linux/arm64/v9"},

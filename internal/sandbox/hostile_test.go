@@ -82,7 +82,7 @@ func TestNoWayOut(t *testing.T) {
 			mount -t proc proc /tmp; mount -t tmpfs x /tmp; umount /proc; umount -l /etc/hosts; mount -o remount,rw /sys
 			unshare -Urm cat $OUT; nsenter -t 1 -m cat $OUT; escape $OUT
 			for f in $(find /proc/sysrq-trigger /proc/sys/kernel/core_pattern /proc/sys/vm /sys/kernel /sys/block -type f -perm -200); do
-				: >> $f && echo may write $f; done`)
+				true >> $f && echo may write $f; done`)
 		p.Env = append(p.Env, "OUT="+outside)
 		t.Setenv("RUNNER_SECRET", "hunter2")
 		got, _ := output(t, s, p)
@@ -146,7 +146,7 @@ func TestCancel(t *testing.T) {
 		mark := fmt.Sprint("MARK=", t.Name(), os.Getpid())
 		stopped := errors.New("the user has had enough")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		p := shell("trap '' TERM INT; setsid sleep 1000 & echo started; while :; do :; done")
+		p := shell("trap '' TERM INT; setsid sleep 1000 & kill -STOP $PPID; echo started; while :; do :; done")
 		p.Env = append(p.Env, mark)
 		read, write := io.Pipe()
 		p.Output = write

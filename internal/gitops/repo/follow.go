@@ -114,6 +114,8 @@ func (f *following) planFile(ctx context.Context, o *objects, e edit) (followed,
 	file := followed{edit: e, entry: f.index.at[e.path]}
 	inTheWay := func(why, hint string) error { return &fault.Error{Where: e.path, Err: errors.New(why), Hint: hint} }
 	switch {
+	case e.old.IsZero():
+		return file, inTheWay("it is a new file, and not in git's index", "commit it with git, or push it with --push and let git pull bring it")
 	case file.entry == 0 && f.index.folders:
 		return file, inTheWay("it lies in a folder that git's sparse index has as one", "git sparse-checkout reapply --no-sparse-index")
 	case file.entry == 0:

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -207,7 +208,8 @@ func (h *history) write(ctx context.Context, parent plumbing.Hash, files map[str
 	return d, err
 }
 
-// rewrite makes the tree in which the files below dir, named relative to it, are replaced.
+// rewrite makes the tree in which the files below dir, named relative to it, are replaced. What is not there yet is a new
+// file of a folder that is.
 func (h *history) rewrite(ctx context.Context, d *draft, hash plumbing.Hash, dir string, files map[string][]byte) (plumbing.Hash, error) {
 	tree, err := h.objects.tree(ctx, hash)
 	if err != nil {
@@ -224,6 +226,10 @@ func (h *history) rewrite(ctx context.Context, d *draft, hash plumbing.Hash, dir
 	changed := false
 	for _, name := range slices.Sorted(maps.Keys(below)) {
 		at := slices.IndexFunc(tree.Entries, func(e object.TreeEntry) bool { return e.Name == name })
+		if _, isFile := below[name][""]; at < 0 && isFile {
+			at = len(tree.Entries)
+			tree.Entries = append(tree.Entries, object.TreeEntry{Name: name, Mode: filemode.Regular})
+		}
 		if at < 0 {
 			return hash, fmt.Errorf("%s is not in it", path.Join(dir, name))
 		}
@@ -246,10 +252,11 @@ func (h *history) rewrite(ctx context.Context, d *draft, hash plumbing.Hash, dir
 	if !changed {
 		return hash, nil
 	}
+	sort.Sort(object.TreeEntrySorter(tree.Entries))
 	return h.add(d, tree.Encode)
 }
 
-// replace makes the blob that takes the place of old.
+// replace makes the blob that takes the place of old, which has none in a new file.
 func (h *history) replace(d *draft, p string, old *object.TreeEntry, data []byte) (plumbing.Hash, error) {
 	if plumbing.ComputeHash(plumbing.BlobObject, data) == old.Hash {
 		return old.Hash, nil

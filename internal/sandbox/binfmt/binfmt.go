@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,7 +45,7 @@ func Check(ctx context.Context, arch string) error {
 		return err
 	}
 	m, ok := machines[arch]
-	if !ok {
+	if !ok || runtime.GOOS != "linux" {
 		return nil
 	}
 	err := try(ctx, m.program())

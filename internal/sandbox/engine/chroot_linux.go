@@ -101,10 +101,10 @@ func (e *chroot) inside(ctx context.Context, dir string, p step.Process, output 
 	return errors.Join(err, g.strike())
 }
 
-// supervised starts a process that is asked to end, for it has others to end first.
+// supervised starts a process that is asked to end if this one ends, for it has others to end first.
 func supervised(output *pipe) start {
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
-	return start{as: aboveChroot, attr: attr, kill: unix.SIGTERM, pipe: output}
+	return start{as: aboveChroot, attr: attr, pipe: output}
 }
 
 // try makes what every step needs here, and a process that does nothing in it.

@@ -27,8 +27,7 @@ const lastWords = 2 * time.Second
 type start struct {
 	as   string // what Main is called with
 	attr *syscall.SysProcAttr
-	kill os.Signal // what it gets when it is to end early
-	pipe *pipe     // for its output, nil for a new one
+	pipe *pipe // for its output, nil for a new one
 }
 
 // launch starts a child, which becomes what s tells, and waits for its end.
@@ -48,8 +47,7 @@ func launch(ctx context.Context, s *spec, how start, output io.Writer) error {
 		return &obstacle{Text: err.Error()}
 	}
 	defer c.ended()
-	stop := context.AfterFunc(ctx, func() { c.command.Process.Signal(how.kill) })
-	defer stop()
+	defer context.AfterFunc(ctx, func() { c.command.Process.Kill() })()
 	go func() {
 		gob.NewEncoder(c.spec).Encode(s) // which fails only if the child has ended, and then that is told
 		c.spec.Close()
@@ -58,7 +56,11 @@ func launch(ctx context.Context, s *spec, how start, output io.Writer) error {
 	go func() { copyOutput(output, c.output); close(copied) }()
 	met := c.obstacle()
 	code := c.wait()
-	c.output.SetReadDeadline(time.Now().Add(lastWords))
+	patience := lastWords
+	if ctx.Err() != nil {
+		patience = 0
+	}
+	c.output.SetReadDeadline(time.Now().Add(patience))
 	<-copied
 	switch {
 	case ctx.Err() != nil:

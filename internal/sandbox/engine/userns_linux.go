@@ -35,7 +35,7 @@ func (e *userns) run(ctx context.Context, p step.Process, output io.Writer) erro
 	if err != nil {
 		return err
 	}
-	if err := launch(ctx, s, start{as: insideNamespaces, attr: attr, kill: unix.SIGKILL}, output); err != nil {
+	if err := launch(ctx, s, start{as: insideNamespaces, attr: attr}, output); err != nil {
 		r.temporary(s.Upper)
 		return e.store.exhausted(err)
 	}
@@ -57,7 +57,7 @@ func (e *userns) try(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return launch(ctx, s, start{as: insideNamespaces, attr: attr, kill: unix.SIGKILL}, io.Discard)
+	return launch(ctx, s, start{as: insideNamespaces, attr: attr}, io.Discard)
 }
 
 // namespaces are what a child is made with. Every id is the same inside as outside, so that files have their true owners.
