@@ -20,7 +20,8 @@ const appendAbout = `Add files to an image, change its settings, and push it.
 BASE is an image of a registry, an archive, an OCI layout, or scratch. Each --add is a layer, made
 while it is uploaded: a folder's content goes below DST, a file becomes DST, or goes into DST when
 that ends in a slash. Files belong to root unless owner= says otherwise; a folder DST itself stays
-as BASE has it unless mode= or owner= is given.`
+as BASE has it unless mode= or owner= is given. BASE's layers are read for the directories that
+they land in; only files at the top do without.`
 
 const appendExamples = `  # a binary on a small base
   harborpush append gcr.io/distroless/static:nonroot -t harbor.example.com/team/app:1.2.3 \

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,7 +93,7 @@ func buildCommand(c *cli.Console) *cobra.Command {
 	flags.StringVar(&f.iidfile, "iidfile", "", "write the image's digest to `FILE`")
 	flags.StringArrayVar(&f.args, "build-arg", nil, "`KEY=VALUE` of an ARG; KEY alone takes it from the environment (repeatable)")
 	flags.StringArrayVar(&f.labels, "label", nil, "`KEY=VALUE` label of the image (repeatable)")
-	flags.StringVar(&f.target, "target", "", "`STAGE` to build, by name or number (default the last)")
+	flags.StringVar(&f.target, "target", "", "`STAGE` to build, by its name (default the last)")
 	flags.StringArrayVar(&f.platforms, "platform", nil, "`OS/ARCH` to build for; several with commas (repeatable; default linux on this machine's architecture)")
 	flags.StringArrayVarP(&f.outputs, "output", "o", nil, "write the image to `KIND:PATH`: oci:DIR, docker:FILE, local:DIR or tar:FILE (repeatable)")
 	flags.StringArrayVar(&f.annotations, "annotation", nil, "`KEY=VALUE` annotation of the manifest; index:KEY=VALUE of the index for several platforms (repeatable)")
@@ -125,7 +126,7 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 		return err
 	}
 	build.Context, build.Dockerfile = folder, f.file
-	if err := f.stdinOnce(build); err != nil {
+	if err := cmp.Or(f.stdinOnce(build), writable("--iidfile", f.iidfile)); err != nil {
 		return err
 	}
 	refs, client, err := f.open(ctx, c)

@@ -39,6 +39,7 @@ func (f *buildFlags) described(c *cli.Console) (build ship.Build, err error) {
 			return build, err
 		}
 		build.Push = build.Push || o.Pushes()
+		f.tags = append(f.tags, o.Names...)
 		build.Outputs = append(build.Outputs, o)
 		if o.Streams() {
 			if err := claimStdout(c, &build); err != nil {
@@ -169,7 +170,7 @@ func (f *buildFlags) options(getenv func(string) string) (dockerfile.Options, er
 	if o.Labels, err = pairs("--label", f.labels, emptyValue); err != nil {
 		return o, err
 	}
-	if _, ok := o.Args[epochVariable]; !ok { // as docker buildx does
+	if _, given := o.Args[epochVariable]; !given && getenv(epochVariable) != "" { // as docker buildx does
 		o.Args[epochVariable] = getenv(epochVariable)
 	}
 	given, err := epoch(func(name string) string { return o.Args[name] })

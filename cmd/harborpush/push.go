@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -79,6 +81,7 @@ func pushCommand(c *cli.Console) *cobra.Command {
 // destination is where a command pushes to, and what it leaves in files.
 type destination struct {
 	tags         []string
+	refs         []imageref.Ref // as they are in full
 	metadataFile string
 	access       access.Flags
 	harbor       harborFlags
@@ -105,13 +108,15 @@ func (d *destination) bind(cmd *cobra.Command) {
 
 // open makes the references whole, and the client that reaches them and the sources. The login is for the references.
 func (d *destination) open(ctx context.Context, c *cli.Console, sources ...ship.Source) ([]imageref.Ref, ship.Registry, error) {
-	if err := d.harbor.check(); err != nil {
+	err := cmp.Or(d.harbor.check(), writable("--metadata-file", d.metadataFile))
+	if err != nil {
 		return nil, nil, err
 	}
 	refs, err := d.access.References(ctx, c, d.tags)
 	if err != nil {
 		return nil, nil, err
 	}
+	d.refs = refs
 	reached := slices.Clone(refs)
 	for _, s := range sources {
 		if s.Ref != (imageref.Ref{}) {
@@ -127,6 +132,17 @@ func (d *destination) open(ctx context.Context, c *cli.Console, sources ...ship.
 	client, pushing := d.harbor.open(c, options)
 	d.origin.client = client
 	return refs, pushing, nil
+}
+
+// writable refuses a file of a flag whose folder is not there, before there is anything to lose.
+func writable(flag, file string) error {
+	if file == "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Dir(file)); err != nil {
+		return &fault.Error{Kind: fault.Usage, What: flag, Where: file, Err: fault.Cause(err), Hint: "make the folder first"}
+	}
+	return nil
 }
 
 // ledger is the one of this user, nil when there is no folder for it.

@@ -12,6 +12,7 @@ import (
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/image"
+	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/ship"
 )
 
@@ -134,7 +135,7 @@ func text(result ship.Result) string {
 
 func newDocument(verb string, result ship.Result, failed error) document {
 	d := document{
-		Schema: "harborpush/" + verb + "/v1", References: names(result), Skipped: []string{}, MediaType: result.MediaType, Platforms: append([]string{}, result.Platforms...),
+		Schema: "harborpush/" + verb + "/v1", References: names(result.References), Skipped: []string{}, MediaType: result.MediaType, Platforms: append([]string{}, result.Platforms...),
 		Layers: []layerDocument{}, BytesPushed: result.BytesPushed, DurationMS: result.Duration.Milliseconds(), Failures: []failureDocument{},
 	}
 	if result.MediaType != "" {
@@ -149,9 +150,9 @@ func newDocument(verb string, result ship.Result, failed error) document {
 	return d
 }
 
-func names(result ship.Result) []string {
+func names(refs []imageref.Ref) []string {
 	all := []string{}
-	for _, ref := range result.References {
+	for _, ref := range refs {
 		all = append(all, ref.String())
 	}
 	return all
@@ -161,12 +162,12 @@ func names(result ship.Result) []string {
 func (d *destination) tell(c *cli.Console, result ship.Result) error {
 	digest := result.Digest.String()
 	raw, err := json.Marshal(metadata{
-		Digest: digest, Descriptor: descriptor{result.MediaType, digest, result.Size}, Name: strings.Join(names(result), ","),
+		Digest: digest, Descriptor: descriptor{result.MediaType, digest, result.Size}, Name: strings.Join(names(d.refs), ","),
 	})
 	if err != nil {
 		return err
 	}
-	outputs := [][2]string{{"digest", digest}, {"tags", strings.Join(names(result), "\n")}, {"metadata", string(raw)}}
+	outputs := [][2]string{{"digest", digest}, {"tags", strings.Join(names(result.References), "\n")}, {"metadata", string(raw)}}
 	if len(result.References) > 0 {
 		first := result.References[0]
 		outputs = append(outputs, [2]string{"image", first.Bare().String() + "@" + digest}, [2]string{"version", first.Tag})

@@ -144,8 +144,11 @@ func (s *shownStep) ended() bool { return s.Done || s.Err != nil }
 // title is the step's number and its instruction, of several lines the first.
 func (s *steps) title(step dockerfile.Step) string {
 	on := ""
+	if strings.Trim(step.Stage, "0123456789") != "" { // it has a name
+		on = step.Stage + ": "
+	}
 	if s.platforms {
-		on = step.Platform + " "
+		on = step.Platform + " " + on
 	}
 	first, _, more := strings.Cut(step.Instruction, "\n")
 	if more {

@@ -64,7 +64,8 @@ func (j Job) policies(ctx context.Context, src source) (Policies, error) {
 	p.foreign(t, deployers, j.Place)
 	p.sort()
 	j.assign(t, deployers, &p)
-	return p, j.writeBacks(src, deployers, &p)
+	j.writeBacks(t, deployers, &p)
+	return p, nil
 }
 
 // comments adds the policies that stand beside the sites.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/ksera524/imgbump/internal/config"
 	"github.com/ksera524/imgbump/internal/fault"
@@ -34,8 +35,9 @@ func target(f config.Found) manifest.Target {
 
 // writeBacks finds out what stands at the places that policies are written back to: each is a site of its policy, whether or
 // not the image is there yet, unless another policy is for it.
-func (j Job) writeBacks(src source, deployers owners, p *Policies) error {
+func (j Job) writeBacks(t *tree, deployers owners, p *Policies) {
 	p.targets = targets{}
+	sites := sync.OnceValue(t.repositories)
 	taken := map[place]bool{}
 	for _, g := range p.Governed {
 		for _, s := range g.Sites {
@@ -44,11 +46,11 @@ func (j Job) writeBacks(src source, deployers owners, p *Policies) error {
 	}
 	for i := range p.Governed {
 		g := &p.Governed[i]
-		if g.WriteBack == nil || g.Unsupported != "" || !j.covers(g.WriteBack.File) || !j.concerns(deployers.called(g.Scope.Application)) {
+		if g.WriteBack == nil || g.Unsupported != "" || !j.covers(g.WriteBack.File) || len(j.Applications) > 0 && !j.concerns(deployers.called(g.Scope.Application)) {
 			continue
 		}
 		file := g.WriteBack.File
-		data, err := p.targets.read(src, file)
+		data, err := p.targets.read(t.source, file)
 		var site manifest.Site
 		if err == nil {
 			site, err = target(g.Found).Site(file, data)
@@ -58,16 +60,30 @@ func (j Job) writeBacks(src source, deployers owners, p *Policies) error {
 				Err: &fault.Error{Kind: fault.KindOf(err), What: "read " + file + ", where the policy is written to, for", Where: g.Where(), Err: fault.Cause(err)}})
 			continue
 		}
-		if reason := src.config.Held(site); site.Hold == "" {
+		if reason := t.config.Held(site); site.Hold == "" {
 			site.Hold = reason
 		}
 		if site.Line > 0 && taken[place{file, site.Start}] {
 			continue
 		}
+		if site.Line == 0 && !g.WriteBack.Always && g.WriteBack.Kustomization != "" && !deployers.deploy(*g, sites()) {
+			g.Notices = append(g.Notices, config.Notice{File: g.File, Line: g.Line, Text: "nothing that application " + g.Scope.Application +
+				" deploys names " + g.Image.Name() + ": it is not written; force-update writes it anyway"})
+			continue
+		}
 		taken[place{file, site.Start}] = site.Line > 0
 		g.Sites = []manifest.Site{site}
 	}
-	return nil
+}
+
+// deploy reports whether the policy's application deploys one of the sites of its image.
+func (o owners) deploy(g Governed, sites map[string][]manifest.Site) bool {
+	ours := func(owner argocd.Owner) bool { return owner.Is(g.Scope.Application) }
+	return slices.ContainsFunc([]imageref.Ref{g.Image, g.Scope.Names}, func(name imageref.Ref) bool {
+		return name.Repository != "" && slices.ContainsFunc(sites[name.Canonical()], func(site manifest.Site) bool {
+			return slices.ContainsFunc(o.of(site), ours)
+		})
+	})
 }
 
 // read is the content of a file, nil when it is not there yet.
@@ -80,21 +96,22 @@ func (t targets) read(src source, file string) ([]byte, error) {
 	}
 	for f, err := range src.files([]string{file}) {
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			t[file] = nil
-			return nil, nil
+		case errors.Is(err, fs.ErrNotExist): // a folder tells so, and a commit lists nothing
 		case err != nil:
 			return nil, err
+		case f.Path != file:
+			return nil, errors.New("it is a folder")
 		case f.Skip != "":
 			return nil, errors.New(f.Skip)
 		}
-		data, err := f.Read(nil)
 		if err == nil {
+			data, err := f.Read(nil)
 			t[file] = data
+			return data, err
 		}
-		return data, err
 	}
-	return nil, errors.New("it is a folder")
+	t[file] = nil
+	return nil, nil
 }
 
 // called are the applications of a name.

@@ -72,6 +72,8 @@ type WriteBack struct {
 	File string
 	// Kustomization is the name of the image in a kustomization or in an override's kustomize.images.
 	Kustomization string
+	// Always writes it even where nothing that the application deploys names the image, as far as that can be told.
+	Always bool
 	// Name, Tag and Spec are keys of Helm values: the repository, the version, or both in one. Spec wins.
 	Name, Tag, Spec string
 }

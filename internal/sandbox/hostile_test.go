@@ -116,7 +116,8 @@ func TestNothingRunsOn(t *testing.T) {
 			"background": "sleep 1000 & sleep 1000 &",
 			"session":    "setsid sh -c 'sleep 1000 & sleep 1000' & sleep 0.05",
 			"orphan":     "(setsid setsid sleep 1000 &) ; trap '' TERM INT HUP; (sh -c 'trap \"\" TERM; sleep 1000' &)",
-			"forks":      `echo 'exec sh /again &' > /again; for i in 1 2 3 4 5; do sh /again & done; true`,
+			"forks":      `echo 'exec sh /again &' > /again; sh /again & sh /again & true`,
+			"leaders":    `echo 'exec setsid sh /again &' > /again; sh /again & true`,
 		} {
 			p := shell(script)
 			p.Layer = name

@@ -113,13 +113,14 @@ func TestNothingStays(t *testing.T) {
 func TestBesideMounts(t *testing.T) {
 	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
 		layer := tarOf(t, tar.Header{Name: "etc/", Typeflag: tar.TypeDir, Mode: 0o755}, tar.Header{Name: "etc/resolv.conf", Typeflag: tar.TypeSymlink, Linkname: "../run/resolv.conf"},
-			tar.Header{Name: "mnt/", Typeflag: tar.TypeDir, Mode: 0o755}, tar.Header{Name: "mnt/cache/", Typeflag: tar.TypeDir, Mode: 0o700}, tar.Header{Name: "mnt/cache/own", Typeflag: tar.TypeReg})
+			tar.Header{Name: "mnt/", Typeflag: tar.TypeDir, Mode: 0o755}, tar.Header{Name: "mnt/cache/", Typeflag: tar.TypeDir, Mode: 0o700}, tar.Header{Name: "mnt/cache/own", Typeflag: tar.TypeReg},
+			tar.Header{Name: "mnt/run", Typeflag: tar.TypeSymlink, Linkname: "/run"})
 		if err := s.Unpack(t.Context(), "more", bytes.NewReader(layer)); err != nil {
 			t.Fatal(err)
 		}
-		p := shell("ls -A /mnt/cache; echo > /mnt/beside; echo > /run/beside; cat /etc/resolv.conf > /dev/null")
+		p := shell("ls -A /mnt/cache; echo > /mnt/beside; echo > /run/beside; cat /etc/resolv.conf /run/linked > /dev/null")
 		p.Below = append(p.Below, "more")
-		p.Mounts = everything(t)
+		p.Mounts = append(everything(t), step.Mount{Kind: step.Secret, Target: "/mnt/run/linked"})
 		if got, err := output(t, s, p); got != "" || err != nil {
 			t.Fatalf("%q, %v", got, err)
 		}
@@ -127,7 +128,7 @@ func TestBesideMounts(t *testing.T) {
 			t.Errorf("the layer has %s", got)
 		}
 		next := step.Process{Below: []string{"base", "more", "made"}, Layer: "next", Dir: "/", Env: []string{"PATH=/bin"}, Args: []string{"ls", "/mnt", "/mnt/cache", "/run"}}
-		if got, err := output(t, s, next); err != nil || got != "/mnt:\nbeside\ncache\n\n/mnt/cache:\nown\n\n/run:\nbeside\nresolv.conf\n" {
+		if got, err := output(t, s, next); err != nil || got != "/mnt:\nbeside\ncache\nrun\n\n/mnt/cache:\nown\n\n/run:\nbeside\nresolv.conf\n" {
 			t.Errorf("%v: %s", err, got)
 		}
 	})
@@ -216,16 +217,17 @@ func TestCacheSharing(t *testing.T) {
 	})
 }
 
-// Steps that lock the same caches in different orders do not wait for each other for ever.
+// Steps that use the same caches at the same time, in different orders, do not wait for each other for ever.
 func TestCachesInAnyOrder(t *testing.T) {
 	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
 		ended := make(chan error)
 		const steps = 8
+		sharing := []step.Sharing{step.Locked, step.Shared}
 		for i := range steps {
 			p := shell("true")
 			p.Layer = fmt.Sprint(i)
 			for j, id := range []string{"x", "y"} {
-				p.Mounts = append(p.Mounts, step.Mount{Kind: step.Cache, Target: fmt.Sprint("/c", (i+j)%2), Cache: id, Mode: 0o755, Sharing: step.Locked})
+				p.Mounts = append(p.Mounts, step.Mount{Kind: step.Cache, Target: fmt.Sprint("/c", (i+j)%2), Cache: id, Mode: 0o755, Sharing: sharing[i/4]})
 			}
 			go func() { ended <- s.Run(t.Context(), p) }()
 		}

@@ -27,6 +27,7 @@ type pod struct {
 	seccomp         bool   // the profile RuntimeDefault
 	noNewPrivileges bool   // allowPrivilegeEscalation: false
 	noCapabilities  bool   // drop: [ALL]
+	noMounts        bool   // AppArmor forbids mounts: a seccomp profile has to stand for it here
 	noVolume        bool   // there is only the container's own file system, which is an overlay
 	isolation       string // asked for
 }
@@ -48,6 +49,7 @@ func TestPods(t *testing.T) {
 		"asked for userns":    {pod{isolation: sandbox.UserNamespace, seccomp: true}, []string{"error: run RUN steps: userns: clone: operation not permitted", "seccompProfile: {type: Unconfined}"}},
 		"runner without sudo": {pod{user: 1001}, []string{"error: run RUN steps: sudo: a password is required", "allowPrivilegeEscalation: true"}},
 		"sudo forbidden":      {pod{user: 1001, sudo: true, noNewPrivileges: true}, []string{"error: run RUN steps: sudo", "no new privileges", "allowPrivilegeEscalation: true"}},
+		"no mounts":           {pod{noMounts: true}, []string{"isolation: chroot", "userns: mount / as private: operation not permitted (by AppArmor, SELinux or a seccomp profile)", works}},
 		"no capabilities":     {pod{noCapabilities: true}, []string{"error: run RUN steps: userns: clone: operation not permitted (the capability SETUID is missing)", "chroot: chown", "capabilities that containers have by default"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -209,6 +211,9 @@ func (p pod) config(t *testing.T, root, volume string) object {
 	}
 	if p.seccomp {
 		linux["seccomp"] = runtimeDefault()
+	}
+	if p.noMounts {
+		linux["seccomp"] = object{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []object{{"names": []string{"mount"}, "action": "SCMP_ACT_ERRNO"}}}
 	}
 	capabilities := []string{}
 	if !p.noCapabilities {

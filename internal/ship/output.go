@@ -17,6 +17,8 @@ import (
 
 // Output is a form that an image is kept in, and where.
 type Output struct {
+	Names []string // references that it adds to those of the build
+
 	kind kind
 	path string // standard is standard output
 }
@@ -53,7 +55,7 @@ func (o Output) Pushes() bool { return o.kind == registry }
 func ParseOutput(s string) (Output, error) {
 	const hint = "for example: -o oci:DIR, -o docker:FILE, -o local:DIR, -o tar:FILE or -o type=oci,dest=FILE"
 	word, path, short := strings.Cut(s, ":")
-	o := Output{kind(word), path}
+	o := Output{kind: kind(word), path: path}
 	switch {
 	case strings.Contains(word, "="):
 		var err error
@@ -61,9 +63,9 @@ func ParseOutput(s string) (Output, error) {
 			return o, err
 		}
 	case s == standard:
-		o = Output{archive, standard}
+		o = Output{kind: archive, path: standard}
 	case !short && !slices.Contains(kinds, o.kind):
-		o = Output{folder, s}
+		o = Output{kind: folder, path: s}
 	}
 	if o.kind == layout && o.path == standard {
 		o.kind = layoutArchive
@@ -94,7 +96,7 @@ func parseFields(s string) (Output, error) {
 		key, value, _ := strings.Cut(field, "=")
 		fields[strings.TrimSpace(key)] = value
 	}
-	o := Output{kind(fields["type"]), fields["dest"]}
+	o := Output{kind: kind(fields["type"]), path: fields["dest"]}
 	if o.kind == layout && fields["tar"] != "false" {
 		o.kind = layoutArchive
 	}
@@ -104,7 +106,10 @@ func parseFields(s string) (Output, error) {
 		}
 		o.kind = registry
 	}
-	known := map[kind][]string{layout: {"tar"}, layoutArchive: {"tar"}, registry: {"push"}}[o.kind]
+	if name := fields["name"]; name != "" && o.kind == registry {
+		o.Names = strings.Split(name, ",")
+	}
+	known := map[kind][]string{layout: {"tar"}, layoutArchive: {"tar"}, registry: {"push", "name"}}[o.kind]
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		if key != "type" && key != "dest" && !slices.Contains(known, key) {
 			word, _, _ := strings.Cut(key, ".")

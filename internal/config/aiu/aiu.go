@@ -29,7 +29,7 @@ const maxPolicies = 50_000
 
 // Policies are those for the applications, in their order, and what is wrong apart from them.
 func Policies(index *argocd.Index, updaters []Updater, tree Tree) (found []config.Found, notices []config.Notice) {
-	b := builder{index: index, tree: tree, told: map[string]bool{}}
+	b := builder{index: index, tree: tree, told: map[config.Notice]bool{}}
 	used := make([]bool, len(updaters))
 	for _, app := range index.Applications() {
 		r, ok := b.request(app, updaters, used)
@@ -122,23 +122,28 @@ type builder struct {
 	index   *argocd.Index
 	tree    Tree
 	notices []config.Notice
-	told    map[string]bool // what is said once for all applications
+	told    map[config.Notice]bool // what is said once
 }
 
 func (b *builder) notice(at place, format string, args ...any) {
 	b.notices = append(b.notices, config.Notice{File: at.File, Line: at.Line, Text: fmt.Sprintf(format, args...)})
 }
 
-// say is a notice about a policy.
+// say is a notice about a place, with the first policy that it is for.
 func (b *builder) say(f *config.Found, at place, format string, args ...any) {
-	f.Notices = append(f.Notices, config.Notice{File: at.File, Line: at.Line, Text: fmt.Sprintf(format, args...)})
+	n := config.Notice{File: at.File, Line: at.Line, Text: fmt.Sprintf(format, args...)}
+	if !b.told[n] {
+		b.told[n] = true
+		f.Notices = append(f.Notices, n)
+	}
 }
 
-// once is a notice for the first policy that it is about.
+// once is a notice with the first policy that it is for, wherever others say the same.
 func (b *builder) once(f *config.Found, at place, format string, args ...any) {
-	if message := fmt.Sprintf(format, args...); !b.told[message] {
+	message := config.Notice{Text: fmt.Sprintf(format, args...)}
+	if !b.told[message] {
 		b.told[message] = true
-		b.say(f, at, "%s", message)
+		b.say(f, at, "%s", message.Text)
 	}
 }
 

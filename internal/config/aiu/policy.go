@@ -2,8 +2,10 @@ package aiu
 
 import (
 	"cmp"
+	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,6 +18,10 @@ import (
 func (b *builder) found(r request, i image) config.Found {
 	f := config.Found{Origin: config.FromImageUpdater, File: i.name.File, Line: i.name.Line, Name: i.alias}
 	f.Scope.Application = r.app.Qualified()
+	if t, is := i.templated(); is {
+		f.Unsupported = fmt.Sprintf("%s:%d is a template that is not rendered", t.File, t.Line)
+		return f
+	}
 	var constraint string
 	var err error
 	if f.Image, constraint, err = identified(i.name.Value); err != nil {
@@ -31,12 +37,23 @@ func (b *builder) found(r request, i image) config.Found {
 	}
 	f.Credentials = b.credentials(&f, i.choice.pullSecret)
 	if _, err := strconv.ParseBool(i.choice.force.Value); i.choice.force.Value != "" && err != nil {
-		b.say(&f, i.choice.force.Place, "force-update %q is neither true nor false: Image Updater passes over the application", i.choice.force.Value)
+		b.say(&f, i.choice.force.Place, "force-update %q is neither true nor false: it counts as false (Image Updater passes over the application)", i.choice.force.Value)
 	}
 	if f.Unsupported == "" {
 		f.Unsupported = b.writeBack(&f, r, i)
 	}
 	return f
+}
+
+// templated is the first value that is a template of an ApplicationSet still.
+func (i image) templated() (text, bool) {
+	all := slices.Concat([]text{i.name, i.choice.strategy, i.choice.allow, i.choice.pullSecret, i.choice.force, i.helmName, i.helmTag, i.helmSpec, i.kustomize},
+		i.choice.ignore, i.choice.platforms)
+	n := slices.IndexFunc(all, func(t text) bool { return strings.Contains(t.Value, "{{") })
+	if n < 0 {
+		return text{}, false
+	}
+	return all[n], true
 }
 
 // identified is the repository and the constraint of [REGISTRY/]NAME[:CONSTRAINT], where the constraint need be no tag.

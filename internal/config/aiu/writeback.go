@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/config"
@@ -65,7 +66,8 @@ func (b *builder) writeBack(f *config.Found, r request, i image) (unsupported st
 	} else if repository == "" && !b.index.Place().Has(source.Repository) {
 		return "its source is another repository, " + source.Repository + ": run imgbump there"
 	}
-	f.WriteBack = &config.WriteBack{}
+	force, _ := strconv.ParseBool(i.choice.force.Value)
+	f.WriteBack = &config.WriteBack{Always: force}
 	if reason := b.target(f, r.app, source.Path, target, made); reason != "" {
 		f.WriteBack = nil
 		return reason

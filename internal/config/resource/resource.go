@@ -118,10 +118,7 @@ func (r *Reader) pairs(node *yaml.Node, tell func(key, value *yaml.Node)) {
 		return
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
-		if r.values++; r.values > maxValues {
-			if r.values == maxValues+1 {
-				r.Notice(node, "the rest of the file is left out of account: it says more than %d things", maxValues)
-			}
+		if !r.more(node) {
 			return
 		}
 		tell(node.Content[i], resolved(node.Content[i+1]))
@@ -161,10 +158,20 @@ func (r *Reader) Each(node *yaml.Node, name string, read func(*yaml.Node)) {
 		return
 	}
 	for _, element := range node.Content {
-		if r.values++; r.values <= maxValues {
-			read(resolved(element))
+		if !r.more(node) {
+			return
 		}
+		read(resolved(element))
 	}
+}
+
+// more reports whether another value may be read.
+func (r *Reader) more(node *yaml.Node) bool {
+	r.values++
+	if r.values == maxValues+1 {
+		r.Notice(node, "the rest of the file is left out of account: it says more than %d things", maxValues)
+	}
+	return r.values <= maxValues
 }
 
 // Text reads a value.

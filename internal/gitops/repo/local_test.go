@@ -250,7 +250,7 @@ func TestCommitRefuses(t *testing.T) {
 	tip, err := b.Tip(t.Context())
 	w.check(err)
 	for path, want := range map[string]string{
-		"apps/new.yaml":    "apps/new.yaml is not in it",
+		"new/new.yaml":     "new is not in it",
 		"apps/a/link.yaml": "apps/a/link.yaml is a 0120000",
 		"apps/a":           "apps/a is a 0040000",
 		"README/x":         "README is a 0100644",

@@ -105,8 +105,8 @@ func explain(err error) string {
 		return o.Error() + " (user namespaces are switched off: user.max_user_namespaces)"
 	case o.Call == overlayCall && o.Errno == unix.EINVAL:
 		return o.Error() + " (overlayfs cannot lie on overlayfs: name a folder on a volume with TMPDIR)"
-	case o.Errno == unix.EACCES:
-		return o.Error() + " (by AppArmor or SELinux)"
+	case strings.HasPrefix(o.Call, "mount") && (o.Errno == unix.EACCES || o.Errno == unix.EPERM):
+		return o.Error() + " (" + whoForbidsMounts() + ")"
 	}
 	return o.Error()
 }
@@ -127,6 +127,16 @@ func whoForbids() string {
 		return "by a seccomp profile"
 	}
 	return "by a setting of the machine"
+}
+
+// whoForbidsMounts tells what keeps a user namespace, which has been made, from mounts.
+func whoForbidsMounts() string {
+	const setting = "kernel.apparmor_restrict_unprivileged_userns"
+	value, _ := os.ReadFile("/proc/sys/" + strings.ReplaceAll(setting, ".", "/"))
+	if strings.TrimSpace(string(value)) == "1" {
+		return "by AppArmor on this node: " + setting + "=1"
+	}
+	return "by AppArmor, SELinux or a seccomp profile"
 }
 
 // unlock tells what an administrator allows the best engine with.

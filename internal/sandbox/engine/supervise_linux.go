@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"encoding/gob"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,14 +39,15 @@ func supervise() error {
 	unix.Close(statusFD)
 	go func() {
 		<-asked
-		for ; ; time.Sleep(time.Millisecond) {
-			signalAll(family(os.Getpid()))
+		for {
+			unix.Kill(-pid, unix.SIGKILL)
+			signalAll(family(kin(), os.Getpid()))
 		}
 	}()
 	status := waitFor(pid)
 	for !reaped() {
-		signalAll(family(os.Getpid()))
-		time.Sleep(time.Millisecond)
+		unix.Kill(-pid, unix.SIGKILL) // the group that the step began as
+		signalAll(family(kin(), os.Getpid()))
 	}
 	return gob.NewEncoder(end).Encode(uint32(status))
 }
@@ -74,28 +76,54 @@ func reaped() bool {
 	}
 }
 
-// signalAll ends processes. Those that fork without end are faster than a list of them; but a group gets its signal at
-// once, and no member can fork then.
+// signalAll ends processes and their groups. Those that fork without end are faster than a list of them; but a group gets
+// its signal at once, and no member can fork then.
 func signalAll(pids []int) {
 	ours := unix.Getpgrp()
 	for _, pid := range pids {
 		if group, err := unix.Getpgid(pid); err == nil && group != ours {
 			unix.Kill(-group, unix.SIGKILL)
 		}
-	}
-	for _, pid := range pids {
 		unix.Kill(pid, unix.SIGKILL)
 	}
 }
 
-// family are all descendants of a process.
-func family(of int) []int { return lookAround().below(of) }
+// family are all descendants of some processes, by what tells the children of one.
+func family(children func(int) []int, of ...int) []int {
+	var all []int
+	for _, pid := range of {
+		all = append(all, children(pid)...)
+	}
+	for i := 0; i < len(all); i++ {
+		all = append(all, children(all[i])...)
+	}
+	return all
+}
 
-// kin tells the children of each process.
-type kin map[int][]int
+// kin tells the children of processes: by files that the kernel has for it, or where it has not, from all processes.
+func kin() func(int) []int {
+	if files, _ := filepath.Glob("/proc/self/task/*/children"); len(files) > 0 {
+		return childrenOf
+	}
+	return lookAround()
+}
 
-func lookAround() kin {
-	children := kin{}
+func childrenOf(pid int) []int {
+	var all []int
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, file := range files {
+		text, _ := os.ReadFile(file) // it may have ended
+		for _, field := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				all = append(all, child)
+			}
+		}
+	}
+	return all
+}
+
+func lookAround() func(int) []int {
+	children := map[int][]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range stats {
 		text, err := os.ReadFile(file)
@@ -111,19 +139,7 @@ func lookAround() kin {
 			children[above] = append(children[above], pid)
 		}
 	}
-	return children
-}
-
-// below are all descendants of some processes.
-func (k kin) below(of ...int) []int {
-	var all []int
-	for _, pid := range of {
-		all = append(all, k[pid]...)
-	}
-	for i := 0; i < len(all); i++ {
-		all = append(all, k[all[i]]...)
-	}
-	return all
+	return func(pid int) []int { return children[pid] }
 }
 
 // launched are the children that launch waits for. Others are those of a step whose supervisor did not live to end them.
@@ -137,15 +153,14 @@ func endOrphans() {
 	launched.Lock()
 	defer launched.Unlock()
 	for tries := 0; tries < 1000; tries++ {
-		all := lookAround()
-		orphans := slices.DeleteFunc(all[os.Getpid()], func(pid int) bool { return launched.pids[pid] })
+		children := kin()
+		orphans := slices.DeleteFunc(children(os.Getpid()), func(pid int) bool { return launched.pids[pid] })
 		if len(orphans) == 0 {
 			return
 		}
-		signalAll(append(all.below(orphans...), orphans...))
+		signalAll(append(orphans, family(children, orphans...)...))
 		for _, pid := range orphans {
 			unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
