@@ -116,6 +116,8 @@ func (f Found) Governs(site manifest.Site) bool {
 		return false
 	case s.Marker != "" && s.Marker != site.Marker:
 		return false
+	case s.Marker != "" && s.Names.Repository != "" && s.Names.Same(site.Ref) && s.KeepsName == site.NameMarked:
+		return false
 	case s.Site != nil && (s.Site.File != site.File || s.Site.Line != site.Line || s.Site.Field != site.Field):
 		return false
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/ksera524/imgbump/internal/config"
 	"github.com/ksera524/imgbump/internal/config/aiu"
@@ -24,11 +24,13 @@ type files map[string]string
 
 func (f files) Has(file string) bool { _, ok := f[file]; return ok }
 
-func (f files) Files() iter.Seq2[manifest.File, error] { return func(func(manifest.File, error) bool) {} }
+func (f files) Files() iter.Seq2[manifest.File, error] {
+	return func(func(manifest.File, error) bool) {}
+}
 func (f files) Kustomization(dir string) bool {
 	return slices.ContainsFunc(manifest.KustomizationsIn(dir), f.Has)
 }
-func (f files) Chart(dir string) bool   { return f.Has(dir + "/Chart.yaml") }
+func (f files) Chart(dir string) bool    { return f.Has(dir + "/Chart.yaml") }
 func (f files) Builders(string) []string { return nil }
 
 // policies reads the policies of a tree.

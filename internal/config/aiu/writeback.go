@@ -141,6 +141,9 @@ func (b *builder) target(f *config.Found, app argocd.Application, base, target, 
 	if w.File, ok = b.file(base, rest, "values.yaml"); !ok {
 		return "write-back-target " + def(target, rest) + " lies outside of these files"
 	}
+	if ext := path.Ext(w.File); ext != ".yaml" && ext != ".yml" {
+		return "write-back-target " + def(target, rest) + " is no YAML file"
+	}
 	if made == kustomize && w.Kind == config.ToOverride {
 		w.Kustomization = f.Image.Name()
 	}

@@ -24,6 +24,7 @@ type Objects struct {
 	policies     []imagePolicy
 	automations  []automation
 	sources      map[string]string // addresses of git repositories
+	told         []config.Notice   // of policies already
 }
 
 type repository struct {
@@ -143,14 +144,23 @@ func (r *reader) automation(m resource.Metadata, spec *yaml.Node) automation {
 		},
 		"interval": nil, "suspend": nil,
 	})
+	say := func(t resource.Text, text string) {
+		r.Notices = append(r.Notices, config.Notice{File: t.File, Line: t.Line, Text: text})
+	}
 	if branch.Given() {
-		r.Notices = append(r.Notices, config.Notice{File: branch.File, Line: branch.Line, Text: "git.push is not followed: imgbump commits to the branch that it is told, and --pr makes one of its own"})
+		say(branch, "git.push is not followed: imgbump commits to the branch that it is told, and --pr makes one of its own")
 	}
 	if template.Given() {
-		r.Notices = append(r.Notices, config.Notice{File: template.File, Line: template.Line, Text: "messageTemplate is not used: --message says what commits are called"})
+		say(template, "messageTemplate is not used: --message says what commits are called")
+	}
+	if o.strategy.Given() && o.strategy.Value != setters {
+		say(o.strategy, "this automation is not followed: Setters is the only strategy")
 	}
 	return o
 }
+
+// setters is the strategy of automations that change what comments mark.
+const setters = "Setters"
 
 // reference is NAMESPACE/NAME of what a resource refers to, which is in its own namespace unless it says another.
 func (r *reader) reference(node *yaml.Node, namespace string) string {

@@ -53,6 +53,9 @@ func (p imagePolicy) marked(f config.Found, sites []manifest.Site) (all []config
 		}
 		v := f
 		v.Scope.Marker = s.Marker
+		if len(all) > 0 {
+			v.Notices = nil // the first has them
+		}
 		if !s.Ref.Same(f.Image) && f.Image.Repository != "" {
 			v.Scope.Names, v.Scope.KeepsName = s.Ref.Bare(), !s.NameMarked
 		}
@@ -67,10 +70,13 @@ func (p imagePolicy) marked(f config.Found, sites []manifest.Site) (all []config
 
 // found is the policy, whatever it is for.
 func (o *Objects) found(p imagePolicy) config.Found {
-	f := config.Found{Origin: config.FromFlux, File: p.File, Line: p.Line, Name: p.Namespace + ":" + p.Name}
+	f := config.Found{Origin: config.FromFlux, File: p.File, Line: p.Line, Name: strings.TrimPrefix(p.Namespace+":"+p.Name, ":")}
 	f.Scope.Marker = f.Name
 	say := func(t resource.Text, format string, args ...any) {
-		f.Notices = append(f.Notices, config.Notice{File: t.File, Line: t.Line, Text: fmt.Sprintf(format, args...)})
+		n := config.Notice{File: t.File, Line: t.Line, Text: fmt.Sprintf(format, args...)}
+		if !slices.Contains(o.told, n) { // another policy has the same repository
+			o.told, f.Notices = append(o.told, n), append(f.Notices, n)
+		}
 	}
 	r, found := o.repositories[p.repository]
 	if !found {
@@ -79,6 +85,7 @@ func (o *Objects) found(p imagePolicy) config.Found {
 	}
 	var err error
 	if f.Image, err = imageref.Parse(r.image.Value); err != nil || f.Image.Versioned() {
+		f.Image = f.Image.Bare()
 		f.Unsupported = fmt.Sprintf("image %q of ImageRepository %s is no repository", r.image.Value, r.Name)
 		return f
 	}
@@ -94,7 +101,7 @@ func (o *Objects) found(p imagePolicy) config.Found {
 		}
 	}
 	if r.insecure.Value == "true" {
-		say(r.insecure, "insecure: the registry is asked without TLS only with --registry-http")
+		say(r.insecure, "insecure: the registry is asked without TLS only with --plain-http")
 	}
 	if r.secret.Value != "" {
 		f.Credentials = "pullsecret:" + cmp.Or(r.Namespace, "default") + "/" + r.secret.Value
@@ -181,8 +188,7 @@ func (o *Objects) limit(f *config.Found, p imagePolicy, place argocd.Place) (ok 
 		switch {
 		case known && !place.Has(address), a.Namespace != "" && p.Namespace != "" && a.Namespace != p.Namespace, !a.selector.Selects(label):
 			continue
-		case a.strategy.Given() && a.strategy.Value != "Setters":
-			f.Notices = append(f.Notices, config.Notice{File: a.strategy.File, Line: a.strategy.Line, Text: fmt.Sprintf("strategy %q is not followed: only Setters is", a.strategy.Value)})
+		case a.strategy.Given() && a.strategy.Value != setters:
 			continue
 		}
 		ok = true

@@ -201,7 +201,7 @@ func enterChroot(s *spec) error {
 		f.Close()
 		return demote(step.User{UID: nobody, GID: nobody}, chrootCapabilities)
 	}
-	if err := os.MkdirAll(s.Process.Dir, 0o755); err != nil {
+	if err := makeDir(s.Process.Dir, s.Process.User); err != nil {
 		return failed("make the working directory", s.Process.Dir, err)
 	}
 	return execute(&s.Process, chrootCapabilities)

@@ -3,8 +3,10 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +20,20 @@ import (
 // dockerCapabilities are what root in a container has by default: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID,
 // SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP.
 const dockerCapabilities uint64 = 0xa80425fb
+
+// makeDir makes a directory and those above it, as far as they are not there, which are the user's then, as with BuildKit.
+func makeDir(dir string, user step.User) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := makeDir(filepath.Dir(dir), user); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	return os.Lchown(dir, int(user.UID), int(user.GID))
+}
 
 // execute turns this process into p, in the root directory that it has by now: it comes back only with an error. It must
 // be called on a locked thread, since capabilities belong to threads.

@@ -39,7 +39,7 @@ func enterNamespaces(s *spec) error {
 	if s.Try {
 		return nil
 	}
-	if err := os.MkdirAll(s.Process.Dir, 0o755); err != nil {
+	if err := makeDir(s.Process.Dir, s.Process.User); err != nil {
 		return failed("make the working directory", s.Process.Dir, err)
 	}
 	return execute(&s.Process, dockerCapabilities)
