@@ -175,7 +175,7 @@ func (p *Policies) limit(images []imageref.Ref) error {
 	}
 	var known []string
 	for _, g := range p.Governed {
-		if name := g.Image.Name(); !slices.Contains(known, name) {
+		if name := g.Image.Name(); name != "" && !slices.Contains(known, name) {
 			known = append(known, name)
 		}
 	}

@@ -58,7 +58,7 @@ func (c *Cluster) Exec(ctx context.Context, pod Pod, command ...string) (net.Con
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
-		return nil, c.unreachable("run a command in pod", where, err)
+		return nil, c.unreachable("run a command in pod", where.String(), err)
 	}
 	stream, ok := resp.Body.(io.ReadWriteCloser)
 	if resp.StatusCode != http.StatusSwitchingProtocols || !ok {

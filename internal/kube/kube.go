@@ -88,12 +88,12 @@ func (c *Cluster) Secret(ctx context.Context, name Name) (Secret, error) {
 		return Secret{}, ctx.Err()
 	}
 	if err != nil {
-		return Secret{}, c.unreachable(readSecret, name, err)
+		return Secret{}, c.unreachable(readSecret, name.String(), err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return Secret{}, c.unreachable(readSecret, name, err)
+		return Secret{}, c.unreachable(readSecret, name.String(), err)
 	}
 	var secret struct {
 		Kind string `json:"kind"`

@@ -15,8 +15,8 @@ import (
 )
 
 // unreachable says why there was no answer.
-func (c *Cluster) unreachable(what string, name Name, err error) error {
-	f := &fault.Error{What: what, Where: name.String(), Hint: "is the API server running, and the cluster's address right? (" + c.from + ")"}
+func (c *Cluster) unreachable(what, where string, err error) error {
+	f := &fault.Error{What: what, Where: where, Hint: "is the API server running, and the cluster's address right? (" + c.from + ")"}
 	var (
 		authority x509.UnknownAuthorityError
 		dns       *net.DNSError

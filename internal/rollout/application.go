@@ -5,6 +5,8 @@
 package rollout
 
 import (
+	"cmp"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -102,8 +104,8 @@ type Resource struct {
 // String is the resource as people write it: Deployment/web.
 func (r Resource) String() string { return r.Kind + "/" + r.Name }
 
-// sources are all of the application's, in the order in which revisions tell of them.
-func (a *Application) sources() []Source {
+// Origins are all of the application's, in the order in which revisions tell of them.
+func (a *Application) Origins() []Source {
 	if len(a.Spec.Sources) > 0 {
 		return a.Spec.Sources
 	}
@@ -113,15 +115,25 @@ func (a *Application) sources() []Source {
 	return nil
 }
 
-// Children are the names of the applications among an application's resources: it is an app of apps when there are any.
-func (a *Application) Children() []string {
-	var names []string
+// ErrMissing is that there is no such application, or none that we may see: Argo CD's own API does not tell these apart.
+var ErrMissing = errors.New("not found, or not permitted")
+
+// Children are the applications among an application's resources, by wave: it is an app of apps when there are any.
+func (a *Application) Children() []Resource {
+	var children []Resource
 	for _, r := range a.Status.Resources {
 		if r.Group == "argoproj.io" && r.Kind == "Application" {
-			names = append(names, r.Name)
+			children = append(children, r)
 		}
 	}
-	return names
+	slices.SortStableFunc(children, func(a, b Resource) int { return cmp.Compare(a.Wave, b.Wave) })
+	return children
+}
+
+// Revision is what the source with that number was compared at with the cluster: a full commit id, a chart's version, or
+// before that what the source names.
+func (a *Application) Revision(source int) string {
+	return of(a.Status.Sync.Revisions, a.Status.Sync.Revision, source)
 }
 
 // of is the one of several revisions that belongs to source n, else the single one.

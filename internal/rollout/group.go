@@ -5,8 +5,8 @@ import "fmt"
 // Together is the verdict on an app of apps: it is live when it is itself and all of its children are, for a root can be
 // healthy before Argo CD has looked at its children anew. The children come in the order in which they are to be told of.
 func Together(root Verdict, names []string, children map[string]Verdict) Verdict {
-	if root.State == Ended {
-		return root
+	if root.State == Ended || root.Behind {
+		return root // the children may be about to become others
 	}
 	for _, name := range names {
 		if child := children[name]; child.State == Ended {

@@ -33,6 +33,11 @@ type Verdict struct {
 	State State
 	Text  string
 	Hint  string // what to do, when it ended
+
+	// Behind is that Argo CD has not come to the commit: a refresh may bring it there.
+	Behind bool
+	// Settling is that a second look decides.
+	Settling bool
 }
 
 // refreshAnnotation stands on an application until Argo CD has compared it anew.
@@ -52,6 +57,9 @@ type Watch struct {
 	// Source is the number of the source whose repository the commit is in.
 	Source   func([]Source) int
 	Relation func(revision string) Relation
+	// Forbids names what forbids Argo CD to sync it, "" when nothing does or nobody knows. It is asked when nothing happens,
+	// and may be nil.
+	Forbids func() string
 
 	since  map[string]time.Time // what has been so since when
 	former string
@@ -60,8 +68,8 @@ type Watch struct {
 // Look tells how the application stands at a time. What Argo CD compares with is not yet what it applied, and that is not
 // yet what runs: only all of it together is live.
 func (w *Watch) Look(now time.Time, a *Application) Verdict {
-	n := w.Source(a.sources())
-	revision := of(a.Status.Sync.Revisions, a.Status.Sync.Revision, n)
+	n := w.Source(a.Origins())
+	revision := a.Revision(n)
 	v := w.judge(now, a, n, revision)
 	key := fmt.Sprint(v.State, v.Text)
 	if w.former != key {
@@ -69,16 +77,27 @@ func (w *Watch) Look(now time.Time, a *Application) Verdict {
 	}
 	w.former = key
 	if v.State == Live && w.lasted(now, "steady") < settle {
-		return Verdict{Text: "live, looking once more"}
+		return Verdict{Text: "live, looking once more", Settling: true}
 	}
+	if v.State != Ended {
+		w.forget("ended")
+	} else if w.Commit == "" && w.lasted(now, "ended") < idle { // what it is to follow may be about to change
+		v = Verdict{Text: v.Text}
+	}
+	v.Behind = v.State == Waiting && !w.compared(revision)
 	return v
+}
+
+// compared reports whether Argo CD has come to the commit.
+func (w *Watch) compared(revision string) bool {
+	return w.Commit == "" && revision != "" || w.Commit != "" && w.counts(revision)
 }
 
 func (w *Watch) judge(now time.Time, a *Application, n int, revision string) Verdict {
 	if v, failing := w.failing(now, a); failing {
 		return v
 	}
-	if !isCommit(revision) {
+	if revision == "" || w.Commit != "" && !isCommit(revision) { // a chart has a version
 		return Verdict{Text: "not compared with the cluster yet"}
 	}
 	switch w.relation(revision) {
@@ -120,6 +139,9 @@ func (w *Watch) behind(a *Application, n int, revision string) string {
 	if state := a.Status.OperationState; a.Operation != nil && state != nil && state.Message != "" {
 		return fmt.Sprintf("still syncing %s: %s", short(of(a.Operation.Sync.Revisions, a.Operation.Sync.Revision, n)), oneLine(state.Message))
 	}
+	if a.Metadata.Annotations[refreshAnnotation] != "" {
+		return fmt.Sprintf("still at %s, being refreshed", short(revision))
+	}
 	return fmt.Sprintf("still at %s", short(revision))
 }
 
@@ -148,7 +170,7 @@ func (w *Watch) reached(now time.Time, a *Application, n int, revision string) V
 
 // counts reports whether a revision is the commit, or has it in it.
 func (w *Watch) counts(revision string) bool {
-	if !isCommit(revision) {
+	if w.Commit != "" && !isCommit(revision) {
 		return false
 	}
 	r := w.relation(revision)
@@ -162,7 +184,7 @@ func (w *Watch) operating(a *Application, n int) Verdict {
 		return Verdict{Text: "about to be synced"}
 	}
 	asked := of(state.Operation.Sync.Revisions, state.Operation.Sync.Revision, n)
-	text := "syncing"
+	text := "syncing" + a.remaining()
 	if isCommit(asked) && !w.counts(asked) {
 		text = "still syncing " + short(asked)
 	}
@@ -189,6 +211,11 @@ func (w *Watch) unsynced(now time.Time, a *Application, n int) Verdict {
 	case w.counts(applied):
 		return Verdict{State: Ended, Text: text + " although it was synced: something in the cluster changed what was applied",
 			Hint: "find out with argocd app diff " + a.Metadata.Name + "; spec.syncPolicy.automated.selfHeal undoes such changes"}
+	}
+	if w.Forbids != nil {
+		if what := w.Forbids(); what != "" {
+			return Verdict{State: Ended, Text: text + ": " + what, Hint: "wait for the end of the window, or change syncWindows of AppProject " + a.Spec.Project}
+		}
 	}
 	return Verdict{State: Ended, Text: text + ", and nothing syncs it",
 		Hint: "a sync window may forbid it: argocd app get " + a.Metadata.Name + " shows it"}
@@ -239,6 +266,25 @@ func (w *Watch) reason(a *Application) string {
 		}
 	}
 	return oneLine(a.Status.OperationState.Message)
+}
+
+// remaining says how much of a sync is left: the resources, and the wave that it has come to.
+func (a *Application) remaining() string {
+	left, wave := 0, 0
+	for _, r := range a.Status.Resources {
+		if r.Status == "OutOfSync" {
+			if left++; left == 1 || r.Wave < wave {
+				wave = r.Wave
+			}
+		}
+	}
+	switch {
+	case left == 0:
+		return ""
+	case wave != 0:
+		return fmt.Sprintf(", %d of %d resources to go, wave %d", left, len(a.Status.Resources), wave)
+	}
+	return fmt.Sprintf(", %d of %d resources to go", left, len(a.Status.Resources))
 }
 
 // unhealthy names the first resource that is not healthy.

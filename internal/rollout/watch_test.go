@@ -37,7 +37,7 @@ func TestEnds(t *testing.T) {
 		{name: "errpath", after: rollout.Ended, text: "nosuchdir: app path does not exist", hint: "imgbump graph"},
 		{name: "errproj", after: rollout.Ended, text: "InvalidSpecError: application repo", hint: "sourceRepos"},
 		{name: "errrepo", after: rollout.Ended, text: "failed to list refs", hint: "cannot reach the git repository"},
-		{name: "errsync", text: "syncing: Deployment/errsync: Deployment.apps \"errsync\" is invalid"},
+		{name: "errsync", text: "syncing, 1 of 1 resources to go: Deployment/errsync: Deployment.apps \"errsync\" is invalid"},
 		{name: "errkind", text: "syncing: Deployment/errkind: resource apps:Deployment is not permitted in project nokind"},
 		{name: "errsync", text: "the sync of e9b3017 failed: Deployment/errsync: ", at: rollout.Ended, after: rollout.Ended, hint: "argocd app get errsync",
 			change: func(a *rollout.Application) { a.Operation, a.Status.OperationState.Phase = nil, "Failed" }},

@@ -24,13 +24,25 @@ type Tree interface {
 	Has(file string) bool
 }
 
-// maxPolicies is how many policies a tree may have. Nobody has as many, but a hostile manifest may.
-const maxPolicies = 50_000
+// maxPolicies is how many policies a tree may have, and maxComparisons how often a name may be compared with a pattern.
+// Nobody has as many, but a hostile manifest may.
+const (
+	maxPolicies    = 50_000
+	maxComparisons = 20_000_000
+)
 
 // Policies are those for the applications, in their order, and what is wrong apart from them.
 func Policies(index *argocd.Index, updaters []Updater, tree Tree) (found []config.Found, notices []config.Notice) {
 	b := builder{index: index, tree: tree, told: map[config.Notice]bool{}}
 	used := make([]bool, len(updaters))
+	refs := 0
+	for _, u := range updaters {
+		refs += len(u.refs)
+	}
+	if refs*len(index.Applications()) > maxComparisons {
+		b.notice(updaters[0].Place, "ImageUpdater resources are left out of account: they have %d references to %d applications", refs, len(index.Applications()))
+		updaters = nil
+	}
 	for _, app := range index.Applications() {
 		r, ok := b.request(app, updaters, used)
 		if !ok {

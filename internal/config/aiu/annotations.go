@@ -1,6 +1,7 @@
 package aiu
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -79,24 +80,24 @@ var imageKeys = []string{
 
 // unknown tells which annotations mean nothing.
 func (b *builder) unknown(given map[string]text, images []image) {
-	var keys []string
-	for key := range given {
-		keys = append(keys, key)
+	aliases := map[string]bool{}
+	for _, i := range images {
+		aliases[strings.ReplaceAll(i.alias, "/", "_")] = i.alias != ""
 	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		known := slices.ContainsFunc(images, func(i image) bool {
-			rest, his := strings.CutPrefix(key, strings.ReplaceAll(i.alias, "/", "_")+".")
-			return i.alias != "" && his && slices.Contains(imageKeys, rest)
-		})
-		if known {
-			continue
-		}
+	for _, key := range slices.Sorted(maps.Keys(given)) {
 		reason := "means nothing"
-		if i := slices.IndexFunc(imageKeys, func(k string) bool { return strings.HasSuffix(key, "."+k) }); i >= 0 {
-			reason = "is for " + strings.TrimSuffix(key, "."+imageKeys[i]) + ", which image-list does not name as an alias"
+		for _, k := range imageKeys {
+			alias, his := strings.CutSuffix(key, "."+k)
+			if his && aliases[alias] {
+				reason = ""
+				break
+			} else if his {
+				reason = "is for " + alias + ", which image-list does not name as an alias"
+			}
 		}
-		b.notice(given[key].Place, "the annotation %s %s", prefix+key, reason)
+		if reason != "" {
+			b.notice(given[key].Place, "the annotation %s %s", prefix+key, reason)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package aiu
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"path"
@@ -130,31 +131,24 @@ func (b *builder) target(f *config.Found, app argocd.Application, base, target, 
 		}
 		return "write-back-target " + target + ": there is no kustomization in " + dir
 	case "helmvalues":
-		w.Kind, rest = config.ToHelmValues, def(rest, "values.yaml")
+		w.Kind, rest = config.ToHelmValues, cmp.Or(rest, "values.yaml")
 	default:
-		w.Kind, rest = config.ToOverride, def(target, b.override(app, base))
+		w.Kind, rest = config.ToOverride, cmp.Or(target, b.override(app, base))
 		if strings.HasPrefix(strings.ToLower(path.Base(rest)), "kustomization") {
 			return "write-back-target " + target + " is a kustomization: write kustomization:FOLDER"
 		}
 	}
 	var ok bool
 	if w.File, ok = b.file(base, rest, "values.yaml"); !ok {
-		return "write-back-target " + def(target, rest) + " lies outside of these files"
+		return "write-back-target " + cmp.Or(target, rest) + " lies outside of these files"
 	}
 	if ext := path.Ext(w.File); ext != ".yaml" && ext != ".yml" {
-		return "write-back-target " + def(target, rest) + " is no YAML file"
+		return "write-back-target " + cmp.Or(target, rest) + " is no YAML file"
 	}
 	if made == kustomize && w.Kind == config.ToOverride {
 		w.Kustomization = f.Image.Name()
 	}
 	return ""
-}
-
-func def(value, otherwise string) string {
-	if value == "" {
-		return otherwise
-	}
-	return value
 }
 
 // override is the name of the file that overrides the application. Those in a namespace of their own have it in the name.
@@ -175,7 +169,7 @@ const controllerNamespace = "argocd"
 
 // file is a path of a target: relative to the source's, or with a slash before it to the repository's top.
 func (b *builder) file(base, rest, otherwise string) (p string, ok bool) {
-	full := Resolve(base, def(rest, otherwise))
+	full := Resolve(base, cmp.Or(rest, otherwise))
 	if !fs.ValidPath(full) || slices.Contains(strings.Split(full, "/"), ".git") {
 		return "", false
 	}
@@ -201,7 +195,7 @@ func (i image) keys(f *config.Found) (unsupported string) {
 		return ""
 	}
 	if w.Spec = i.helmSpec.Value; w.Spec == "" {
-		w.Name, w.Tag = def(i.helmName.Value, defaultName), def(i.helmTag.Value, defaultTag)
+		w.Name, w.Tag = cmp.Or(i.helmName.Value, defaultName), cmp.Or(i.helmTag.Value, defaultTag)
 	}
 	for _, key := range []string{w.Name, w.Tag, w.Spec} {
 		if key != "" && !keyForm.MatchString(key) {

@@ -20,20 +20,25 @@ import (
 // files lie.
 func (o *Objects) Policies(sites []manifest.Site, place argocd.Place) (all []config.Found, notices []config.Notice) {
 	known := map[string]bool{}
+	marked := map[string][]manifest.Site{} // by the name of the policy
+	for _, s := range sites {
+		_, name, _ := strings.Cut(s.Marker, ":")
+		marked[name] = append(marked[name], s)
+	}
 	for _, p := range o.policies {
 		f := o.found(p)
 		automated := o.limit(&f, p, place)
 		if !automated && len(o.automations) > 0 && f.Unsupported == "" {
 			f.Unsupported = "no ImageUpdateAutomation is for it here"
 		}
-		marked := p.marked(f, sites)
-		for _, v := range marked {
+		variants := p.variants(f, marked[p.Name])
+		for _, v := range variants {
 			known[v.Scope.Marker] = true
 		}
-		if len(marked) == 0 {
-			marked = []config.Found{f}
+		if len(variants) == 0 {
+			variants = []config.Found{f}
 		}
-		all = append(all, marked...)
+		all = append(all, variants...)
 	}
 	for _, s := range sites {
 		if s.Marker != "" && !known[s.Marker] && len(o.policies) > 0 {
@@ -44,11 +49,10 @@ func (o *Objects) Policies(sites []manifest.Site, place argocd.Place) (all []con
 	return all, notices
 }
 
-// marked are the policy for each name that its marked sites have, and each namespace where it has none of its own.
-func (p imagePolicy) marked(f config.Found, sites []manifest.Site) (all []config.Found) {
+// variants are the policy for each name that the sites marked so have, and each namespace where it has none of its own.
+func (p imagePolicy) variants(f config.Found, sites []manifest.Site) (all []config.Found) {
 	for _, s := range sites {
-		namespace, name, _ := strings.Cut(s.Marker, ":")
-		if name != p.Name || p.Namespace != "" && namespace != p.Namespace {
+		if namespace, _, _ := strings.Cut(s.Marker, ":"); p.Namespace != "" && namespace != p.Namespace {
 			continue
 		}
 		v := f

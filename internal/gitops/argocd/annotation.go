@@ -18,37 +18,50 @@ type Annotation struct {
 // annotations are the metadata's, in the order of the file.
 type annotations []Annotation
 
+// maxAnnotations is how many an Application may have. Kubernetes allows 256 KiB of them.
+const maxAnnotations = 256
+
 func (a *annotations) UnmarshalYAML(node *yaml.Node) error {
-	return a.gather(node, 0)
+	return a.gather(node, map[string]bool{}, map[*yaml.Node]bool{})
 }
 
-// gather takes what a mapping says, and what it merges that it does not say itself.
-func (a *annotations) gather(node *yaml.Node, depth int) error {
+// gather takes what a mapping says, and what it merges that is not said already, each mapping once.
+func (a *annotations) gather(node *yaml.Node, said map[string]bool, met map[*yaml.Node]bool) error {
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
 	}
-	if node.Kind != yaml.MappingNode || depth > maxDepth {
+	if met[node] {
+		return nil
+	}
+	met[node] = true
+	if node.Kind != yaml.MappingNode {
 		return fmt.Errorf("line %d: it is no mapping of texts", node.Line)
 	}
 	var merged []*yaml.Node
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
 		if key.Tag == "!!merge" {
-			merged = append(merged, value)
+			if merged = append(merged, value); value.Kind == yaml.SequenceNode {
+				merged = value.Content
+			}
 			continue
 		}
 		if value.Kind == yaml.AliasNode {
 			value = value.Alias
 		}
-		if value.Kind != yaml.ScalarNode {
+		switch {
+		case value.Kind != yaml.ScalarNode:
 			return fmt.Errorf("line %d: %s is no text", key.Line, key.Value)
+		case said[key.Value]:
+			continue
+		case len(*a) == maxAnnotations:
+			return fmt.Errorf("line %d: there are more than %d", key.Line, maxAnnotations)
 		}
-		if a.value(key.Value) == "" {
-			*a = append(*a, Annotation{Key: key.Value, Value: value.Value, Line: key.Line})
-		}
+		said[key.Value] = true
+		*a = append(*a, Annotation{Key: key.Value, Value: value.Value, Line: key.Line})
 	}
 	for _, inner := range merged {
-		if err := a.gather(inner, depth+1); err != nil {
+		if err := a.gather(inner, said, met); err != nil {
 			return err
 		}
 	}

@@ -1,10 +1,12 @@
 package manifest
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -48,10 +50,10 @@ func (t Target) Set(path string, data []byte, want imageref.Ref) ([]byte, error)
 			return nil, err
 		}
 		if len(edits) == 0 {
-			return data, t.check(path, data, want)
+			return data, nil
 		}
 		after, err := Apply(data, edits)
-		if err == nil {
+		if grown := func(e Edit) bool { return e.Old == "" }; err == nil && (slices.ContainsFunc(edits, grown) || bytes.IndexByte(data, '&') >= 0) {
 			err = keeps(path, data, after, edits)
 		}
 		if err != nil {
@@ -89,15 +91,6 @@ func (t Target) next(path string, data []byte, want imageref.Ref) ([]Edit, error
 		text = t.Replaces.Name() + "=" + text
 	}
 	return grow(path, data, []string{"kustomize", "images"}, []string{text})
-}
-
-// check makes sure that the file names want.
-func (t Target) check(path string, data []byte, want imageref.Ref) error {
-	site, err := t.Site(path, data)
-	if err == nil && (!site.Ref.Same(want) || site.Ref.With(want) != site.Ref) {
-		err = fmt.Errorf("it would name %s, not %s", site.Ref, want)
-	}
-	return err
 }
 
 // entry is the site in a kustomization's images, or an override's; without a writer when it is not there.

@@ -1,0 +1,223 @@
+package argoapi
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/rollout"
+)
+
+// REST is Argo CD's own API.
+type REST struct {
+	base  *url.URL
+	token string
+	agent string
+	http  *http.Client
+}
+
+// Options of the way to Argo CD's own API.
+type Options struct {
+	Address string // HOST, https://HOST/PATH, or http:// for a server without TLS
+	Token   string // of an account: it goes to the address and nowhere else
+	Roots   *x509.CertPool
+	Agent   string // as the server is told
+}
+
+// OpenREST is the API at an address. It sends nothing yet. An address or a token that cannot be is an error of kind Usage.
+func OpenREST(o Options) (*REST, error) {
+	address := o.Address
+	if !strings.Contains(address, "://") {
+		address = "https://" + address
+	}
+	base, err := url.Parse(address)
+	if err != nil || base.Host == "" || base.User != nil || base.RawQuery != "" || base.Scheme != "https" && base.Scheme != "http" {
+		return nil, fault.Usagef("for example: --argocd-server argocd.example.com; http:// for a server without TLS", "the address of Argo CD is none: HOST, https://HOST or http://HOST")
+	}
+	token := strings.TrimSpace(o.Token)
+	switch {
+	case token == "":
+		return nil, fault.Usagef("an account with the capability apiKey has one: argocd account generate-token --account NAME", "ARGOCD_AUTH_TOKEN is not set, and %s wants a token", base.Host)
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return nil, fault.Usagef("it is one line, as argocd account generate-token prints it", "ARGOCD_AUTH_TOKEN holds no token")
+	}
+	return &REST{base: base, token: token, agent: o.Agent, http: &http.Client{
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for this server
+	}}, nil
+}
+
+// Application is what Argo CD says of an application, NAME or NAMESPACE/NAME; with refresh after it was compared anew with
+// its repository. An error is rollout.ErrMissing when there is none that we may see, and of kind Denied when the token is
+// not accepted.
+func (r *REST) Application(ctx context.Context, application string, refresh bool) (*rollout.Application, error) {
+	query, limit := url.Values{}, patience
+	if refresh {
+		query.Set("refresh", "normal")
+		limit = comparison
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	body, err := r.body(ctx, application, "", query)
+	if err != nil {
+		return nil, err
+	}
+	a, err := decoded(body)
+	if err != nil {
+		return nil, r.strange(application, err)
+	}
+	return a, nil
+}
+
+// Watch tells of each change of an application until the stream ends, with rollout.ErrMissing when the application is deleted.
+func (r *REST) Watch(ctx context.Context, application string, seen func(*rollout.Application)) error {
+	namespace, name, err := ParseName(application)
+	if err != nil {
+		return err
+	}
+	query := url.Values{"name": {name}}
+	if namespace != "" {
+		query.Set("appNamespace", namespace)
+	}
+	resp, err := r.ask(ctx, r.base.JoinPath("api/v1/stream/applications"), query, application)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := follow(resp.Body, name, seen); err != nil && !errors.Is(err, rollout.ErrMissing) {
+		return r.strange(application, err)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// Forbids names the sync window that forbids to sync an application, "" when there is none or it cannot be found out.
+func (r *REST) Forbids(ctx context.Context, application string) string {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	body, err := r.body(ctx, application, "syncwindows", url.Values{})
+	var windows struct {
+		CanSync *bool `json:"canSync"`
+		Active  []struct {
+			Kind     string `json:"kind"`
+			Schedule string `json:"schedule"`
+			Duration string `json:"duration"`
+		} `json:"activeWindows"`
+	}
+	if err != nil || json.Unmarshal(body, &windows) != nil || windows.CanSync == nil || *windows.CanSync {
+		return ""
+	}
+	for _, w := range windows.Active {
+		if w.Kind == "deny" {
+			return said(fmt.Sprintf("a sync window denies it (%s for %s)", w.Schedule, w.Duration))
+		}
+	}
+	return "it is outside of the sync windows that allow it"
+}
+
+// body is the answer to a question about an application, or about something below it.
+func (r *REST) body(ctx context.Context, application, below string, query url.Values) ([]byte, error) {
+	namespace, name, err := ParseName(application)
+	if err != nil {
+		return nil, err
+	}
+	if namespace != "" {
+		query.Set("appNamespace", namespace)
+	}
+	resp, err := r.ask(ctx, r.base.JoinPath("api/v1/applications", name, below), query, application)
+	if err != nil {
+		return nil, err
+	}
+	body, err := read(resp)
+	if err != nil {
+		return nil, r.unreachable(ctx, application, err)
+	}
+	return body, nil
+}
+
+// ask sends a request; an answer other than 200 is an error.
+func (r *REST) ask(ctx context.Context, target *url.URL, query url.Values, application string) (*http.Response, error) {
+	target.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+r.token)
+	request.Header.Set("User-Agent", r.agent)
+	resp, err := r.http.Do(request)
+	if err != nil {
+		return nil, r.unreachable(ctx, application, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		body, _ := read(resp)
+		return nil, r.refused(application, resp, body)
+	}
+	return resp, nil
+}
+
+// asking is what errors say was done.
+const asking = "ask Argo CD about application"
+
+func (r *REST) unreachable(ctx context.Context, application string, err error) error {
+	if ctx.Err() == context.Canceled {
+		return ctx.Err()
+	}
+	f := &fault.Error{What: asking, Where: application, Err: fmt.Errorf("reach %s: %w", r.base.Host, cause(ctx, err)),
+		Hint: "is " + r.base.Scheme + "://" + r.base.Host + " the address of Argo CD's server, and can it be reached from here?"}
+	var (
+		authority x509.UnknownAuthorityError
+		record    tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &authority):
+		f.Err, f.Hint = fmt.Errorf("reach %s: its certificate is signed by an authority that is not trusted here", r.base.Host), "name the authority's file with --argocd-ca-file"
+	case errors.As(err, &record), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
+		f.Hint = "a server without TLS has an address with http://"
+	}
+	return f
+}
+
+// refused says what an answer other than 200 means. Argo CD answers 403 to who asks for an application that does not exist,
+// so that nobody can find out which do.
+func (r *REST) refused(application string, resp *http.Response, body []byte) error {
+	var answer struct {
+		Message string `json:"message"`
+		Error   any    `json:"error"`
+	}
+	ours := json.Unmarshal(body, &answer) == nil && (answer.Message != "" || answer.Error != nil)
+	f := &fault.Error{What: asking, Where: application}
+	switch code := resp.StatusCode; {
+	case code >= 300 && code < 400:
+		f.Err, f.Hint = fmt.Errorf("%s redirects to another address", r.base.Host), "name the address that it is to be asked at; the token is not sent on"
+		if to, err := resp.Location(); err == nil {
+			f.Err = fmt.Errorf("%s redirects to %s://%s", r.base.Host, to.Scheme, to.Host)
+		}
+	case code == http.StatusUnauthorized:
+		f.Kind, f.Err = fault.Denied, fmt.Errorf("%s does not accept the token", r.base.Host)
+		f.Hint = "ARGOCD_AUTH_TOKEN may have expired, or be another server's: argocd account generate-token makes a new one"
+		if answer.Message != "" {
+			f.Err = fmt.Errorf("%w: %s", f.Err, said(answer.Message))
+		}
+	case ours && (code == http.StatusForbidden || code == http.StatusNotFound):
+		f.Kind, f.Err = fault.Denied, rollout.ErrMissing
+		f.Hint = "is the name right (argocd app list)? The token's account needs: p, ACCOUNT, applications, get, PROJECT/" + application + ", allow"
+	case !ours:
+		f.Err, f.Hint = fmt.Errorf("%s answers %d %s, and not as Argo CD does", r.base.Host, code, http.StatusText(code)), "is it the address of Argo CD's server? A proxy or a login page may stand in its place"
+	default:
+		f.Err = fmt.Errorf("%s answers %d: %s", r.base.Host, code, said(answer.Message))
+	}
+	return f
+}
+
+// strange is the error of an answer that cannot be understood.
+func (r *REST) strange(application string, err error) error {
+	return &fault.Error{What: asking, Where: application, Err: fmt.Errorf("%s: %w", r.base.Host, err), Hint: "is " + r.base.Host + " the address of Argo CD's server?"}
+}

@@ -1,0 +1,129 @@
+package vigil
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/ksera524/imgbump/internal/rollout"
+)
+
+// eye looks at one application: it asks, again and again, and listens to a stream of its changes.
+type eye struct {
+	server    Server
+	name      string
+	sightings chan<- sighting
+	verdicts  chan rollout.Verdict // the last one, which says when to ask again
+	found     chan struct{}        // closed when it was seen: Argo CD is silent about what is not there
+	streaming *atomic.Bool
+}
+
+func newEye(server Server, name string, sightings chan<- sighting) eye {
+	return eye{server, name, sightings, make(chan rollout.Verdict, 1), make(chan struct{}), &atomic.Bool{}}
+}
+
+// ask says how the application stands, on which it depends when it is asked about next. Only one goroutine calls it.
+func (e *eye) ask(v rollout.Verdict) {
+	select {
+	case <-e.verdicts:
+	default:
+	}
+	e.verdicts <- v
+}
+
+// tell hands on what was seen.
+func (e *eye) tell(ctx context.Context, s sighting) {
+	s.name = e.name
+	select {
+	case <-ctx.Done():
+	case e.sightings <- s:
+	}
+}
+
+// look asks about the application until the context ends.
+func (e *eye) look(ctx context.Context) {
+	var refreshed time.Time
+	behind, failures, seen := true, 0, false
+	for ctx.Err() == nil {
+		refresh := behind && (refreshed.IsZero() || time.Since(refreshed) >= refreshing)
+		a, err := e.server.Application(ctx, e.name, refresh)
+		if err == nil {
+			failures = 0
+			if refresh {
+				refreshed = time.Now()
+			}
+			if !seen {
+				seen = true
+				close(e.found)
+			}
+		} else {
+			failures++
+		}
+		e.tell(ctx, sighting{seen: a, err: err})
+		behind = e.rest(ctx, behind, failures)
+	}
+}
+
+// rest waits until it is time to ask again, and reports whether Argo CD is behind.
+func (e *eye) rest(ctx context.Context, behind bool, failures int) bool {
+	since := time.Now()
+	timer := time.NewTimer(longest)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return behind
+		case <-timer.C:
+			return behind
+		case v := <-e.verdicts:
+			behind = v.Behind
+			timer.Reset(max(0, e.pause(v, failures)-time.Since(since)))
+		}
+	}
+}
+
+// pause is how long to wait before the next question.
+func (e *eye) pause(v rollout.Verdict, failures int) time.Duration {
+	switch {
+	case failures > 0:
+		return backoff(failures)
+	case v.Settling:
+		return settling
+	case e.streaming.Load():
+		return listening
+	}
+	return polling
+}
+
+// listen follows the stream of changes, and begins again when it ends. Without one, asking has to do.
+func (e *eye) listen(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-e.found:
+	}
+	for failures := 1; ctx.Err() == nil; failures++ {
+		err := e.server.Watch(ctx, e.name, func(a *rollout.Application) {
+			e.streaming.Store(true)
+			failures = 0
+			e.tell(ctx, sighting{seen: a})
+		})
+		e.streaming.Store(false)
+		if errors.Is(err, rollout.ErrMissing) {
+			e.tell(ctx, sighting{err: err})
+			return
+		}
+		timer := time.NewTimer(backoff(max(1, failures)))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// backoff is how long to wait after so many failures.
+func backoff(failures int) time.Duration {
+	return min(longest, time.Second<<min(failures-1, 4))
+}
