@@ -1,14 +1,15 @@
 # Both binaries, static, as a user without privileges. Certificates and time zones come with the base image.
 #
 #   docker buildx build --build-arg VERSION=v1.2.3 --build-arg COMMIT=$(git rev-parse HEAD) -t imgbump .
+#   harborpush build --build-arg VERSION=v1.2.3 --build-arg COMMIT=$(git rev-parse HEAD) -t imgbump --push
 #   docker run --rm imgbump harborpush --help
 FROM --platform=$BUILDPLATFORM golang:1.26.8 AS build
+# Go finds itself by /proc/self/exe, which is not there when RUN is in a changed root.
+ENV GOROOT=/usr/local/go
 WORKDIR /src
-COPY go.mod go.sum ./
-RUN go mod download
-COPY . .
 ARG TARGETOS TARGETARCH VERSION COMMIT
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false \
+RUN --mount=type=bind,target=. --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false \
     -ldflags "-s -w -X github.com/ksera524/imgbump/internal/cli.Version=$VERSION -X github.com/ksera524/imgbump/internal/cli.Commit=$COMMIT" \
     -o /out/ ./cmd/imgbump ./cmd/harborpush
 

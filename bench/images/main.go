@@ -236,7 +236,7 @@ func row(what string, costs []cost, than string, atLeast float64) {
 		verdict = "MISSED"
 	}
 	fmt.Printf(format, what, seconds(costs[0].time), mib(costs[0].memory), than, seconds(costs[1].time), mib(costs[1].memory),
-		ratio(costs[0], costs[1]), fmt.Sprintf(">= %gx %s", atLeast, verdict))
+		ratio(costs[0], costs[1]), fmt.Sprintf(">= %.2gx %s", atLeast, verdict))
 }
 
 // ratio is how many times as fast one is as the other.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -33,6 +34,7 @@ const (
 type builderFlags struct {
 	name   string
 	tls    buildkit.TLS
+	native []string         // flags that were given and mean nothing to BuildKit
 	daemon *buildkit.Client // that may build, nil without one
 }
 
@@ -47,14 +49,31 @@ func (f *builderFlags) bind(flags *pflag.FlagSet) {
 
 // openBuilder checks the flags that say who builds, and refuses those that mean nothing to BuildKit.
 func (f *buildFlags) openBuilder(c *cli.Console) error {
-	if f.builder.name == buildkitBuilder {
-		for flag, given := range map[string]bool{"--cache-dir": f.cache.dir != "", "--explain-cache": f.cache.explain, "--isolation": f.runs.isolation != autoBuilder} {
-			if given {
-				return fault.Usagef("leave it out; --cache-repo is for BuildKit too", "%s is for the native builder", flag)
-			}
-		}
+	f.builder.native = f.nativeOnly()
+	if len(f.builder.native) > 0 && f.builder.name == buildkitBuilder {
+		return fault.Usagef("leave it out; --cache-repo is for BuildKit too", "%s is for the native builder", f.builder.native[0])
 	}
 	return f.builder.open(c)
+}
+
+// nativeOnly are the flags that were given and mean nothing to BuildKit.
+func (f *buildFlags) nativeOnly() (given []string) {
+	local := func(typed string) bool { return slices.Contains(strings.Split(typed, ","), "type=local") }
+	for _, flag := range []struct {
+		name  string
+		given bool
+	}{
+		{"--cache-dir", f.cache.dir != ""},
+		{"--cache-from type=local", slices.ContainsFunc(f.cache.from, local)},
+		{"--cache-to type=local", slices.ContainsFunc(f.cache.to, local)},
+		{"--explain-cache", f.cache.explain},
+		{"--isolation", f.runs.isolation != autoBuilder},
+	} {
+		if flag.given {
+			given = append(given, flag.name)
+		}
+	}
+	return given
 }
 
 // open checks the flags, before anything is asked of anybody.
@@ -91,6 +110,9 @@ func (f *builderFlags) chosen(ctx context.Context, c *cli.Console, build ship.Bu
 			return nil, nil
 		}
 		c.Progressf("builder: BuildKit at %s, since RUN cannot work here: %v", address, why)
+		if len(f.native) > 0 {
+			c.Warnf("", 0, "BuildKit builds without %s, which the native builder alone understands", strings.Join(f.native, ", "))
+		}
 	}
 	if u, err := url.Parse(address); err == nil && u.Scheme == "tcp" && f.tls == (buildkit.TLS{}) && !loopback(u.Hostname()) {
 		c.Warnf("", 0, "BUILDKIT_HOST %s without certificates: whoever is between us sees the files, secrets and tokens of the build", address)

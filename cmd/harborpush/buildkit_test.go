@@ -23,16 +23,19 @@ func TestBuilder(t *testing.T) {
 		here                         error
 		daemon                       bool
 		said                         string
+		native                       []string
 	}{
-		{"auto", socket, "FROM scratch\nRUN true\n", nil, false, ""},
-		{"auto", socket, "FROM scratch\nRUN true\n", impossible, true, "builder: BuildKit at " + socket + ", since RUN cannot work here: unshare: operation not permitted"},
-		{"auto", socket, "FROM scratch\nCOPY a /\n", impossible, false, ""},
-		{"auto", socket, "FROM scratch AS unused\nRUN true\nFROM scratch\nCOPY a /\n", impossible, false, ""},
-		{"auto", "", "FROM scratch\nRUN true\n", impossible, false, ""},
-		{"native", socket, "FROM scratch\nRUN true\n", impossible, false, ""},
-		{"buildkit", socket, "FROM scratch\nCOPY a /\n", nil, true, ""},
-		{"buildkit", "tcp://buildkitd.example.com:1234", "FROM scratch\n", nil, true, "without certificates"},
-		{"buildkit", "tcp://127.0.0.1:1234", "FROM scratch\n", nil, true, ""},
+		{"auto", socket, "FROM scratch\nRUN true\n", nil, false, "", nil},
+		{"auto", socket, "FROM scratch\nRUN true\n", impossible, true, "builder: BuildKit at " + socket + ", since RUN cannot work here: unshare: operation not permitted", nil},
+		{"auto", socket, "FROM scratch\nRUN true\n", impossible, true, "BuildKit builds without --cache-dir, --isolation, which", []string{"--cache-dir", "--isolation"}},
+		{"auto", socket, "FROM scratch\nRUN true\n", nil, false, "", []string{"--cache-dir", "--isolation"}},
+		{"auto", socket, "FROM scratch\nCOPY a /\n", impossible, false, "", nil},
+		{"auto", socket, "FROM scratch AS unused\nRUN true\nFROM scratch\nCOPY a /\n", impossible, false, "", nil},
+		{"auto", "", "FROM scratch\nRUN true\n", impossible, false, "", nil},
+		{"native", socket, "FROM scratch\nRUN true\n", impossible, false, "", nil},
+		{"buildkit", socket, "FROM scratch\nCOPY a /\n", nil, true, "", nil},
+		{"buildkit", "tcp://buildkitd.example.com:1234", "FROM scratch\n", nil, true, "without certificates", nil},
+		{"buildkit", "tcp://127.0.0.1:1234", "FROM scratch\n", nil, true, "", nil},
 	} {
 		var log bytes.Buffer
 		getenv := func(name string) string { return map[string]string{"BUILDKIT_HOST": tt.address}[name] }
@@ -41,7 +44,7 @@ func TestBuilder(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(tt.dockerfile), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		f := builderFlags{name: tt.builder}
+		f := builderFlags{name: tt.builder, native: tt.native}
 		if err := f.open(c); err != nil {
 			t.Errorf("%+v: %v", tt, err)
 		}

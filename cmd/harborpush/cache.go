@@ -131,16 +131,12 @@ func (f *cacheFlags) caching(ctx context.Context, c *cli.Console, client *regist
 		}
 		return client.StepCache(ctx, p.ref)
 	}
-	all := dockerfile.Caches{}
 	for _, p := range from {
-		all.From = append(all.From, open(p))
+		o.From = append(o.From, open(p))
 	}
 	for _, p := range to {
 		o.All = o.All || p.all
-		all.To = append(all.To, open(p))
-	}
-	if len(from)+len(to) > 0 {
-		o.Cache = all
+		o.To = append(o.To, open(p))
 	}
 	return o
 }

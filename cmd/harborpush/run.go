@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -102,6 +103,7 @@ func parseSize(typed string) (int64, error) {
 // equip gives the build its sandbox and its agents, until release is called.
 func (f *runFlags) equip(c *cli.Console, build *ship.Build) (sandboxed *sandbox.Sandbox, release func(), err error) {
 	var agents []*sshagent.Server
+	var folders []string
 	closeAgents := func() {
 		for _, s := range agents {
 			s.Close()
@@ -115,13 +117,16 @@ func (f *runFlags) equip(c *cli.Console, build *ship.Build) (sandboxed *sandbox.
 			return nil, nil, err
 		}
 		agents = append(agents, s)
+		folders = append(folders, filepath.Dir(s.Socket))
 		build.SSH[id] = s.Socket
 	}
 	isolation := f.isolation
 	if isolation == "auto" {
 		isolation = ""
 	}
-	sandboxed = sandbox.New(sandbox.Options{Isolation: isolation, Chosen: func(engine string) { c.Progressf("%s", engine) }})
+	sandboxed = sandbox.New(sandbox.Options{
+		Isolation: isolation, Remove: folders, Chosen: func(engine string) { c.Progressf("%s", engine) },
+	})
 	build.Sandbox = sandboxed
 	return sandboxed, func() {
 		if err := sandboxed.Close(); err != nil {

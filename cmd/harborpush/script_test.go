@@ -41,6 +41,7 @@ func TestScript(t *testing.T) {
 				return err
 			}
 			env.Setenv("ROOT", root)
+			env.Setenv("GORACE", "atexit_sleep_ms=10") // a program with the race detector sleeps a second when it ends
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("DOCKER_CONFIG", env.WorkDir+"/docker")
 			env.Setenv("SOURCE_DATE_EPOCH", "1767225600")

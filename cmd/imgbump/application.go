@@ -29,7 +29,7 @@ func placeOf(c *cli.Console, dir, remote string) argocd.Place {
 		return argocd.Place{}
 	}
 	address, _ := checkout.Address(remote) // one without a remote is nobody's in particular
-	return argocd.Place{Repository: address, Prefix: prefix}
+	return argocd.Place{Repository: address, Prefix: prefix, Branch: checkout.Local().Name()}
 }
 
 // applicationsShown is how many applications a table names at one place.

@@ -19,6 +19,7 @@ func TestDocumented(t *testing.T) {
 		"imgbump/list/v1":         &listDocument{},
 		"imgbump/tags/v1":         &tagsDocument{},
 		"imgbump/graph/v1":        &graphDocument{},
+		"imgbump/wait/v1":         &waitDocument{},
 		"imgbump/config-check/v1": &configDocument{},
 	} {
 		example := documented(t, schema)

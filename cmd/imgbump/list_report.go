@@ -137,7 +137,7 @@ func listed(l bump.Listing, refused []bump.Violation, failed error) listDocument
 		d.Skipped = append(d.Skipped, skippedDocument{File: x.File, Line: x.Line, Reason: x.Reason})
 	}
 	for _, x := range l.Failures {
-		d.Failures = append(d.Failures, failureDocument{Image: x.Image, Error: x.Err.Error(), Hint: fault.HintOf(x.Err)})
+		d.Failures = append(d.Failures, failureDocument{Image: x.Image, File: x.File, Line: x.Line, Error: x.Err.Error(), Hint: fault.HintOf(x.Err)})
 	}
 	for _, v := range refused {
 		d.Failures = append(d.Failures, failureDocument{Image: v.Ref.String(), Error: fmt.Sprintf("%s:%d: %s", v.File, v.Line, v.Text), Hint: v.Hint()})

@@ -138,7 +138,7 @@ func reportPolicies(c *cli.Console, found bump.Policies) error {
 		}
 	}
 	for _, f := range found.Failures {
-		doc.Failures = append(doc.Failures, failureDocument{Image: f.Image, Error: f.Err.Error(), Hint: fault.HintOf(f.Err)})
+		doc.Failures = append(doc.Failures, failureDocument{Image: f.Image, File: f.File, Line: f.Line, Error: f.Err.Error(), Hint: fault.HintOf(f.Err)})
 	}
 	if len(found.Governed) == 0 {
 		c.Progressf("no policy says how versions are chosen")

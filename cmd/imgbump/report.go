@@ -48,6 +48,8 @@ type skippedDocument struct {
 type failureDocument struct {
 	Target string `json:"target,omitempty"`
 	Image  string `json:"image"`
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
 	Error  string `json:"error"`
 	Hint   string `json:"hint"`
 }
@@ -185,7 +187,7 @@ func (d *setDocument) add(dryRun bool, o outcome) {
 		d.Skipped = append(d.Skipped, skippedDocument{Target: o.target, File: x.File, Line: x.Line, Reason: x.Reason})
 	}
 	for _, x := range o.Failures {
-		d.Failures = append(d.Failures, failureDocument{Target: o.target, Image: x.Image, Error: x.Err.Error(), Hint: fault.HintOf(x.Err)})
+		d.Failures = append(d.Failures, failureDocument{Target: o.target, Image: x.Image, File: x.File, Line: x.Line, Error: x.Err.Error(), Hint: fault.HintOf(x.Err)})
 	}
 	if o.err != nil && len(o.Failures) == 0 && fault.KindOf(o.err) != fault.Pending {
 		d.Failures = append(d.Failures, failureDocument{Target: o.target, Error: o.err.Error(), Hint: fault.HintOf(o.err)})

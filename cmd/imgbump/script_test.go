@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ksera524/imgbump/internal/argotest"
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/githubtest"
 	"github.com/ksera524/imgbump/internal/gittest"
@@ -43,12 +44,18 @@ func TestScript(t *testing.T) {
 			"unasked":        unasked,
 			"asked":          asked,
 			"cluster-serve":  clusterServe,
+
+			"argo-serve": argoServe,
+			"argo-has":   argoHas,
+			"argo-asked": argoAsked,
+			"rev-parse":  revParse,
 		},
 	})
 }
 
 // setup gives a script the environment of nobody: no configuration, no identity but the one that git needs.
 func setup(env *testscript.Env) error {
+	env.Setenv("GORACE", "atexit_sleep_ms=10") // a program with the race detector sleeps a second when it ends
 	env.Setenv("HOME", env.WorkDir)
 	for _, kv := range gittest.Env() {
 		if name, value, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "GIT_") {
@@ -57,6 +64,7 @@ func setup(env *testscript.Env) error {
 	}
 	env.Values[serverKey{}] = &server{}
 	env.Values[registriesKey{}] = registries{}
+	env.Values[argoKey{}] = new(*argotest.Server)
 	return nil
 }
 

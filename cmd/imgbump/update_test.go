@@ -125,3 +125,17 @@ func TestUpdateRefused(t *testing.T) {
 		t.Errorf("exit %d, %d failures; %s", code, len(d.Failures), stderr)
 	}
 }
+
+// TestUpdateMissing has repositories that are not there, more than a registry that is down would be asked for, and one that is.
+func TestUpdateMissing(t *testing.T) {
+	s := harborOf(t, registrytest.Config{Instead: func(w http.ResponseWriter, r *http.Request) bool {
+		return strings.HasPrefix(r.URL.Path, "/v2/team/app39/") && lists("1.0.0", "1.1.0")(w, r)
+	}})
+	d, stderr, code := runUpdate(t, s, policed(s.Host, 40, "constraint: ^1"))
+	if code != 3 || len(d.Changes) != 1 || len(d.Failures) != 39 || !strings.HasSuffix(d.Changes[0].To, "app39:1.1.0") {
+		t.Errorf("exit %d, %+v, %d failures; %s", code, d.Changes, len(d.Failures), stderr)
+	}
+	if f := d.Failures[0]; f.File != "imgbump.yaml" || f.Line != 3 || !strings.Contains(stderr, "team/app0: no such image (for imgbump.yaml:3)") {
+		t.Errorf("%+v; %s", f, stderr)
+	}
+}

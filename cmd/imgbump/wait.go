@@ -158,6 +158,8 @@ func (f *waitFlags) names(args []string) ([]string, error) {
 		return nil, fault.Usagef("name applications, or add --all-changed", "no application is named")
 	case f.repo != "" && f.remote != "origin":
 		return nil, fault.Usagef("name one of them", "--repo and --remote both name the repository")
+	case f.revision != "" && (len(f.revision) != 40 || strings.Trim(f.revision, "0123456789abcdef") != ""):
+		return nil, fault.Usagef(`for example: --revision "$(git rev-parse HEAD)"`, "--revision %s is no commit's full id", f.revision)
 	}
 	var names []string
 	for _, arg := range args {

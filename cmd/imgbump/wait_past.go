@@ -35,9 +35,6 @@ type past struct {
 // past opens the repository and finds the commit. Outside of a checkout the commit must be named, and only it counts.
 func (f *waitFlags) past(ctx context.Context, c *cli.Console) (*past, error) {
 	p := &past{flags: f, console: c, commit: f.revision, known: map[string]rollout.Relation{}, asked: map[string]time.Time{}}
-	if f.revision != "" && (len(f.revision) != 40 || strings.Trim(f.revision, "0123456789abcdef") != "") {
-		return nil, fault.Usagef(`for example: --revision "$(git rev-parse HEAD)"`, "--revision %s is no commit's full id", f.revision)
-	}
 	keys, err := f.login.Keyring(c)
 	if err != nil {
 		return nil, err
@@ -77,13 +74,16 @@ func (p *past) open(ctx context.Context, keys *gitaccess.Keyring) (err error) {
 	if p.branch, err = p.repo.Remote(remote, p.flags.branch); err != nil {
 		return err
 	}
-	switch {
-	case p.commit != "":
-	case p.flags.repo != "":
-		p.commit, err = p.branch.Tip(ctx)
-	default:
-		p.commit, err = p.repo.Local().Tip(ctx)
+	tip := ""
+	if p.flags.repo != "" || p.branch.Name() == "" { // which is known then
+		if tip, err = p.branch.Tip(ctx); err != nil {
+			return err
+		}
 	}
+	if p.commit == "" && p.flags.repo == "" {
+		tip, err = p.repo.Local().Tip(ctx)
+	}
+	p.commit = cmp.Or(p.commit, tip)
 	return err
 }
 

@@ -11,11 +11,16 @@ import (
 
 // waitDocument is imgbump/wait/v1; docs/json.md is its description.
 type waitDocument struct {
-	Schema       string            `json:"schema"`
-	Revision     string            `json:"revision"`
-	Live         bool              `json:"live"`
-	Applications []waitedDocument  `json:"applications"`
-	Failures     []failureDocument `json:"failures"`
+	Schema       string           `json:"schema"`
+	Revision     string           `json:"revision"`
+	Live         bool             `json:"live"`
+	Applications []waitedDocument `json:"applications"`
+	Failures     []waitFailure    `json:"failures"`
+}
+
+type waitFailure struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint"`
 }
 
 type waitedDocument struct {
@@ -46,9 +51,9 @@ func stateOf(o vigil.Outcome) string {
 
 // reportWait prints how the applications stand.
 func reportWait(c *cli.Console, commit string, outcomes []vigil.Outcome, failed error) error {
-	doc := waitDocument{Schema: "imgbump/wait/v1", Revision: commit, Live: failed == nil, Applications: waited(outcomes), Failures: []failureDocument{}}
+	doc := waitDocument{Schema: "imgbump/wait/v1", Revision: commit, Live: failed == nil, Applications: waited(outcomes), Failures: []waitFailure{}}
 	if failed != nil && fault.KindOf(failed) != fault.Gate {
-		doc.Failures = append(doc.Failures, failureDocument{Error: failed.Error(), Hint: fault.HintOf(failed)})
+		doc.Failures = append(doc.Failures, waitFailure{failed.Error(), fault.HintOf(failed)})
 	}
 	table := [][]cli.Cell{}
 	summary := "| application | state | |\n| --- | --- | --- |\n"

@@ -22,6 +22,8 @@ type Catalog interface {
 	Choose(ctx context.Context, repository imageref.Ref, rules policy.Rules) (policy.Decision, error)
 	// Digest is what ref names now.
 	Digest(ctx context.Context, ref imageref.Ref) (string, error)
+	// Down reports whether an error may be what the registry answers to each question.
+	Down(err error) bool
 }
 
 // Updates chooses versions by policy. It asks once for each, however often a job is decided.
@@ -34,6 +36,7 @@ type Updates struct {
 	MinAge    time.Duration // at least, whatever a policy says
 	// Verify says why an image must not be used, nil when it may; nil verifies nothing.
 	Verify func(ctx context.Context, ref imageref.Ref) error
+	Signed bool // Verify asks for a signature
 
 	catalog Catalog
 	mu      sync.Mutex
@@ -62,8 +65,8 @@ type answer struct {
 	digest   string // of what was chosen, where the decision does not tell it
 	unpinned error  // why that is not known
 
-	verified bool
-	doubt    error // why what was chosen must not be used
+	verified imageref.Ref // what was asked about, and
+	doubt    error        // why it must not be used
 }
 
 // answer is the one to a question, known already or not.
@@ -80,42 +83,48 @@ func (u *Updates) answer(repository imageref.Ref, rules policy.Rules) *answer {
 	return u.known[key]
 }
 
+// query is a question with the choices that wait for its answer: several policies may ask the same.
+type query struct {
+	*answer
+	choices []*Choice
+}
+
 // ask asks what is not known yet, all registries at the same time. What a registry refuses is the answer's; an error here
 // is the end of the context.
 func (u *Updates) ask(ctx context.Context, choices []Choice) error {
-	hosts := map[string][]*Choice{}
-	met := map[*answer]*Choice{}
+	hosts := map[string][]*query{}
+	met := map[*answer]*query{}
 	for i := range choices {
 		c := &choices[i]
-		if first := met[c.answer]; first != nil { // several policies may ask the same
-			first.pinned, first.Sites = first.pinned || c.pinned, slices.Concat(first.Sites, c.Sites)
-			continue
+		q := met[c.answer]
+		if q == nil {
+			q = &query{answer: c.answer}
+			met[c.answer] = q
+			hosts[c.Image.Host()] = append(hosts[c.Image.Host()], q)
 		}
-		asked := *c
-		met[c.answer] = &asked
-		hosts[c.Image.Host()] = append(hosts[c.Image.Host()], &asked)
+		q.choices = append(q.choices, c)
 	}
 	var registries sync.WaitGroup
-	for _, questions := range hosts {
-		registries.Go(func() { u.askRegistry(ctx, questions) })
+	for _, queries := range hosts {
+		registries.Go(func() { u.askRegistry(ctx, queries) })
 	}
 	registries.Wait()
 	return ctx.Err()
 }
 
-// questionsAtOnce is how many questions a registry is asked at a time, and fruitless how many of them may fail, and none
-// succeed, before it is not asked for more.
+// queriesAtOnce is how many queries a registry is asked at a time, and fruitless how many of them may fail in a way that says
+// nothing of the repository, and none succeed, before it is not asked for more.
 const (
-	questionsAtOnce = 16
-	fruitless       = 16
+	queriesAtOnce = 16
+	fruitless     = 16
 )
 
 // askRegistry asks one registry. One that is down is waited for once.
-func (u *Updates) askRegistry(ctx context.Context, questions []*Choice) {
+func (u *Updates) askRegistry(ctx context.Context, queries []*query) {
 	var repositories []imageref.Ref
-	for _, c := range questions {
-		if !c.answer.chosen {
-			repositories = append(repositories, c.Image)
+	for _, q := range queries {
+		if !q.chosen {
+			repositories = append(repositories, q.choices[0].Image)
 		}
 	}
 	var down error
@@ -123,24 +132,24 @@ func (u *Updates) askRegistry(ctx context.Context, questions []*Choice) {
 		down = u.catalog.Prepare(ctx, repositories)
 	}
 	var mu sync.Mutex
-	failed, succeeded := 0, false
+	failed, answered := 0, false
 	var group errgroup.Group
-	group.SetLimit(questionsAtOnce)
-	for _, c := range questions {
+	group.SetLimit(queriesAtOnce)
+	for _, q := range queries {
 		group.Go(func() error {
 			mu.Lock()
 			err := down
 			mu.Unlock()
-			if err != nil && !c.answer.chosen {
-				c.answer.err, c.answer.chosen = err, true
+			if err != nil && !q.chosen {
+				q.err, q.chosen = err, true
 				return nil
 			}
-			err = u.complete(ctx, c)
+			err = u.complete(ctx, q)
 			mu.Lock()
 			defer mu.Unlock()
-			if err == nil {
-				succeeded = true
-			} else if failed++; failed >= fruitless && !succeeded {
+			if err == nil || !u.catalog.Down(err) {
+				answered = true
+			} else if failed++; failed >= fruitless && !answered {
 				down = err
 			}
 			return nil
@@ -150,35 +159,26 @@ func (u *Updates) askRegistry(ctx context.Context, questions []*Choice) {
 }
 
 // complete asks what of an answer is not known.
-func (u *Updates) complete(ctx context.Context, c *Choice) error {
-	a := c.answer
-	if !a.chosen {
-		a.decision, a.err = u.catalog.Choose(ctx, c.Image, c.Rules)
-		a.chosen = true
+func (u *Updates) complete(ctx context.Context, q *query) error {
+	repository := q.choices[0].Image
+	if !q.chosen {
+		q.decision, q.err = u.catalog.Choose(ctx, repository, q.choices[0].Rules)
+		q.chosen = true
 	}
-	if a.err != nil || a.decision.Tag == "" {
-		return a.err
+	if q.err != nil || q.decision.Tag == "" {
+		return q.err
 	}
-	ref := c.Image.Bare()
-	ref.Tag, ref.Digest = a.decision.Tag, a.decision.Digest
-	if c.pinned && ref.Digest == "" && a.digest == "" && a.unpinned == nil {
-		a.digest, a.unpinned = u.catalog.Digest(ctx, ref)
+	ref := repository.Bare()
+	ref.Tag, ref.Digest = q.decision.Tag, q.decision.Digest
+	pinned := slices.ContainsFunc(q.choices, func(c *Choice) bool { return c.pinned })
+	if pinned && ref.Digest == "" && q.digest == "" && q.unpinned == nil {
+		q.digest, q.unpinned = u.catalog.Digest(ctx, ref)
 	}
 	if ref.Digest == "" {
-		ref.Digest = a.digest
+		ref.Digest = q.digest
 	}
-	if u.Verify != nil && !a.verified && a.unpinned == nil && u.changes(c, ref) {
-		a.doubt, a.verified = u.Verify(ctx, ref), true
+	if u.Verify != nil && q.verified != ref && slices.ContainsFunc(q.choices, u.writes) {
+		q.doubt, q.verified = u.Verify(ctx, ref), ref
 	}
-	return a.unpinned
-}
-
-// changes reports whether one of the choice's sites is to name another version than it does.
-func (u *Updates) changes(c *Choice, to imageref.Ref) bool {
-	for _, site := range c.Sites {
-		if want := u.pin(c.Found, site).of(to); site.Ref.With(want) != site.Ref {
-			return true
-		}
-	}
-	return false
+	return q.unpinned
 }

@@ -77,7 +77,7 @@ func (j Job) DecideOn(ctx context.Context, branch Branch, prefix string) (tip st
 	if tip, err = branch.Tip(ctx); err != nil {
 		return "", Plan{}, err
 	}
-	j.Place.Prefix = prefix
+	j.Place.Prefix, j.Place.Branch = prefix, branch.Name()
 	plan, err = j.Decide(ctx, func(under []string) iter.Seq2[manifest.File, error] {
 		return FilesAt(ctx, branch, tip, prefix, under)
 	})

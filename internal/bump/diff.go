@@ -18,13 +18,17 @@ func (p Plan) Diff() string {
 
 func (r Rewrite) diff() string {
 	from, to := diffPath("a/"+r.Path), diffPath("b/"+r.Path)
+	header := "diff --git " + from + " " + to + "\n"
+	if r.Before == nil { // a new file
+		header, from = header+"new file mode 100644\n", "/dev/null"
+	}
 	before, after := string(r.Before), string(r.After)
 	d, err := udiff.ToUnifiedDiff(from, to, before, udiff.Lines(before, after), udiff.DefaultContextLines)
 	if err != nil {
 		panic("the differ's own edits do not fit: " + err.Error())
 	}
 	number(d.Hunks)
-	return "diff --git " + from + " " + to + "\n" + d.String()
+	return header + d.String()
 }
 
 // number corrects where each hunk starts in the new file, which the library gets wrong behind a hunk with several edits.

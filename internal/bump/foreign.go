@@ -6,7 +6,6 @@ import (
 	"github.com/ksera524/imgbump/internal/config"
 	"github.com/ksera524/imgbump/internal/config/aiu"
 	"github.com/ksera524/imgbump/internal/config/flux"
-	"github.com/ksera524/imgbump/internal/gitops/argocd"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
 
@@ -29,15 +28,20 @@ func (f *foreign) add(path string, data []byte) {
 	}
 }
 
-// foreign adds the policies that are written for other tools.
-func (p *Policies) foreign(t *tree, deployers owners, at argocd.Place) {
-	all, notices := t.foreign.flux.Policies(t.marked(), at)
+// foreign adds the policies that are written for other tools. Those that ask for signed images are followed where
+// signatures are verified.
+func (j Job) foreign(p *Policies, t *tree, deployers owners) {
+	all, notices := t.foreign.flux.Policies(t.marked(), j.Place)
 	notices = slices.Concat(t.foreign.notices, notices)
 	if deployers.Index != nil {
 		found, more := aiu.Policies(deployers.Index, t.foreign.updaters, treeFiles{t})
 		all, notices = append(all, found...), append(notices, more...)
 	}
+	signed := j.Updates != nil && j.Updates.Signed
 	for _, found := range all {
+		if found.Signed != "" && found.Unsupported == "" && !signed {
+			found.Unsupported = found.Signed + ": update it with --verify-cosign-key FILE"
+		}
 		p.Governed = append(p.Governed, Governed{Found: found})
 	}
 	for _, n := range notices {

@@ -90,7 +90,11 @@ func (p Plan) groups(by Grouping) (groups []group, joined []Change) {
 		case !known:
 			i = len(groups)
 			named[name] = i
-			groups = append(groups, group{name: name})
+			part := Plan{application: p.application}
+			if by == PerApplication {
+				part.application = name
+			}
+			groups = append(groups, group{name: name, Plan: part})
 		}
 		for _, e := range c.edits {
 			edited[place{e.File, e.Start}] = i

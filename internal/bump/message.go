@@ -104,7 +104,11 @@ func (m Message) NamesApplications() bool {
 func (m Message) render(p Plan) (string, error) {
 	v := variablesOf(p)
 	if m.template == nil {
-		m.template, v.Summary = defaultTemplate, fitting(v.Summary, maxSubject-len(defaultSubject))
+		in := ""
+		if p.application != "" {
+			in = fitting(" in "+printable(p.application), (maxSubject-len(defaultSubject))/2)
+		}
+		m.template, v.Summary = defaultTemplate, fitting(v.Summary, maxSubject-len(defaultSubject)-len(in))+in
 	}
 	var b strings.Builder
 	if err := m.template.Execute(&b, v); err != nil {

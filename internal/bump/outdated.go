@@ -2,6 +2,9 @@ package bump
 
 import (
 	"context"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/ksera524/imgbump/internal/config"
 	"github.com/ksera524/imgbump/internal/imageref"
@@ -28,6 +31,8 @@ func (j Job) Outdated(ctx context.Context, files Files, u *Updates) (Listing, []
 		return l, nil, err
 	}
 	l.Failures, l.Warnings = append(l.Failures, policies.Failures...), append(l.Warnings, policies.Warnings...)
+	l.Sites = append(l.Sites, policies.written(l.Sites)...)
+	slices.SortStableFunc(l.Sites, func(a, b Listed) int { return slices.Compare(strings.Split(a.File, "/"), strings.Split(b.File, "/")) })
 	questions := u.comparisons(l.Sites, policies.byPlace())
 	var asked []Choice
 	for _, q := range questions {
@@ -50,7 +55,7 @@ func (j Job) Outdated(ctx context.Context, files Files, u *Updates) (Listing, []
 		for _, c := range q.choices() {
 			if err := c.answer.err; err != nil && !told[c.answer] {
 				told[c.answer] = true
-				l.Failures = append(l.Failures, Failure{Image: c.Image.Name(), Err: err})
+				l.Failures = append(l.Failures, c.failure(c.Image.Name(), err))
 			}
 		}
 		if o := q.outdated(); o.Allowed.Versioned() && o.Allowed != o.Ref || o.Newest.Versioned() && o.Newest != o.Ref {
@@ -69,6 +74,22 @@ func (p Policies) byPlace() map[place]config.Found {
 		}
 	}
 	return all
+}
+
+// written are the places that policies are written back to, where an image is already, without those that are known.
+func (p Policies) written(known []Listed) (more []Listed) {
+	met := map[place]bool{}
+	for _, s := range known {
+		met[place{s.File, s.Start}] = true
+	}
+	for _, g := range p.Governed {
+		for _, s := range g.Sites {
+			if g.WriteBack != nil && s.Line > 0 && !met[place{s.File, s.Start}] {
+				more = append(more, Listed{Site: s})
+			}
+		}
+	}
+	return more
 }
 
 // comparison is what is asked about a site: what its policy allows, nil without one, and what there is at all.
@@ -92,7 +113,7 @@ func (u *Updates) comparisons(sites []Listed, policies map[place]config.Found) [
 		found, governed := policies[place{s.File, s.Start}]
 		if governed {
 			rules := found.Rules.For(s.Ref.Tag)
-			q.allowed, q.newest = ask(found, rules, s), ask(found, unbounded(rules), s)
+			q.allowed, q.newest = ask(found, rules, s), ask(found, unbounded(rules, s.Ref.Tag), s)
 		} else if rules := (policy.Rules{Strategy: policy.Suffix, Constraint: s.Ref.Tag}); valid(rules) {
 			q.newest = ask(config.Found{Image: s.Ref.Bare()}, rules, s)
 		}
@@ -108,19 +129,28 @@ func valid(rules policy.Rules) bool {
 	return err == nil
 }
 
-// unbounded is rules without what keeps newer versions out.
-func unbounded(r policy.Rules) policy.Rules {
-	r.MinAge, r.IgnoreTags = 0, nil
+// unbounded is rules without what keeps newer versions out of a place that names tag.
+func unbounded(r policy.Rules, tag string) policy.Rules {
+	r.MinAge = 0
 	if r.Extract == "" {
 		r.AllowTags = ""
 	}
-	switch r.Strategy {
-	case policy.Semver:
-		r.Constraint = ""
-	case policy.FluxSemver:
+	switch {
+	case r.Strategy == policy.Semver && r.Constraint != "":
+		r.Constraint = believable(tag)
+	case r.Strategy == policy.FluxSemver:
 		r.Constraint = ">=0.0.0"
 	}
 	return r
+}
+
+// believable is the range of versions that may be meant beside tag: a number that is much longer is a date or a build.
+func believable(tag string) string {
+	major, _, _ := strings.Cut(strings.TrimPrefix(tag, "v"), ".")
+	if _, err := strconv.ParseUint(major, 10, 64); err != nil {
+		major = "1234" // a year
+	}
+	return "<1" + strings.Repeat("0", len(major)+1)
 }
 
 func (q comparison) choices() []Choice {

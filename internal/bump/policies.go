@@ -53,6 +53,7 @@ func (j Job) policies(ctx context.Context, src source) (Policies, error) {
 	for _, found := range src.config.Images {
 		p.Governed = append(p.Governed, Governed{Found: found})
 	}
+	j.unread(t, &p)
 	p.comments(t)
 	var deployers owners
 	if len(j.Applications) > 0 || len(t.declared) > 0 || len(t.foreign.updaters) > 0 {
@@ -61,7 +62,8 @@ func (j Job) policies(ctx context.Context, src source) (Policies, error) {
 			return Policies{}, err
 		}
 	}
-	p.foreign(t, deployers, j.Place)
+	j.foreign(&p, t, deployers)
+	p.anyPlatform()
 	p.sort()
 	j.assign(t, deployers, &p)
 	j.writeBacks(t, deployers, &p)

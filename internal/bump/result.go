@@ -1,7 +1,6 @@
 package bump
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,7 +50,7 @@ type Failure struct {
 	Err   error
 }
 
-// Rewrite is a file with its content before and after.
+// Rewrite is a file with its content before and after; nil before is a file that is not there yet.
 type Rewrite struct {
 	Path          string
 	Before, After []byte
@@ -75,6 +74,8 @@ type Plan struct {
 
 	// OnlyFrom and OnlyTo count the repositories that only one side of a promotion names.
 	OnlyFrom, OnlyTo int
+
+	application string // that all changes are grouped by, "" without one
 
 	writings []writing // that are still to be made of an update's choices
 }
@@ -136,54 +137,23 @@ func (p Plan) sites() []manifest.Site {
 // Err is what the plan says about the run as a whole: nil, kind Missing when no site names any of the images, or kind
 // Partial.
 func (p Plan) Err() error {
-	var failed []error
+	kinds := map[fault.Kind]bool{}
 	for _, f := range p.Failures {
-		failed = append(failed, f.Err)
+		kinds[fault.KindOf(f.Err)] = true
 	}
+	kind := fault.Partial
 	switch {
-	case len(failed) == 0:
+	case len(p.Failures) == 0:
 		return nil
-	case p.Named == 0 && !slices.ContainsFunc(failed, func(err error) bool { return fault.KindOf(err) != fault.Missing }):
-		return &fault.Error{Kind: fault.Missing, Hint: fault.HintOf(failed[0]), Err: together(failed)}
+	case p.Named == 0 && len(kinds) == 1 && kinds[fault.Missing]:
+		kind = fault.Missing
 	case p.Named == 0 && len(p.Choices) > 0:
-		return &fault.Error{Kind: sameKind(failed), Hint: firstHint(failed), Err: together(failed)}
-	}
-	return &fault.Error{Kind: fault.Partial, Hint: firstHint(failed), Err: together(failed)}
-}
-
-// sameKind is the kind of the causes where they share one, else Failed.
-func sameKind(causes []error) fault.Kind {
-	kind := fault.KindOf(causes[0])
-	if slices.ContainsFunc(causes, func(err error) bool { return fault.KindOf(err) != kind }) {
-		return fault.Failed
-	}
-	return kind
-}
-
-// together is one error with a line for each cause; those that say the same share one.
-func together(causes []error) error {
-	if len(causes) == 1 {
-		return causes[0]
-	}
-	met := map[string]bool{}
-	different := slices.DeleteFunc(slices.Clone(causes), func(err error) bool {
-		again := met[err.Error()]
-		met[err.Error()] = true
-		return again
-	})
-	if len(different) == 1 {
-		return fmt.Errorf("%d failures, all of them: %w", len(causes), different[0])
-	}
-	return fmt.Errorf("%d failures:\n%w", len(causes), errors.Join(different...))
-}
-
-func firstHint(causes []error) string {
-	for _, err := range causes {
-		if hint := fault.HintOf(err); hint != "" {
-			return hint
+		kind = fault.Failed
+		if len(kinds) == 1 {
+			kind = fault.KindOf(p.Failures[0].Err)
 		}
 	}
-	return ""
+	return summed(kind, p.Failures)
 }
 
 // missing is the failure of an image that no site names.

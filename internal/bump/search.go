@@ -37,6 +37,7 @@ type found struct {
 	proposals []*proposal
 	declared  *argocd.Declared // nil when nothing is
 	foreign   []byte           // its content, where it has policies of other tools
+	colonless []int            // lines with what would be a comment of ours with a colon
 	err       error
 }
 
@@ -131,6 +132,7 @@ func (t *tree) read(file manifest.File, buf []byte, wanted wanted) (found, []byt
 	f := found{path: file.Path, data: bytes.Clone(data)}
 	if named {
 		f.sites, f.err = t.sites(file.Path, f.data)
+		f.colonless = colonless(f.data)
 	}
 	if policies {
 		f.foreign = f.data

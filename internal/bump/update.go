@@ -3,6 +3,7 @@ package bump
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,7 +44,7 @@ func (j Job) update(ctx context.Context, src source) (Plan, error) {
 	if err := policies.limit(u.Images); err != nil {
 		return Plan{}, err
 	}
-	before := Plan{Failures: policies.Failures, Warnings: slices.Concat(policies.Warnings, policies.idle(j), policies.noticed())}
+	before := Plan{Failures: slices.Concat(policies.Failures, policies.followed()), Warnings: slices.Concat(policies.Warnings, policies.idle(j), policies.noticed())}
 	before.Choices = u.questions(j.unheld(policies.Governed, &before), &before)
 	if err := u.open(src, policies.logins()); err != nil {
 		return Plan{}, err
@@ -68,7 +69,13 @@ func (j Job) update(ctx context.Context, src source) (Plan, error) {
 // with is what choosing came to, and then what is to be changed.
 func (p Plan) with(changes Plan) Plan {
 	changes.Choices = p.Choices
-	changes.Failures = slices.Concat(p.Failures, changes.Failures)
+	for _, f := range changes.Failures {
+		known := func(other Failure) bool { return other.File == f.File && other.Err.Error() == f.Err.Error() }
+		if !slices.ContainsFunc(p.Failures, known) { // a file that cannot be read is met twice
+			p.Failures = append(p.Failures, f)
+		}
+	}
+	changes.Failures = p.Failures
 	changes.Warnings = slices.Concat(p.Warnings, changes.Warnings)
 	changes.Skipped = slices.Concat(p.Skipped, changes.Skipped)
 	slices.SortStableFunc(changes.Skipped, func(a, b Skipped) int {
@@ -142,14 +149,46 @@ func (u *Updates) pin(f config.Found, site manifest.Site) Pin {
 	return PinTag
 }
 
-// images are what the choice's sites are to name, those left out that name it already or that must not.
-func (u *Updates) images(c *Choice, plan *Plan) []Image {
+// settle takes over what came of the question.
+func (c *Choice) settle() {
 	c.Decision, c.Err = c.answer.decision, c.answer.err
 	if c.Err == nil && c.pinned && c.Decision.Digest == "" {
 		c.Decision.Digest, c.Err = c.answer.digest, c.answer.unpinned
 	}
-	if c.Err != nil {
-		plan.Failures = append(plan.Failures, Failure{Image: c.Image.Name(), Err: c.Err})
+}
+
+// target is what a site is to name once the choice is settled, false when it is to stay as it is; then for a reason, or
+// because it names that already.
+func (u *Updates) target(c *Choice, site manifest.Site) (want imageref.Ref, reason string, changes bool) {
+	if reason := u.spares(c, site); reason != "" {
+		return want, reason, false
+	}
+	want = u.pin(c.Found, site).of(c.Version())
+	return want, "", site.Ref.With(want) != site.Ref || c.renames() && !site.Ref.Same(want)
+}
+
+// writes reports whether one of the choice's sites is to be changed.
+func (u *Updates) writes(c *Choice) bool {
+	c.settle()
+	return c.Err == nil && slices.ContainsFunc(c.Sites, func(site manifest.Site) bool {
+		_, _, changes := u.target(c, site)
+		return changes
+	})
+}
+
+// doubt is why what was chosen must not be used: nothing is that was not looked at, where that is asked for.
+func (u *Updates) doubt(c *Choice) error {
+	version, looked := c.Version(), c.answer.verified
+	if u.Verify == nil || looked.Tag == version.Tag && (looked.Digest == version.Digest || version.Digest == "") {
+		return c.answer.doubt
+	}
+	return &fault.Error{Kind: fault.Gate, What: "verify", Where: version.String(), Err: errors.New("it was not looked at")}
+}
+
+// images are what the choice's sites are to name, those left out that name it already or that must not.
+func (u *Updates) images(c *Choice, plan *Plan) []Image {
+	if c.settle(); c.Err != nil {
+		plan.Failures = append(plan.Failures, c.failure(c.Image.Name(), c.Err))
 		return nil
 	}
 	for _, bad := range c.Bad {
@@ -157,34 +196,42 @@ func (u *Updates) images(c *Choice, plan *Plan) []Image {
 	}
 	var images []Image
 	for _, site := range c.Sites {
-		want := u.pin(c.Found, site).of(c.Version())
-		switch reason := u.spares(c, site); {
+		want, reason, changes := u.target(c, site)
+		if changes && u.doubt(c) != nil {
+			if c.Err == nil {
+				c.Err = u.doubt(c)
+				plan.Failures = append(plan.Failures, c.failure(c.Version().String(), c.Err))
+			}
+			reason = c.Err.Error()
+		}
+		switch {
 		case reason != "":
 			plan.Skipped = append(plan.Skipped, Skipped{File: site.File, Line: site.Line, Reason: reason})
-		case site.Ref.With(want) != site.Ref || c.renames() && !site.Ref.Same(want):
-			if err := c.answer.doubt; err != nil {
-				if c.Err == nil {
-					plan.Failures = append(plan.Failures, Failure{Image: c.Version().String(), Err: err})
-				}
-				c.Err = err
-				plan.Skipped = append(plan.Skipped, Skipped{File: site.File, Line: site.Line, Reason: err.Error()})
-				continue
-			}
-			if c.Scope.KeepsName {
-				want = site.Ref.With(want)
-			}
-			image := Image{Ref: want, Why: c.Why + " (" + c.Found.String() + ")", Only: site}
-			if c.renames() {
-				image.Old, image.Rename = c.Scope.Names, true
-			}
-			if c.WriteBack != nil {
-				plan.writings = append(plan.writings, writing{c.Found, site, image})
-				continue
-			}
-			images = append(images, image)
+		case !changes:
+		case c.WriteBack != nil:
+			plan.writings = append(plan.writings, writing{c.Found, site, c.image(want, site)})
+		default:
+			images = append(images, c.image(want, site))
 		}
 	}
 	return images
+}
+
+// failure is the policy's.
+func (c Choice) failure(image string, err error) Failure {
+	return Failure{Image: image, File: c.File, Line: c.Line, Err: err}
+}
+
+// image is what the site gets.
+func (c Choice) image(want imageref.Ref, site manifest.Site) Image {
+	if c.Scope.KeepsName {
+		want = site.Ref.With(want)
+	}
+	image := Image{Ref: want, Why: c.Why + " (" + c.Found.String() + ")", Only: site}
+	if c.renames() {
+		image.Old, image.Rename = c.Scope.Names, true
+	}
+	return image
 }
 
 // renames reports whether sites of another repository get the policy's.

@@ -29,6 +29,9 @@ type catalog struct {
 	mu    sync.Mutex
 	asked []string
 	down  map[string]error // by host
+
+	undigested error // why no digest is told
+	missing    bool  // what is not there is just that
 }
 
 func (c *catalog) note(format string, args ...any) {
@@ -65,8 +68,13 @@ func (c *catalog) Choose(_ context.Context, ref imageref.Ref, rules policy.Rules
 
 func (c *catalog) Digest(_ context.Context, ref imageref.Ref) (string, error) {
 	c.note("digest of %s", ref)
+	if c.undigested != nil {
+		return "", c.undigested
+	}
 	return digestOf(ref.Tag), nil
 }
+
+func (c *catalog) Down(err error) bool { return !c.missing }
 
 // updates is a job that chooses from the tags.
 func updates(c *catalog) bump.Job {

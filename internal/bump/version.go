@@ -80,22 +80,20 @@ func (j *Job) Resolve(ctx context.Context, registry Registry, pin Pin, check boo
 	}
 	questions.Wait()
 	var failures []Failure
-	var causes []error
 	kind := fault.Failed
 	for i, err := range failed {
 		if err != nil {
 			failures = append(failures, Failure{Image: j.Images[i].Ref.String(), Err: err})
-			causes = append(causes, err)
 		}
 		if fault.KindOf(err) == fault.Denied {
 			kind = fault.Denied
 		}
 	}
-	if ctx.Err() != nil || len(causes) == 0 {
+	if ctx.Err() != nil || len(failures) == 0 {
 		j.Images = resolved
 		return nil, ctx.Err()
 	}
-	return failures, &fault.Error{Kind: kind, Hint: firstHint(causes), Err: together(causes)}
+	return failures, summed(kind, failures)
 }
 
 func resolve(ctx context.Context, ref imageref.Ref, registry Registry, pin Pin, check bool) (imageref.Ref, error) {

@@ -105,7 +105,7 @@ func (t targets) read(src source, file string) ([]byte, error) {
 			return nil, errors.New(f.Skip)
 		}
 		if err == nil {
-			data, err := f.Read(nil)
+			data, err := f.Read([]byte{}) // an empty file is not nil
 			t[file] = data
 			return data, err
 		}

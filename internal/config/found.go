@@ -35,6 +35,8 @@ type Found struct {
 	// Credentials are the registry's login as Image Updater names it: pullsecret:NS/NAME, secret:NS/NAME#FIELD, env:NAME,
 	// ext:FILE. "" leaves it to the flags and to Docker's configuration.
 	Credentials string
+	// Signed is why only a signed image may be used; "" where any may.
+	Signed string
 	// PinDigest writes the digest beside the tag, unless --pin says otherwise.
 	PinDigest bool
 	// Unsupported is why the policy is listed, but not followed; "" when it is.

@@ -96,6 +96,11 @@ func ParseRegistries(data []byte) (all []Registry, problems, notices []Problem) 
 	r.read(data, &c)
 	hosts := map[string]int{}
 	for i, e := range c.Registries {
+		if host, folder, _ := strings.Cut(e.Prefix.value, "/"); folder != "" && isHost(host) {
+			r.unused = append(r.unused, Problem{Line: e.Prefix.line, Text: fmt.Sprintf("registries[%d] is left out: its prefix is a folder of %s, "+
+				"and settings are for a whole registry here", i, host)})
+			continue
+		}
 		all = append(all, e.registry(&r, fmt.Sprintf("registries[%d]", i), hosts))
 	}
 	return all, r.problems, r.unused
@@ -123,7 +128,7 @@ func (e entry) registry(r *reader, at string, hosts map[string]int) Registry {
 		r.unused = append(r.unused, Problem{Line: e.Default.line, Text: at + ".default means nothing here: an image without a host is of docker.io, as a cluster pulls it"})
 	}
 	if into.Host != "" && !isHost(into.Host) {
-		r.problem(max(e.Prefix.line, e.Line), "for example: harbor.example.com", "%s.prefix: %q is no host; a folder of one has no settings of its own here", at, into.Host)
+		r.problem(max(e.Prefix.line, e.Line), "for example: harbor.example.com", "%s.prefix: %q is no host", at, into.Host)
 	}
 	if first, again := hosts[into.Host]; again {
 		r.problem(e.Line, "keep one of them", "%s: line %d is for the same registry", at, first)

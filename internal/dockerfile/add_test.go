@@ -176,8 +176,8 @@ func TestLazy(t *testing.T) {
 // damaged is a layer whose bytes turn out to be wrong once all have been read, as a registry's client finds.
 type damaged struct{ v1.Layer }
 
-func (d damaged) Uncompressed() (io.ReadCloser, error) {
-	r, err := d.Layer.Uncompressed()
+func (d damaged) Compressed() (io.ReadCloser, error) {
+	r, err := d.Layer.Compressed()
 	return io.NopCloser(io.MultiReader(r, iotest.ErrReader(errors.New("wrong digest")))), err
 }
 

@@ -140,7 +140,7 @@ func newFile(hdr *tar.Header, c content) (*file, error) {
 func readTree(ctx context.Context, layers []v1.Layer, branches []*branch) (*tree, error) {
 	t := newTree()
 	for i, l := range layers {
-		a := &archive{open: l.Uncompressed, identity: layerIdentity(l)}
+		a := &archive{open: func() (io.ReadCloser, error) { return image.Plain(l) }, identity: layerIdentity(l)}
 		if branches != nil {
 			a.open = branches[i].first(a.open)
 		}

@@ -2,8 +2,6 @@ package dockerfile
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -29,7 +27,7 @@ type Cache interface {
 
 // Caching is what a build does with a cache. What is wrong with the cache never fails the build.
 type Caching struct {
-	Cache Cache // nil keeps nothing and finds nothing
+	From, To []Cache // steps are taken from the first that has them, and kept in all; one that fails is done without
 	// All keeps the steps of all stages, not only of those that the image consists of. Other stages' are looked up in any
 	// case, when a step that reads them is not found.
 	All bool
@@ -56,10 +54,9 @@ type caching struct {
 	chains map[*outcome]*chain
 	own    map[*outcome]bool // what images consist of
 
+	from, to []*place
+
 	mu      sync.Mutex // of what follows
-	blind   bool       // nothing is looked up any more
-	closed  bool       // nothing is kept any more
-	damaged bool       // something that is was told of
 	kept    map[v1.Layer]v1.Layer
 	reading map[v1.Layer]*sync.Mutex
 	keeping sync.WaitGroup
@@ -67,10 +64,11 @@ type caching struct {
 }
 
 func newCaching(ctx context.Context, src Sources) *caching {
-	if src.Caching.Cache == nil {
+	if len(src.Caching.From)+len(src.Caching.To) == 0 {
 		return nil
 	}
 	return &caching{Caching: src.Caching, layers: src.Layers, life: ctx, chains: map[*outcome]*chain{}, own: map[*outcome]bool{},
+		from: places(src.Caching.From), to: places(src.Caching.To),
 		kept: map[v1.Layer]v1.Layer{}, reading: map[v1.Layer]*sync.Mutex{}, slots: make(chan struct{}, keeps)}
 }
 
@@ -157,6 +155,9 @@ func (c *caching) find(ctx context.Context, stages []job) error {
 			explain.Go(func() error {
 				latest, err := c.load(together, missed.slot)
 				missed.why = missed.compare(latest)
+				if latest == nil && !c.keepsOf(j.of()) {
+					missed.why = "stages that the image does not consist of are not kept (--cache-mode max)"
+				}
 				return err
 			})
 		}
@@ -164,34 +165,12 @@ func (c *caching) find(ctx context.Context, stages []job) error {
 	return explain.Wait()
 }
 
-// load is Cache.Load. What is damaged is not found; when the cache fails otherwise, nothing is for the rest of the build. The
-// error is that of a build that ends.
-func (c *caching) load(ctx context.Context, name string) (*stepcache.Entry, error) {
-	if c.is(&c.blind) {
-		return nil, nil
-	}
-	e, err := c.Cache.Load(ctx, name)
-	switch {
-	case err == nil:
-		return e, nil
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case errors.Is(err, stepcache.ErrLost):
-		if !c.set(&c.damaged) {
-			c.warn(err)
-		}
-	case !c.set(&c.blind):
-		c.warn(fmt.Errorf("the cache is not asked any more: %w", err))
-	}
-	return nil, nil
-}
-
 // keep keeps an entry under the names while the build goes on.
 func (c *caching) keep(k *keyed, e stepcache.Entry, names []string) {
 	c.keeping.Go(func() {
 		c.slots <- struct{}{}
 		defer func() { <-c.slots }()
-		if c.is(&c.closed) {
+		if !c.keeps() {
 			return
 		}
 		kept, err := c.store(k, e, names)
@@ -200,13 +179,14 @@ func (c *caching) keep(k *keyed, e stepcache.Entry, names []string) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.kept[e.Layer] = kept
-		case errors.Is(err, image.ErrChanged):
+		case c.life.Err() == nil:
 			c.warn(err)
-		case !c.set(&c.closed) && c.life.Err() == nil:
-			c.warn(fmt.Errorf("no more steps are kept: %w", err))
 		}
 	})
 }
+
+// keepsOf reports whether the steps of a stage are kept.
+func (c *caching) keepsOf(stage *outcome) bool { return c.All || c.own[stage] }
 
 // store keeps an entry, unless files have changed that its step was named by.
 func (c *caching) store(k *keyed, e stepcache.Entry, names []string) (v1.Layer, error) {
@@ -222,27 +202,13 @@ func (c *caching) store(k *keyed, e stepcache.Entry, names []string) (v1.Layer, 
 		defer l.over.Store(true)
 		e.Layer = l
 	}
-	return c.Cache.Keep(c.life, e, names...)
+	return c.put(e, names...)
 }
 
 func (c *caching) warn(err error) {
 	if c.Warn != nil {
 		c.Warn(err)
 	}
-}
-
-func (c *caching) is(flag *bool) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return *flag
-}
-
-// set sets a flag, and returns what it was.
-func (c *caching) set(flag *bool) (was bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	was, *flag = *flag, true
-	return was
 }
 
 // alone keeps others from reading a layer that is made while it is read: several platforms may share it.

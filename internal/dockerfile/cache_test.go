@@ -95,7 +95,8 @@ func newMachine(t *testing.T, s *registrytest.Server, c *testCase) *machine {
 	t.Helper()
 	m := &machine{testCase: c, server: s, temp: t.TempDir(), client: registry.New(registry.Options{}), sandbox: &pretend{layers: map[string][]byte{}}}
 	var mu sync.Mutex
-	m.caching = dockerfile.Caching{Explain: true, Cache: m.client.StepCache(t.Context(), cacheRepo(s)), Warn: func(err error) {
+	kept := []dockerfile.Cache{m.client.StepCache(t.Context(), cacheRepo(s))}
+	m.caching = dockerfile.Caching{Explain: true, From: kept, To: kept, Warn: func(err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		m.warned = append(m.warned, err.Error())
@@ -337,7 +338,7 @@ func TestCacheMiss(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			m := ready(t)
 			test.change(t, m.testCase)
-			m.caching.Cache = dockerfile.Caches{From: []dockerfile.Cache{m.caching.Cache}} // the others find what the first build kept
+			m.caching.To = nil // the others find what the first build kept
 			if got := someDigest.ReplaceAllString(m.verdicts(t), "DIGEST"); got != test.want {
 				t.Errorf("%s\nwant %s", got, test.want)
 			}

@@ -89,7 +89,7 @@ func mountName(id string) string {
 // keepAll keeps the cache mounts that processes had, once there are no processes any more.
 func (k *mountKeeper) keepAll() {
 	for _, id := range slices.Sorted(maps.Keys(k.found)) {
-		if k.caching.is(&k.caching.closed) || k.caching.life.Err() != nil {
+		if !k.caching.keeps() || k.caching.life.Err() != nil {
 			return
 		}
 		if err := k.save(id); err != nil && k.caching.life.Err() == nil {
@@ -120,7 +120,7 @@ func (k *mountKeeper) save(id string) error {
 		return err
 	})
 	image.Options{Compression: image.Compression{Algorithm: image.Zstd}}.ApplyTo(l)
-	_, err := k.caching.Cache.Keep(k.caching.life, stepcache.Entry{Layer: l, History: "mount " + id}, mountName(id))
+	_, err := k.caching.put(stepcache.Entry{Layer: l, History: "mount " + id}, mountName(id))
 	return err
 }
 

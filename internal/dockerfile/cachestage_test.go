@@ -23,6 +23,8 @@ import (
 	"github.com/ksera524/imgbump/internal/stepcache"
 )
 
+const notKept = "stages that the image does not consist of are not kept (--cache-mode max)"
+
 const staged = `FROM debian:12 AS build
 COPY main.js /src/
 RUN compile
@@ -53,7 +55,7 @@ func TestCacheStages(t *testing.T) {
 		m = newMachine(t, s, changed)
 		again, steps := m.run(t)
 		ran := len(m.sandbox.ran)
-		if d := diff.Diff([]string{"COPY main.js /src/ miss: never built before", "RUN compile miss: the step above missed",
+		if d := diff.Diff([]string{"COPY main.js /src/ miss: " + notKept, "RUN compile miss: the step above missed",
 			"COPY --from=build /ran /app hit", "COPY conf /conf hit"}, steps); d != "" || ran != 1 || digestOf(t, again) != want {
 			t.Errorf("changed: ran %d, %s", ran, d)
 		}
@@ -68,7 +70,7 @@ func TestCacheStages(t *testing.T) {
 
 // TestCacheModes keeps other stages' steps only when asked to.
 func TestCacheModes(t *testing.T) {
-	for all, want := range map[bool]string{false: "never built before; the step above missed; instruction changed: COPY /ran /app -> COPY /ran /app2; the step above missed",
+	for all, want := range map[bool]string{false: notKept + "; the step above missed; instruction changed: COPY /ran /app -> COPY /ran /app2; the step above missed",
 		true: "hit; hit; instruction changed: COPY /ran /app -> COPY /ran /app2; the step above missed"} {
 		s := registrytest.Start(t, registrytest.Config{})
 		m := newMachine(t, s, stagedCase(t))
@@ -217,7 +219,7 @@ func TestCacheNames(t *testing.T) {
 		}
 		m := newMachine(t, registrytest.Start(t, registrytest.Config{}), c)
 		n := &names{last: map[string]string{}}
-		m.caching.Cache, m.caching.All = n, true
+		m.caching.From, m.caching.To, m.caching.All = nil, []dockerfile.Cache{n}, true
 		img, _ := m.run(t)
 		digestOfMade(t, img)
 		history := ""
@@ -424,7 +426,7 @@ func TestCacheChangedAtTheEnd(t *testing.T) {
 	c := withFiles(t, "FROM scratch\nCOPY a /", map[string][]byte{"a": []byte("1")})
 	m := newMachine(t, registrytest.Start(t, registrytest.Config{}), c)
 	l := &late{change: func() { must(t, os.Chtimes(filepath.Join(c.dir, "a"), created, created)) }}
-	m.caching.Cache = l
+	m.caching.From, m.caching.To = nil, []dockerfile.Cache{l}
 	m.run(t)
 	if !errors.Is(l.err, image.ErrChanged) || len(m.warned) != 1 {
 		t.Errorf("%v, warned %q", l.err, m.warned)
@@ -456,7 +458,7 @@ func TestCacheHoles(t *testing.T) {
 	}
 	based().run(t)
 	m := based()
-	m.caching.Cache = sieve{m.caching.Cache, func(_ string, e *stepcache.Entry) (bool, error) { return strings.Contains(e.History, "lost"), nil }}
+	m.caching.From[0] = sieve{m.caching.From[0], func(_ string, e *stepcache.Entry) (bool, error) { return strings.Contains(e.History, "lost"), nil }}
 	if got := m.verdicts(t); got != "it is not kept any more; the step above missed" {
 		t.Error(got)
 	}
@@ -464,7 +466,7 @@ func TestCacheHoles(t *testing.T) {
 	m.caching.All = true
 	m.run(t)
 	m = newMachine(t, s, stagedCase(t))
-	m.caching.Cache = sieve{m.caching.Cache, func(name string, e *stepcache.Entry) (bool, error) {
+	m.caching.From[0] = sieve{m.caching.From[0], func(name string, e *stepcache.Entry) (bool, error) {
 		if strings.Contains(e.History, "main.js") {
 			return false, stepcache.ErrLost
 		}
@@ -517,7 +519,7 @@ func TestCacheTellsNoSecret(t *testing.T) {
 	c.opts.Args["API_TOKEN"], c.opts.Args["VERSION"] = "S3cret", "1.2"
 	m := newMachine(t, registrytest.Start(t, registrytest.Config{}), c)
 	n := &names{last: map[string]string{}}
-	m.caching.Cache = n
+	m.caching.From, m.caching.To = nil, []dockerfile.Cache{n}
 	m.run(t)
 	if told := fmt.Sprint(n.parts); strings.Contains(told, "S3cret") || !strings.Contains(told, "{ARG VERSION 1.2}") {
 		t.Error(told)

@@ -88,7 +88,7 @@ func (c *course) take(ctx context.Context, r *rootfs, at int, step *reported) er
 
 // store has an entry kept under the names that its step has, when it is of a stage whose steps are kept.
 func (c *course) store(k *keyed, e stepcache.Entry, content string) {
-	if !c.caching.All && !c.caching.own[c.outcome[c.stage]] {
+	if !c.caching.keepsOf(c.outcome[c.stage]) {
 		return
 	}
 	names := []string{k.name}

@@ -68,16 +68,13 @@ func (b *builder) step(ctx context.Context, r *rootfs, c command, i *instruction
 // hostnameArg is what BuildKit takes the host name of RUN from.
 const hostnameArg = "BUILDKIT_SANDBOX_HOSTNAME"
 
-// stepFailure is the error of a process: its own end, or why it could not be run.
+// stepFailure is the error of a process, with the likely reason for one that was killed if the sandbox knows none.
 func stepFailure(err error) error {
 	var exit *step.ExitError
-	if !errors.As(err, &exit) {
-		return err
+	if errors.As(err, &exit) && exit.Signal == "SIGKILL" && fault.HintOf(err) == "" {
+		return &fault.Error{Hint: "when nobody stopped it, it needed more memory than there is", Err: err}
 	}
-	if exit.Signal == "SIGKILL" {
-		return &fault.Error{Hint: "when nobody stopped it, it needed more memory than there is", Err: exit}
-	}
-	return exit
+	return err
 }
 
 // keep makes the image's next layer of what a process changed, which may be nothing.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/ksera524/imgbump/internal/dockerfile"
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/registrytest"
 	"github.com/ksera524/imgbump/internal/sandbox/step"
 )
 
@@ -119,11 +120,11 @@ type counted struct {
 	broken error
 }
 
-func (l counted) Uncompressed() (io.ReadCloser, error) {
+func (l counted) Compressed() (io.ReadCloser, error) {
 	l.opened.Add(1)
-	r, err := l.Layer.Uncompressed()
+	r, err := l.Layer.Compressed()
 	if err == nil && l.broken != nil {
-		r = io.NopCloser(io.MultiReader(io.LimitReader(r, 1000), &cut{l.broken}))
+		r = io.NopCloser(io.MultiReader(io.LimitReader(r, 500), &cut{l.broken}))
 	}
 	return r, err
 }
@@ -292,8 +293,12 @@ func TestStepFails(t *testing.T) {
 		want, hint      string
 		exitCodeIsKnown bool
 	}{
-		"code":   {fmt.Errorf("sandbox: %w", &step.ExitError{Code: 3}), "Dockerfile:2: the process ended with exit code 3", "", true},
+		"code":   {&step.ExitError{Code: 3}, "Dockerfile:2: the process ended with exit code 3", "", true},
 		"killed": {&step.ExitError{Code: 137, Signal: "SIGKILL"}, "Dockerfile:2: the process was ended by SIGKILL", "memory", true},
+		"full": {&fault.Error{Where: "/layers", Hint: "the disk is full", Err: &step.ExitError{Code: 1}},
+			"Dockerfile:2: /layers: the process ended with exit code 1", "disk", true},
+		"killed as it was full": {&fault.Error{Hint: "the disk is full", Err: &step.ExitError{Code: 137, Signal: "SIGKILL"}},
+			"Dockerfile:2: the process was ended by SIGKILL", "disk", true},
 		"broken": {errors.New("no space left"), "Dockerfile:2: no space left", "", false},
 	} {
 		_, err := runs(t, "FROM base\nRUN a\n", dockerfile.Sources{Base: pull, Sandbox: &witness{fail: c.fail}}, dockerfile.Options{}, nil)
@@ -388,6 +393,59 @@ func TestStepFilesAreReadTogether(t *testing.T) {
 		must(t, r.Close())
 		if got := fmt.Sprint(w.opened.Load(), w.asked.Load()); got != want {
 			t.Errorf("%s: opened and asked %s, not %s", text, got, want)
+		}
+	}
+}
+
+// replacing is a sandbox whose first step makes /d with a file in it, and whose second makes /d anew, with another.
+type replacing struct{ *pretend }
+
+func (s replacing) Run(ctx context.Context, p step.Process) error {
+	err := s.pretend.Run(ctx, p)
+	s.layers[p.Layer] = s.tar(p.Args)
+	return err
+}
+
+func (s replacing) tar(args []string) []byte {
+	names := []string{"d/", "d/first"}
+	if args[len(args)-1] == "second" {
+		names = []string{"d/", "d/.wh..wh..opq", "d/second"}
+	}
+	var b bytes.Buffer
+	tw := tar.NewWriter(&b)
+	for _, name := range names {
+		_ = tw.WriteHeader(&tar.Header{Name: name, Mode: 0o755}) // a directory, if the name ends so
+	}
+	_ = tw.Close()
+	return b.Bytes()
+}
+
+func (s replacing) Headers(ctx context.Context, id string) (all []*tar.Header, err error) {
+	r, _ := s.Open(ctx, id)
+	for tr := tar.NewReader(r); ; {
+		hdr, err := tr.Next()
+		if err != nil {
+			return all, nil
+		}
+		all = append(all, hdr)
+	}
+}
+
+// What a step hides is what steps before it made, not its own: when both are carried out, and when a cache has them.
+func TestStepsHideWhatIsBelow(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Config{})
+	for _, to := range []string{"/a/", "/b/"} {
+		m := newMachine(t, s, withFiles(t, "FROM debian:12 AS made\nRUN first\nRUN second\nFROM scratch\nCOPY --from=made /d "+to, nil))
+		m.caching.All = true
+		m.runner = replacing{m.sandbox}
+		img, steps := m.run(t)
+		if to == "/b/" && len(m.sandbox.ran) > 0 {
+			t.Errorf("%q", steps)
+		}
+		r, err := layersOf(t, img)[0].Uncompressed()
+		must(t, err)
+		if got := list(t, r); !strings.Contains(got, to[1:]+"second") || strings.Contains(got, "first") {
+			t.Error(got)
 		}
 	}
 }

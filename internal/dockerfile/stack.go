@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ksera524/imgbump/internal/image"
 )
 
 // sheet is a layer of a root filesystem in the sandbox, where it lies once a process needs it.
@@ -155,7 +157,7 @@ func (r *rootfs) lay(ctx context.Context) error {
 func (r *rootfs) unpack(ctx context.Context, layers []v1.Layer) error {
 	var readers []io.Reader
 	for _, l := range layers {
-		reader := &later{open: l.Uncompressed}
+		reader := &later{open: func() (io.ReadCloser, error) { return image.Plain(l) }}
 		defer reader.Close()
 		readers = append(readers, reader)
 	}

@@ -63,7 +63,7 @@ func (f *File) refuse(ctx context.Context, src Sources) error {
 				return f.fail(c.line, &fault.Error{Err: errors.New("RUN cannot be carried out without a sandbox"),
 					Hint: "start FROM an image in which it is done already"})
 			}
-			if err := foreign(ctx, s.platform); err != nil && src.Caching.Cache == nil {
+			if err := foreign(ctx, s.platform); err != nil && len(src.Caching.From) == 0 {
 				return f.fail(c.line, err)
 			}
 		}

@@ -12,6 +12,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -85,6 +87,39 @@ func plain(t *testing.T, data []byte) []byte {
 	out, err := io.ReadAll(r)
 	must(t, err)
 	return out
+}
+
+// TestPlain holds what Plain reads to what layers say themselves, and to failing where they are damaged.
+func TestPlain(t *testing.T) {
+	for _, algorithm := range []string{"gzip", "zstd", "none"} {
+		layers, err := compressed(t, algorithm, 0, strings.Repeat("harbor", 100_000)).Layers()
+		must(t, err)
+		want, err := layers[0].Uncompressed()
+		must(t, err)
+		bytesWanted, err := io.ReadAll(want)
+		must(t, err)
+		r, err := image.Plain(layers[0])
+		must(t, err)
+		got, err := io.ReadAll(r)
+		must(t, err)
+		must(t, r.Close())
+		if !bytes.Equal(got, bytesWanted) {
+			t.Errorf("%s: %d bytes, want %d", algorithm, len(got), len(bytesWanted))
+		}
+	}
+	packed := drain(t, layerIn(t, "gzip"))
+	r, err := image.Plain(static.NewLayer(packed[:len(packed)-4], types.OCILayer))
+	must(t, err)
+	if _, err := io.ReadAll(r); err == nil {
+		t.Error("a layer that is cut short is read without an error")
+	}
+}
+
+func layerIn(t *testing.T, algorithm string) v1.Layer {
+	t.Helper()
+	layers, err := compressed(t, algorithm, 0, "harbor").Layers()
+	must(t, err)
+	return layers[0]
 }
 
 func TestParseCompression(t *testing.T) {

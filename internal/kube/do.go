@@ -3,15 +3,16 @@ package kube
 import (
 	"context"
 	"net/http"
+	"path"
 )
 
 // Do sends a request to the API server, whose address and login it is given; what it is for is said by errors: "read
 // application shop". The answer is the caller's to close, whatever its status. Nothing but the request's context limits the
 // time.
 func (c *Cluster) Do(r *http.Request, what, where string) (*http.Response, error) {
-	target := c.server.JoinPath(r.URL.Path)
-	target.RawQuery = r.URL.RawQuery
-	r.URL, r.Host = target, ""
+	target := *c.server
+	target.Path, target.RawQuery = path.Join("/", target.Path, r.URL.Path), r.URL.RawQuery
+	r.URL, r.Host = &target, ""
 	c.sign(r)
 	resp, err := c.http.Do(r)
 	if err == nil {

@@ -1,7 +1,7 @@
-// Package kube reads Secrets from a cluster and runs commands in its pods, as the pod that we run in or as kubectl's
-// configuration says.
+// Package kube reads Secrets from a cluster, runs commands in its pods and lends its way to the API server to others, as the
+// pod that we run in or as kubectl's configuration says.
 //
-// One GET and one WebSocket need no client library: k8s.io/client-go would bring 577 packages for them.
+// A few requests and one WebSocket need no client library: k8s.io/client-go would bring 577 packages for them.
 package kube
 
 import (

@@ -1,8 +1,10 @@
 package policy
 
 import (
-	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/Masterminds/semver/v3"
 )
 
 // TakesTag reports whether the rules lack the tag that they start from, which is then that of the place they are for.
@@ -26,10 +28,9 @@ func (d Decision) Below(current string) bool {
 	}
 	best, p := d.Candidates[0], d.ranking.policy
 	if p.rules.Strategy == NewestBuild {
-		at := slices.IndexFunc(d.ranking.admitted, func(c Candidate) bool { return c.Name == current })
-		return at >= 0 && d.ranking.admitted[at].Made.After(best.Made)
+		return d.ranking.made[current].After(best.Made)
 	}
-	there, ok := p.versionOf(current)
+	there, ok := p.versionOf(current, best.version)
 	if !ok {
 		return false
 	}
@@ -42,7 +43,7 @@ func (d Decision) Below(current string) bool {
 
 // versionOf is what the tag of a place is to the strategy, whether or not the rules admit it. A tag that may be anything
 // else is none: a number may be a date or a commit, and to compare names says nothing of those that were never meant.
-func (p Policy) versionOf(tag string) (version, bool) {
+func (p Policy) versionOf(tag string, best version) (version, bool) {
 	value, v := p.value(tag)
 	ordered := p.rules.Strategy == Alphabetical || p.rules.Strategy == Numerical || p.rules.Extract != ""
 	if v != admitted && ordered {
@@ -51,15 +52,21 @@ func (p Policy) versionOf(tag string) (version, bool) {
 	if !ordered {
 		value = tag
 	}
-	r := p.reader
-	if p.rules.Strategy == Semver || p.rules.Strategy == FluxSemver {
-		if !strings.Contains(value, ".") {
-			return nil, false
-		}
-		unbounded := p.rules
-		unbounded.Constraint, unbounded.PreReleases = ">=0.0.0-0", true
-		r, _ = semverReader(unbounded) // of a range that is right
+	if b, ok := best.(semantic); ok {
+		return semanticOf(value, b)
 	}
-	there, v := r.read(value)
+	there, v := p.read(value)
 	return there, v == admitted
 }
+
+// semanticOf is the version that value is beside best. One without a dot has a number that is at most a digit longer than
+// that of best: 17 beside 16.1 is one, 20240105 is not.
+func semanticOf(value string, best semantic) (version, bool) {
+	there, err := semver.NewVersion(value)
+	if err != nil || !strings.Contains(value, ".") && digits(there.Major()) > digits(best.Major())+1 {
+		return nil, false
+	}
+	return semantic{there}, true
+}
+
+func digits(n uint64) int { return len(strconv.FormatUint(n, 10)) }

@@ -28,6 +28,15 @@ func TestBelow(t *testing.T) {
 		{policy.Rules{}, "1.2.0", "20240105", false},
 		{policy.Rules{}, "1.2.0", "4815162", false},
 		{policy.Rules{}, "latest", "1.0.0", false},
+		{policy.Rules{Constraint: "^16"}, "16.0 16.1", "17", true},
+		{policy.Rules{Constraint: "^16"}, "16.0 16.1", "v17", true},
+		{policy.Rules{Constraint: "^16"}, "16.0 16.1", "17-alpine", true},
+		{policy.Rules{Constraint: "^16"}, "16.0 16.1", "16", false},
+		{policy.Rules{Constraint: "^9"}, "9.6", "10", true},
+		{policy.Rules{AllowTags: `regexp:^1.2-(\d+)$`, Extract: "$1"}, "1.2-7", "1.2-20240105", false},
+		{policy.Rules{Constraint: "^9"}, "9.6", "2024", false},
+		{policy.Rules{Constraint: "^16"}, "16.1", "2024-01-15", false},
+		{policy.Rules{Strategy: policy.FluxSemver, Constraint: "16.x"}, "16.1.0", "17", true},
 		{policy.Rules{Strategy: policy.FluxSemver, Constraint: "1.x"}, "1.2.0", "2.0.0", true},
 		{policy.Rules{Strategy: policy.Suffix, Constraint: "1.27-alpine"}, "1.28-alpine", "1.29-alpine", true},
 		{policy.Rules{Strategy: policy.Suffix, Constraint: "1.27-alpine"}, "1.28-alpine", "1.29", false},
@@ -60,6 +69,11 @@ func TestBelowByDate(t *testing.T) {
 	d := r.Decide(now)
 	if d.Tag != "old" || !d.Below("young") || d.Below("older") || d.Below("nosuch") {
 		t.Errorf("%s, below young %v, older %v, nosuch %v", d.Tag, d.Below("young"), d.Below("older"), d.Below("nosuch"))
+	}
+	// What a policy leaves out has a date too.
+	d = compile(t, policy.Rules{Strategy: policy.NewestBuild, IgnoreTags: []string{"pr-*"}}).Rank([]policy.Tag{made("dev-3", 48*time.Hour), made("pr-7", time.Hour), made("pr-6", 72*time.Hour)}).Decide(now)
+	if d.Tag != "dev-3" || !d.Below("pr-7") || d.Below("pr-6") {
+		t.Errorf("%s, below pr-7 %v, below pr-6 %v", d.Tag, d.Below("pr-7"), d.Below("pr-6"))
 	}
 	if (policy.Decision{}).Below("1.0") {
 		t.Error("nothing is below")

@@ -56,15 +56,18 @@ type Candidate struct {
 type Ranking struct {
 	policy     Policy
 	considered int
-	left       [verdicts]int // how many were left out
-	admitted   []Candidate   // best first
-	candidates []Candidate   // those that are old enough
+	left       [verdicts]int        // how many were left out
+	made       map[string]time.Time // of each tag, admitted or not, where dates decide
+	candidates []Candidate          // best first; without those that are too young, once that is settled
 }
 
 // Rank orders tags. Their order, and names that come twice, do not matter.
 func (p Policy) Rank(tags []Tag) *Ranking {
-	r := &Ranking{policy: p, considered: len(tags)}
+	r := &Ranking{policy: p, considered: len(tags), made: map[string]time.Time{}}
 	for i, t := range tags {
+		if p.rules.Strategy == NewestBuild && p.runs(t) {
+			r.made[t.Name], _ = p.made(t)
+		}
 		c := Candidate{Name: t.Name, Digest: t.Digest, tag: &tags[i]}
 		v := admitted
 		if c.value, v = p.value(t.Name); v == admitted {
@@ -82,7 +85,6 @@ func (p Policy) Rank(tags []Tag) *Ranking {
 	}
 	slices.SortFunc(r.candidates, p.order)
 	r.candidates = slices.CompactFunc(r.candidates, func(a, b Candidate) bool { return a.Name == b.Name })
-	r.admitted = r.candidates
 	return r
 }
 

@@ -5,6 +5,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"regexp"
@@ -41,7 +42,7 @@ type Rules struct {
 	Constraint string
 	AllowTags  string   // "regexp:" and an expression (RE2, unanchored), or "any"
 	Extract    string   // what of AllowTags' groups is compared in place of the tag: "$1", "$name"
-	IgnoreTags []string // patterns of path.Match
+	IgnoreTags []string // patterns of path.Match, or "regexp:" and an expression
 	Platforms  []string // os/arch[/variant]; newest-build and digest look for an image of one of them
 	// PreReleases counts versions that are none yet even where Constraint names none.
 	PreReleases bool
@@ -51,8 +52,9 @@ type Rules struct {
 
 // Policy is rules that were understood.
 type Policy struct {
-	rules Rules
-	allow *regexp.Regexp // nil allows every tag
+	rules  Rules
+	allow  *regexp.Regexp // nil allows every tag
+	ignore []*regexp.Regexp
 	reader
 }
 
@@ -65,25 +67,41 @@ func New(r Rules) (Policy, error) {
 	if r.Descending && r.Strategy != Alphabetical && r.Strategy != Numerical {
 		return p, fault.Usagef("leave the order away", "strategy %s has no order to turn around", r.Strategy)
 	}
-	for _, pattern := range r.IgnoreTags {
-		if _, err := path.Match(pattern, ""); err != nil {
-			return p, fault.Usagef("patterns are those of a shell: * ? [a-z]", "tags to ignore %q: %w", pattern, err)
-		}
-	}
 	for _, platform := range r.Platforms {
 		if parts := strings.Split(platform, "/"); len(parts) < 2 || len(parts) > 3 || slices.Contains(parts, "") {
 			return p, fault.Usagef("for example: linux/amd64, linux/arm/v7", "platform %q is not OS/ARCH or OS/ARCH/VARIANT", platform)
 		}
 	}
-	err := p.readAllow()
+	if len(r.Constraint) > maxPattern {
+		return p, fault.Usagef("for example: ^1.2", "the constraint is longer than %d bytes", maxPattern)
+	}
+	err := cmp.Or(p.readIgnored(), p.readAllow())
 	if err == nil {
 		p.reader, err = readerOf(r)
 	}
 	return p, err
 }
 
-// maxPattern is the longest expression that is compiled, in bytes.
+// maxPattern is the longest expression or constraint that is read, in bytes.
 const maxPattern = 4096
+
+func (p *Policy) readIgnored() error {
+	for _, pattern := range p.rules.IgnoreTags {
+		expression, found := strings.CutPrefix(pattern, "regexp:")
+		if !found {
+			if _, err := path.Match(pattern, ""); err != nil {
+				return fault.Usagef("patterns are those of a shell: * ? [a-z]", "tags to ignore %q: %w", pattern, err)
+			}
+			continue
+		}
+		compiled, err := compile(expression)
+		if err != nil {
+			return fault.Usagef(hintExpression, "tags to ignore: %w", err)
+		}
+		p.ignore = append(p.ignore, compiled)
+	}
+	return nil
+}
 
 func (p *Policy) readAllow() error {
 	expression, found := strings.CutPrefix(p.rules.AllowTags, "regexp:")
@@ -94,14 +112,21 @@ func (p *Policy) readAllow() error {
 		return nil
 	case !found:
 		return fault.Usagef("write regexp:EXPRESSION, or any", "tags to allow %q", p.rules.AllowTags)
-	case len(expression) > maxPattern:
-		return fault.Usagef("", "the expression of tags to allow is longer than %d bytes", maxPattern)
 	}
 	var err error
-	if p.allow, err = regexp.Compile(expression); err != nil {
-		return fault.Usagef("expressions are those of RE2, see github.com/google/re2/wiki/Syntax", "tags to allow: %w", err)
+	if p.allow, err = compile(expression); err != nil {
+		return fault.Usagef(hintExpression, "tags to allow: %w", err)
 	}
 	return nil
+}
+
+const hintExpression = "expressions are those of RE2, see github.com/google/re2/wiki/Syntax"
+
+func compile(expression string) (*regexp.Regexp, error) {
+	if len(expression) > maxPattern {
+		return nil, fmt.Errorf("the expression is longer than %d bytes", maxPattern)
+	}
+	return regexp.Compile(expression)
 }
 
 // Ineffective are the rules that are set and mean nothing to the strategy.
@@ -133,6 +158,9 @@ func (p Policy) value(tag string) (string, verdict) {
 		if ok, _ := path.Match(pattern, tag); ok {
 			return "", ignored
 		}
+	}
+	if slices.ContainsFunc(p.ignore, func(x *regexp.Regexp) bool { return x.MatchString(tag) }) {
+		return "", ignored
 	}
 	if p.allow == nil {
 		return tag, admitted
@@ -184,7 +212,7 @@ func (p Policy) words(v verdict, n int) string {
 	what := map[verdict]string{
 		notAllowed: "not allowed", ignored: "ignored", outside: "outside " + p.rules.Constraint, tooYoung: "younger than " + span(p.rules.MinAge),
 		otherPlatform: "not for " + strings.Join(p.rules.Platforms, " or "), ageless: "of unknown age",
-		unread: "that are no " + p.unread + "s", preRelease: "pre-releases ignored",
+		unread: "that are no " + plural(p.unread), preRelease: "pre-releases ignored",
 	}
 	if n == 1 {
 		what[unread], what[preRelease] = "that is no "+p.unread, "pre-release ignored"
@@ -192,8 +220,20 @@ func (p Policy) words(v verdict, n int) string {
 	return fmt.Sprintf("%d %s", n, what[v])
 }
 
-// span is a duration without the zeros at its end.
+// plural is more than one of them: "versions like 1.27-alpine".
+func plural(what string) string {
+	noun, rest, more := strings.Cut(what, " ")
+	if more {
+		rest = " " + rest
+	}
+	return noun + "s" + rest
+}
+
+// span is a duration without the zeros at its end, in days from two on.
 func span(d time.Duration) string {
+	if day := 24 * time.Hour; d >= 2*day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")

@@ -344,3 +344,23 @@ func BenchmarkMillion(b *testing.B) {
 		p.Rank(tags).Decide(now)
 	}
 }
+
+// TestWhyCounts has the words for more than one tag that was left out.
+func TestWhyCounts(t *testing.T) {
+	for _, tt := range []struct {
+		rules policy.Rules
+		want  string
+	}{
+		{policy.Rules{Strategy: policy.Suffix, Constraint: "1.27-alpine"}, "none of 2 tags fits: 2 that are no versions like 1.27-alpine"},
+		{policy.Rules{Strategy: policy.Calver, Constraint: "YYYY.MM"}, "none of 2 tags fits: 2 that are no dates like YYYY.MM"},
+		{policy.Rules{}, "none of 2 tags fits: 2 that are no versions"},
+	} {
+		if got := compile(t, tt.rules).Rank(named("main", "latest")).Decide(now); got.Why != tt.want {
+			t.Errorf("%s, want %s", got.Why, tt.want)
+		}
+	}
+	r := compile(t, policy.Rules{MinAge: 9000 * 24 * time.Hour}).Rank(named("1.0.0"))
+	if err := r.Settle(now, func(string) (policy.Tag, error) { return policy.Tag{Name: "1.0.0", Pushed: now}, nil }); err != nil || r.Decide(now).Why != "none of 1 tag fits: 1 younger than 9000d" {
+		t.Errorf("%v: %s", err, r.Decide(now).Why)
+	}
+}

@@ -1,119 +1,30 @@
 package rollout_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
+	"github.com/ksera524/imgbump/internal/argotest"
 	"github.com/ksera524/imgbump/internal/rollout"
 )
 
-// seen is what an observer of the real Argo CD wrote down of an application.
-type seen struct {
-	Sync, Rev, Health, Op, Oprev, Opmsg, Pending, Refresh, Hist string
-	Cond, Oos, Unhealthy, Images                                []string
-}
+var pushed = regexp.MustCompile(`^git push ([0-9a-f]{7})`)
 
-// event is a line of a transcript: an application as it is from then on, or something that was done.
-type event struct {
-	at     time.Time
-	name   string
-	state  seen
-	gone   bool
-	action string
-}
-
-var (
-	line   = regexp.MustCompile(`^(\d\d:\d\d:\d\d\.\d+) (?:\+ *[\d.]+s (\S+) +(INIT|ADDED|DELETED)? *(\{.*?\})(?: cleared:(\S+))?$|## (.*))`)
-	pushed = regexp.MustCompile(`^git push ([0-9a-f]{7})`)
-)
-
-func transcript(t *testing.T, file string) (events []event) {
+func transcript(t *testing.T, file string) []argotest.Event {
 	t.Helper()
-	data, err := os.ReadFile(file)
+	events, err := argotest.Transcript(file)
 	if err != nil {
 		t.Fatal(err)
-	}
-	fields := map[string]map[string]json.RawMessage{}
-	for text := range strings.Lines(string(data)) {
-		m := line.FindStringSubmatch(strings.TrimSpace(text))
-		if m == nil {
-			continue
-		}
-		e := event{name: m[2], gone: m[3] == "DELETED", action: m[6]}
-		if e.at, err = time.Parse("15:04:05.000", m[1]); err != nil {
-			t.Fatal(err)
-		}
-		if e.name != "" {
-			if fields[e.name] == nil {
-				fields[e.name] = map[string]json.RawMessage{}
-			}
-			if err := json.Unmarshal([]byte(m[4]), ptr(fields[e.name])); err != nil {
-				t.Fatalf("%s: %s: %v", file, text, err)
-			}
-			for key := range strings.SplitSeq(m[5], ",") {
-				delete(fields[e.name], key)
-			}
-			whole, _ := json.Marshal(fields[e.name])
-			if err := json.Unmarshal(whole, &e.state); err != nil {
-				t.Fatalf("%s: %s: %v", file, text, err)
-			}
-		}
-		events = append(events, e)
-	}
-	if len(events) == 0 {
-		t.Fatalf("%s has no events", file)
 	}
 	return events
 }
 
-func ptr[V any](v V) *V { return &v }
-
-// full is a commit's id, of which the transcripts have the first digits.
-func full(short string) string {
-	if len(short) != 7 || strings.Trim(short, "0123456789abcdef") != "" {
-		return short
-	}
-	return short + strings.Repeat("0", 33)
-}
-
-// application is what Argo CD must have said for the observer to write this.
-func (s seen) application() *rollout.Application {
-	a := &rollout.Application{}
-	a.Spec.Source = &rollout.Source{Repository: "r", Revision: "main"}
-	a.Status.Sync.Status, a.Status.Sync.Revision, a.Status.Health.Status = s.Sync, full(s.Rev), s.Health
-	if revisions := strings.Split(s.Rev, ","); len(revisions) > 1 {
-		for _, r := range revisions {
-			a.Status.Sync.Revisions = append(a.Status.Sync.Revisions, full(r))
-		}
-	}
-	if s.Pending != "" {
-		a.Operation = &rollout.Operation{}
-		a.Operation.Sync.Revision = full(s.Pending)
-	}
-	if s.Op != "" {
-		a.Status.OperationState = &rollout.OperationState{Phase: s.Op, Message: s.Opmsg}
-		a.Status.OperationState.SyncResult.Revision = full(s.Oprev)
-		a.Status.OperationState.Operation.Sync.Revision = full(s.Oprev)
-	}
-	if s.Refresh != "" {
-		a.Metadata.Annotations = map[string]string{"argocd.argoproj.io/refresh": s.Refresh}
-	}
-	for _, c := range s.Cond {
-		kind, message, _ := strings.Cut(c, ": ")
-		a.Status.Conditions = append(a.Status.Conditions, rollout.Condition{Type: kind, Message: message})
-	}
-	return a
-}
-
-// settled reports whether the state needs nothing more.
-func (s seen) settled() bool {
+// settled reports whether a state needs nothing more.
+func settled(s argotest.State) bool {
 	return s.Sync == "Synced" && s.Health == "Healthy" && s.Pending == "" && s.Refresh == "" && (s.Op == "" || s.Op == "Succeeded") && len(s.Cond) == 0
 }
 
@@ -129,11 +40,11 @@ func TestReplay(t *testing.T) {
 		events := transcript(t, file)
 		var commits, names []string
 		for _, e := range events {
-			if m := pushed.FindStringSubmatch(e.action); m != nil {
-				commits = append(commits, full(m[1]))
+			if m := pushed.FindStringSubmatch(e.Action); m != nil {
+				commits = append(commits, argotest.Full(m[1]))
 			}
-			if e.name != "" && !slices.Contains(names, e.name) {
-				names = append(names, e.name)
+			if e.Name != "" && !slices.Contains(names, e.Name) {
+				names = append(names, e.Name)
 			}
 		}
 		for i, commit := range commits {
@@ -142,7 +53,7 @@ func TestReplay(t *testing.T) {
 					continue // TestReplayRoot
 				}
 				w := watch(commit, commits)
-				if at, live := follow(w, events, name, full(commits[i])); live {
+				if at, live := follow(w, events, name, argotest.Full(commits[i])); live {
 					lives++
 					check(t, fmt.Sprint(filepath.Base(file), " ", name, " ", commit[:7]), events, name, at)
 				} else if end := settledAt(events, name, commits[i:]); !end.IsZero() {
@@ -168,21 +79,21 @@ func watch(commit string, commits []string) *rollout.Watch {
 }
 
 // follow looks at an application from the push of a commit on, at each event and a second after, and tells when it was live.
-func follow(w *rollout.Watch, events []event, name, commit string) (at time.Time, live bool) {
+func follow(w *rollout.Watch, events []argotest.Event, name, commit string) (at time.Time, live bool) {
 	begun := false
-	var now seen
+	var now argotest.State
 	for i, e := range events {
-		if m := pushed.FindStringSubmatch(e.action); m != nil && full(m[1]) == commit {
+		if m := pushed.FindStringSubmatch(e.Action); m != nil && argotest.Full(m[1]) == commit {
 			begun = true
 		}
-		if e.name == name {
-			now = e.state
+		if e.Name == name {
+			now = e.State
 		}
 		if !begun || now.Sync == "" {
 			continue
 		}
-		for look := e.at; i == len(events)-1 && look.Before(e.at.Add(3*time.Second)) || i < len(events)-1 && look.Before(events[i+1].at); look = look.Add(250 * time.Millisecond) {
-			if w.Look(look, now.application()).State == rollout.Live {
+		for look := e.At; i == len(events)-1 && look.Before(e.At.Add(3*time.Second)) || i < len(events)-1 && look.Before(events[i+1].At); look = look.Add(250 * time.Millisecond) {
+			if w.Look(look, now.Application(name)).State == rollout.Live {
 				return look, true
 			}
 		}
@@ -192,40 +103,40 @@ func follow(w *rollout.Watch, events []event, name, commit string) (at time.Time
 
 // check finds what still happened to an application after it was called live, before anybody did something: a refresh, or
 // another commit, is done by somebody too.
-func check(t *testing.T, what string, events []event, name string, at time.Time) {
+func check(t *testing.T, what string, events []argotest.Event, name string, at time.Time) {
 	t.Helper()
-	var then seen
+	var then argotest.State
 	for _, e := range events {
-		if !e.at.After(at) && e.name == name {
-			then = e.state
+		if !e.At.After(at) && e.Name == name {
+			then = e.State
 		}
 	}
-	if !then.settled() {
+	if !settled(then) {
 		t.Errorf("%s: live at %s, when it was %+v", what, at.Format("15:04:05.000"), then)
 	}
 	for _, e := range events {
-		if e.at.Before(at) {
+		if e.At.Before(at) {
 			continue
 		}
-		if e.action != "" || e.name == name && (e.state.Refresh != "" || e.state.Rev != then.Rev) {
+		if e.Action != "" || e.Name == name && (e.State.Refresh != "" || e.State.Rev != then.Rev) {
 			return
 		}
-		if e.name == name && !e.state.settled() {
-			t.Errorf("%s: live at %s, but at %s it was %+v", what, at.Format("15:04:05.000"), e.at.Format("15:04:05.000"), e.state)
+		if e.Name == name && !settled(e.State) {
+			t.Errorf("%s: live at %s, but at %s it was %+v", what, at.Format("15:04:05.000"), e.At.Format("15:04:05.000"), e.State)
 		}
 	}
 }
 
 // settledAt is when the application had long been as the commit, or a later one, wanted it; zero when it never was.
-func settledAt(events []event, name string, commits []string) time.Time {
+func settledAt(events []argotest.Event, name string, commits []string) time.Time {
 	var since time.Time
 	good := false
 	for _, e := range events {
-		if good && e.at.Sub(since) > 1500*time.Millisecond {
+		if good && e.At.Sub(since) > 1500*time.Millisecond {
 			return since
 		}
-		if e.name == name {
-			good, since = e.state.settled() && slices.Contains(commits, full(e.state.Rev)), e.at
+		if e.Name == name {
+			good, since = settled(e.State) && slices.Contains(commits, argotest.Full(e.State.Rev)), e.At
 		}
 	}
 	return time.Time{}
@@ -234,7 +145,7 @@ func settledAt(events []event, name string, commits []string) time.Time {
 // TestReplayRoot follows an app of apps: the root alone looks live before its children have begun.
 func TestReplayRoot(t *testing.T) {
 	events := transcript(t, "testdata/10-app-of-apps-waves.txt")
-	commits := []string{full("a06b6f1"), full("de4ace5"), full("6000a57")}
+	commits := []string{argotest.Full("a06b6f1"), argotest.Full("de4ace5"), argotest.Full("6000a57")}
 	for commit, done := range map[string]string{commits[0]: "03:47:33.071", commits[2]: "03:48:00"} {
 		children := []string{"w1", "w2", "w3"}
 		watches := map[string]*rollout.Watch{"root": watch(commit, commits)}
@@ -244,20 +155,20 @@ func TestReplayRoot(t *testing.T) {
 				watches[child] = &rollout.Watch{Source: watches[child].Source} // they are pinned to another commit
 			}
 		}
-		states := map[string]seen{}
+		states := map[string]argotest.State{}
 		begun := false
 		var live time.Time
 		for i, e := range events[:len(events)-1] {
-			if m := pushed.FindStringSubmatch(e.action); m != nil && full(m[1]) == commit {
+			if m := pushed.FindStringSubmatch(e.Action); m != nil && argotest.Full(m[1]) == commit {
 				begun = true
 			}
-			if e.name != "" {
-				states[e.name] = e.state
+			if e.Name != "" {
+				states[e.Name] = e.State
 			}
-			for look := e.at; begun && live.IsZero() && look.Before(events[i+1].at); look = look.Add(250 * time.Millisecond) {
+			for look := e.At; begun && live.IsZero() && look.Before(events[i+1].At); look = look.Add(250 * time.Millisecond) {
 				verdicts := map[string]rollout.Verdict{}
 				for name, w := range watches {
-					verdicts[name] = w.Look(look, states[name].application())
+					verdicts[name] = w.Look(look, states[name].Application(name))
 				}
 				if rollout.Together(verdicts["root"], children, verdicts).State == rollout.Live {
 					live = look

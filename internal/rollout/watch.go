@@ -242,15 +242,12 @@ func (w *Watch) synced(now time.Time, a *Application, n int, revision string) Ve
 		return Verdict{Text: strings.ToLower(health.Status) + a.unhealthy()}
 	}
 	state := a.Status.OperationState
-	if state == nil {
-		return Verdict{State: Live, Text: "live"}
-	}
-	if state.Phase != "Succeeded" || state.Operation.Sync.DryRun || a.Status.ReconciledAt.Before(state.FinishedAt) {
+	if state != nil && (state.Phase != "Succeeded" || state.Operation.Sync.DryRun || a.Status.ReconciledAt.Before(state.FinishedAt)) {
 		return Verdict{Text: "synced, to be compared once more"}
 	}
-	text := "live: the commit changes nothing of it"
-	if w.counts(of(state.SyncResult.Revisions, state.SyncResult.Revision, n)) {
-		text = "live"
+	text := "live"
+	if state != nil && !w.counts(of(state.SyncResult.Revisions, state.SyncResult.Revision, n)) {
+		text = "live: the commit changes nothing of it"
 	}
 	if w.relation(revision) == Descendant {
 		text += " as part of " + short(revision)

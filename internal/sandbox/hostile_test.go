@@ -118,10 +118,14 @@ func TestNothingRunsOn(t *testing.T) {
 			"orphan":     "(setsid setsid sleep 1000 &) ; trap '' TERM INT HUP; (sh -c 'trap \"\" TERM; sleep 1000' &)",
 			"forks":      `echo 'exec sh /again &' > /again; sh /again & sh /again & true`,
 			"leaders":    `echo 'exec setsid sh /again &' > /again; sh /again & true`,
+			"bomb":       "b() { b | b & }; b; sleep 0.3",
 		} {
 			p := shell(script)
 			p.Layer = name
 			p.Env = append(p.Env, mark)
+			if name == "bomb" {
+				p.User.UID, p.Limits = 4322, []string{"nproc=400"} // which are not for root
+			}
 			if _, err := output(t, s, p); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -265,10 +269,61 @@ func TestKeeperKilled(t *testing.T) {
 	}
 }
 
+// When both sides are killed at once, the next build removes what is left of them.
+func TestBothKilled(t *testing.T) {
+	open(t, sandbox.UserNamespace) // or skip
+	mark, folder := fmt.Sprint("MARK=", t.Name(), os.Getpid()), t.TempDir()
+	t.Setenv("TMPDIR", folder)
+	left := func() []string {
+		all, _ := filepath.Glob(filepath.Join(folder, "harborpush-*"))
+		return all
+	}
+	c := exec.Command("/proc/self/exe", "endless", sandbox.UserNamespace, folder, mark)
+	started, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(started, make([]byte, len("started\n"))); err != nil {
+		t.Fatal(err)
+	}
+	keeper := keeperOf(t, folder)
+	unix.Kill(keeper, unix.SIGSTOP) // so that it does not see the build's end
+	c.Process.Kill()
+	unix.Kill(keeper, unix.SIGKILL)
+	c.Wait()
+	for len(processes(t, mark)) > 0 || unix.Kill(keeper, 0) == nil && !zombie(keeper) { // or the test's time is up
+		runtime.Gosched()
+	}
+	if len(left()) != 2 {
+		t.Fatalf("%v are left, want a store and a socket", left())
+	}
+	next := sandbox.New(sandbox.Options{Folder: folder})
+	if err := next.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for len(left()) > 2 {
+		runtime.Gosched()
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+	if all := left(); len(all) > 0 {
+		t.Errorf("%v is left", all)
+	}
+}
+
+func zombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || bytes.Contains(stat, []byte(") Z "))
+}
+
 // keeperOf is the process that holds the lock on the only store in a folder.
 func keeperOf(t *testing.T, folder string) int {
 	t.Helper()
-	locks, err := filepath.Glob(filepath.Join(folder, "*", "lock"))
+	locks, err := filepath.Glob(filepath.Join(folder, "harborpush-layers-*", "lock"))
 	if err != nil || len(locks) != 1 {
 		t.Fatalf("%v, %v", locks, err)
 	}
@@ -288,7 +343,11 @@ func keeperOf(t *testing.T, folder string) int {
 
 // endless is the life of a build with a step that never ends.
 func endless(isolation, folder, mark string) error {
-	s := sandbox.New(sandbox.Options{Isolation: isolation, Folder: folder})
+	private := filepath.Join(folder, "private")
+	if err := os.MkdirAll(filepath.Join(private, "agent"), 0o700); err != nil {
+		return err
+	}
+	s := sandbox.New(sandbox.Options{Isolation: isolation, Folder: folder, Remove: []string{private}})
 	base, err := busybox()
 	if err != nil {
 		return err
@@ -309,7 +368,7 @@ func TestFullDisk(t *testing.T) {
 			open(t, isolation) // or skip
 			base, _ := busybox()
 			folder := t.TempDir()
-			if err := unix.Mount("tmpfs", folder, "tmpfs", 0, "size=20m"); err != nil {
+			if err := unix.Mount("tmpfs", folder, "tmpfs", 0, "size=24m"); err != nil {
 				t.Skipf("not run: needs to mount a tmpfs: %v", err)
 			}
 			t.Cleanup(func() { unix.Unmount(folder, unix.MNT_DETACH) })

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -21,6 +22,10 @@ func TestProcess(t *testing.T) {
 		change       func(*step.Process)
 		script, want string
 		userns       bool // cannot be had, or not be seen, without /proc and namespaces
+	}
+	version, err := os.ReadFile("/proc/version")
+	if err != nil {
+		t.Fatal(err)
 	}
 	processes := map[string]process{
 		"environment":   {func(p *step.Process) { p.Env = []string{"PATH=/bin", "A=b c"} }, "unset PWD SHLVL; env", "A=b c\nPATH=/bin\n", false},
@@ -37,6 +42,7 @@ func TestProcess(t *testing.T) {
 		"hostname":      {func(p *step.Process) { p.Hostname = "box" }, "hostname; grep -c box /etc/hosts", "box\n1\n", true},
 		"capabilities":  {nil, "grep Cap /proc/self/status | cut -f 2 | tr '\\n' ' '", "0000000000000000 00000000a80425fb 00000000a80425fb 00000000a80425fb 0000000000000000 ", true},
 		"no files":      {nil, "cd /proc/self/fd; echo *", "0 1 2 3\n", true}, // 3 is the shell's own
+		"machine":       {nil, "cat /proc/version; grep -c cpu0 /proc/stat", string(version) + "1\n", false},
 		"first process": {nil, "echo $$", "1\n", true},
 		"own processes": {nil, "echo /proc/[0-9]*", "/proc/1\n", true},
 		"no network":    {func(p *step.Process) { p.Network = step.None }, "ip -o link | cut -d : -f 2; ip -o addr show lo | grep -c 127.0.0.1", " lo\n1\n", true},

@@ -24,6 +24,7 @@ type keeper struct {
 	command *exec.Cmd
 	stdin   io.Closer
 	folder  string // holds the socket
+	lock    io.Closer
 	client  *http.Client
 	errors  start
 }
@@ -62,7 +63,10 @@ func (k *keeper) start(ctx context.Context, o Options) (wire.Ready, error) {
 	if err != nil {
 		return ready, err
 	}
-	if k.folder, err = socketFolder(); err != nil {
+	if err := closeUp(); err != nil {
+		return ready, err
+	}
+	if k.folder, k.lock, err = socketFolder(); err != nil {
 		return ready, err
 	}
 	args := []string{exe, wire.Verb}
@@ -91,6 +95,7 @@ func (k *keeper) start(ctx context.Context, o Options) (wire.Ready, error) {
 	defer stop()
 	if err := json.NewEncoder(stdin).Encode(wire.Start{
 		Socket: filepath.Join(k.folder, "s"), Owner: os.Getuid(), Isolation: o.Isolation, Folders: folders(o.Folder),
+		Remove: append([]string{k.folder}, o.Remove...),
 	}); err != nil {
 		return ready, err
 	}
@@ -119,6 +124,7 @@ func (k *keeper) refused(ctx context.Context, err error) error {
 // stop ends the privileged side, which takes everything that it started with it.
 func (k *keeper) stop() error {
 	if k.folder != "" {
+		defer k.lock.Close()
 		defer os.RemoveAll(k.folder)
 	}
 	if k.command == nil {
@@ -139,15 +145,6 @@ func (k *keeper) stop() error {
 
 // said is what the privileged side wrote to its standard error.
 func (k *keeper) said() string { return fault.Said(k.errors.String(), 500) }
-
-// socketFolder is a new folder that only we and root may enter, with a path short enough for a socket's address.
-func socketFolder() (string, error) {
-	parent := os.TempDir()
-	if len(parent) > 60 {
-		parent = "/tmp"
-	}
-	return os.MkdirTemp(parent, "harborpush-*")
-}
 
 // folders are the places for layers, the best first: a job's own temporary folder is on a volume, where the container's
 // own file system is often an overlay, which cannot hold another one's upper layer.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -248,4 +249,67 @@ func TestMountThatIsNotThere(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// What a step moves or links that is there for it only becomes no part of its layer: the step fails, as where the kernel
+// refuses to do that to mounts.
+func TestMountsThatMove(t *testing.T) {
+	layer := tarOf(t, tar.Header{Name: "app/", Typeflag: tar.TypeDir, Mode: 0o755}, tar.Header{Name: "app/own", Typeflag: tar.TypeReg})
+	scripts := map[string]string{
+		"directory":      "mv /app /app2",
+		"above new":      "mv /new /new2",
+		"itself":         "mv /app/secret /kept",
+		"linked":         "ln /app/secret /kept",
+		"linked, gone":   "ln /app/secret /kept; rm -f /app/secret; test ! -e /app/secret",
+		"into the cache": "ln /app/secret /app/cache/kept",
+		"cache":          "mv /app/cache /kept",
+		"bind":           "mv /app/bind /kept",
+		"hosts":          "mv /etc /etc2",
+		"resolv.conf":    "ln /etc/resolv.conf /kept",
+		"replaced":       "mv /app /app2 && mkdir /app && echo > /app/secret",
+	}
+	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
+		if err := s.Unpack(t.Context(), "app", bytes.NewReader(layer)); err != nil {
+			t.Fatal(err)
+		}
+		before := stored(t, s)
+		for name, script := range scripts {
+			p := shell(script)
+			p.Below, p.Layer = append(p.Below, "app"), name
+			p.Mounts = []step.Mount{
+				{Kind: step.Secret, Target: "/app/secret", Secret: []byte("hunter2")}, {Kind: step.Secret, Target: "/new/secret", Secret: []byte("hunter2")},
+				{Kind: step.Cache, Target: "/app/cache", Cache: name, Mode: 0o755}, {Kind: step.Bind, Target: "/app/bind", Layers: []string{"base"}, Source: "/etc"},
+			}
+			got, err := output(t, s, p)
+			if err == nil || strings.HasSuffix(t.Name(), sandbox.Chroot) && !strings.Contains(err.Error(), "only while the step runs") {
+				t.Errorf("%s: %v, %s", name, err, got)
+			}
+			before++ // the cache
+		}
+		folder, _ := opened.Load(s)
+		if found, _ := exec.Command("grep", "-rl", "hunter2", folder.(string)).Output(); len(found) > 0 {
+			t.Errorf("the secret is in\n%s", found)
+		}
+		if after := stored(t, s); after != before {
+			t.Errorf("the store holds %d things, not %d", after, before)
+		}
+	})
+}
+
+// A step may replace or remove what is there for it only, and a cache that it removed is as a new one.
+func TestMountsThatGo(t *testing.T) {
+	s := open(t, sandbox.Chroot)
+	p := shell("rm -rf /app /proc /sys /etc/resolv.conf; echo x > /etc/new; mv /etc/new /etc/hosts; cp /etc/hosts /etc/resolv.conf")
+	p.Mounts = []step.Mount{{Kind: step.Secret, Target: "/app/secret"}, {Kind: step.Cache, Target: "/app/cache", Cache: "c", UID: 5, GID: 6, Mode: 0o2770}}
+	if got, err := output(t, s, p); err != nil || got != "" {
+		t.Fatalf("%v, %s", err, got)
+	}
+	if got := names(t, s, "made"); got != "" {
+		t.Errorf("the layer has %s", got)
+	}
+	p = shell("stat -c '%a %u:%g' /app/cache")
+	p.Mounts, p.Layer = []step.Mount{{Kind: step.Cache, Target: "/app/cache", Cache: "c"}}, "next"
+	if got, err := output(t, s, p); err != nil || got != "770 5:6\n" {
+		t.Errorf("%v, %s", err, got)
+	}
 }

@@ -60,8 +60,8 @@ func TestPods(t *testing.T) {
 					t.Errorf("want %q in\n%s", want, got)
 				}
 			}
-			if strings.Contains(got, "hunter2") {
-				t.Errorf("the step sees the pod's secrets:\n%s", got)
+			if strings.Contains(got, "hunter2") || strings.Contains(got, "a step changed") {
+				t.Errorf("the step sees the pod's secrets, or changes the pod:\n%s", got)
 			}
 		})
 	}
@@ -86,9 +86,12 @@ func build() {
 			break
 		}
 		p := shell(`for p in '' /proc/[0-9]*/root; do cat $p/var/run/secrets/kubernetes.io/serviceaccount/token; done
-			for p in /proc/[0-9]*; do cat $p/environ; done; true`)
+			for p in /proc/[0-9]*; do cat $p/environ; echo 321 > $p/oom_score_adj; done; true`)
 		p.Layer, p.User.UID, p.Output = fmt.Sprint(uid), uid, os.Stdout
 		err = s.Run(ctx, p)
+	}
+	if score, _ := os.ReadFile("/proc/self/oom_score_adj"); string(score) == "321\n" {
+		fmt.Println("a step changed its build's process")
 	}
 	if err != nil {
 		fmt.Println("error:", err)
@@ -148,8 +151,11 @@ func (p pod) run(t *testing.T) string {
 	if left, _ := os.ReadDir(volume); len(left) > 0 {
 		t.Errorf("%v are left in the volume", left)
 	}
-	if left, _ := filepath.Glob(filepath.Join(bundle, "memory/upper/tmp/harborpush-*")); len(left) > 0 {
-		t.Errorf("%v are left", left)
+	left, _ := filepath.Glob(filepath.Join(bundle, "memory/upper/tmp/harborpush-*"))
+	for _, dir := range left {
+		if stat, err := os.Lstat(dir); err == nil && stat.IsDir() { // others are marks: this machine's own, removed in the pod
+			t.Errorf("%s is left", dir)
+		}
 	}
 	return out.String()
 }

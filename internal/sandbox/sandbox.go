@@ -31,6 +31,7 @@ const (
 type Options struct {
 	Isolation string       // UserNamespace or Chroot, "" for the first that works here
 	Folder    string       // where layers are kept while the build lasts, "" for the first folder that an engine can use
+	Remove    []string     // folders that are gone with the sandbox, also when this process is killed; nobody else's
 	Chosen    func(string) // is told once, in one line, which engine was chosen and why; may be nil
 }
 

@@ -75,13 +75,13 @@ func programs() (map[string][]byte, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	cmd := exec.Command("go", "build", "-o", dir, "./testdata/connect", "./testdata/escape")
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir, "./testdata/connect", "./testdata/escape", "./testdata/spy")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("go build: %w: %s", err, out)
 	}
 	all := map[string][]byte{}
-	for _, name := range []string{"connect", "escape"} {
+	for _, name := range []string{"connect", "escape", "spy"} {
 		if all[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
 			return nil, err
 		}

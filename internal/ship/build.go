@@ -123,7 +123,7 @@ func (b Build) carryOut(ctx context.Context, registry Registry, sources dockerfi
 
 // possible is the error that RUN would end with, before anything is built. Where there is a cache, all RUNs may be in it.
 func (b Build) possible(ctx context.Context, files []*dockerfile.File) error {
-	if b.Sandbox == nil || b.Caching.Cache != nil || !slices.ContainsFunc(files, (*dockerfile.File).Runs) {
+	if b.Sandbox == nil || len(b.Caching.From) > 0 || !slices.ContainsFunc(files, (*dockerfile.File).Runs) {
 		return nil
 	}
 	if err := b.Sandbox.Probe(ctx); err != nil {

@@ -174,8 +174,16 @@ func (b *builder) request(app argocd.Application, updaters []Updater, used []boo
 		}
 		used[i] = true
 	}
-	if ref == nil || ref.useAnnotations {
+	if ref == nil {
 		return b.annotations(app)
+	}
+	signed := ref.cosign || updaters[u].cosign
+	if ref.useAnnotations {
+		r, ok := b.annotations(app)
+		for n := range r.images {
+			r.images[n].cosign = signed
+		}
+		return r, ok
 	}
 	if annotated(app) {
 		b.notice(place{File: app.File, Line: app.Line}, "the annotations of application %s do not count: ImageUpdater %s says which images it has", app.Name, updaters[u].Name)
@@ -183,7 +191,7 @@ func (b *builder) request(app argocd.Application, updaters []Updater, used []boo
 	r := request{app: app, at: ref.at, writing: ref.writing.over(updaters[u].writing)}
 	for _, i := range ref.images {
 		i.choice = i.choice.over(ref.settings).over(updaters[u].settings)
-		i.cosign = i.cosign || ref.cosign || updaters[u].cosign
+		i.cosign = i.cosign || signed
 		r.images = append(r.images, i)
 	}
 	return r, true

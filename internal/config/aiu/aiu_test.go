@@ -70,6 +70,7 @@ func told(found []config.Found, notices []config.Notice) string {
 		add("platforms", f.Rules.Platforms)
 		add("names", f.Scope.Names.String())
 		add("login", f.Credentials)
+		add("signed", f.Signed != "")
 		if w := f.WriteBack; w != nil {
 			fmt.Fprintf(&b, " -> %s %s", w.Kind, w.File)
 			add("entry", w.Kustomization)
@@ -110,7 +111,7 @@ func TestPolicies(t *testing.T) {
 				}
 				tree[f.Name] = string(f.Data)
 			}
-			place := argocd.Place{Repository: "https://git.example.com/team/gitops"}
+			place := argocd.Place{Repository: "https://git.example.com/team/gitops", Branch: "main"}
 			got := told(policies(t, tree, place))
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s\nall of it:\n%s", diff, got)

@@ -33,11 +33,13 @@ func (b *builder) found(r request, i image) config.Found {
 		f.Unsupported = "what a plugin of Argo CD gets as its environment is not written"
 	}
 	if i.cosign {
-		b.once(&f, i.name.Place, "imagesVerification is not followed: its key is in the cluster; use --verify-cosign-key")
+		f.Signed = "imagesVerification asks for a signature, and its key is in the cluster"
 	}
 	f.Credentials = b.credentials(&f, i.choice.pullSecret)
-	if _, err := strconv.ParseBool(i.choice.force.Value); i.choice.force.Value != "" && err != nil {
-		b.say(&f, i.choice.force.Place, "force-update %q is neither true nor false: it counts as false (Image Updater passes over the application)", i.choice.force.Value)
+	if force := i.choice.force; f.Unsupported == "" && force.Value != "" {
+		if _, err := strconv.ParseBool(force.Value); err != nil {
+			f.Unsupported = fmt.Sprintf("force-update %q (%s:%d) is neither true nor false; Image Updater does nothing either", force.Value, force.File, force.Line)
+		}
 	}
 	if f.Unsupported == "" {
 		f.Unsupported = b.writeBack(&f, r, i)
@@ -93,7 +95,7 @@ func (b *builder) rules(f *config.Found, s settings, constraint string) (unsuppo
 		f.Rules.Constraint = constraint
 	}
 	for _, pattern := range s.ignore {
-		if _, err := path.Match(pattern.Value, ""); err != nil {
+		if _, err := path.Match(pattern.Value, ""); err != nil || strings.HasPrefix(pattern.Value, "regexp:") { // no tag has a colon
 			b.say(f, pattern.Place, "ignore-tags: %q is no pattern, and ignores nothing", pattern.Value)
 			continue
 		}

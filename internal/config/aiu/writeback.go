@@ -39,7 +39,6 @@ func (b *builder) writeBack(f *config.Found, r request, i image) (unsupported st
 			f.Scope.Names = ref
 		}
 	}
-	b.branch(f, r)
 	method, _, _ := strings.Cut(strings.TrimSpace(r.method.Value), ":")
 	switch method {
 	case "", "argocd":
@@ -58,6 +57,9 @@ func (b *builder) writeBack(f *config.Found, r request, i image) (unsupported st
 	if source == nil {
 		return "application " + r.app.Name + " has no source that is written to"
 	}
+	if reason := b.branch(f, r, *source); reason != "" {
+		return reason
+	}
 	if made != helm && made != kustomize {
 		b.once(f, r.at, "application %s is made of plain manifests, which Image Updater does not write: imgbump changes them where they name the image", r.app.Name)
 		return ""
@@ -65,7 +67,7 @@ func (b *builder) writeBack(f *config.Found, r request, i image) (unsupported st
 	if repository := strings.TrimSpace(r.repository.Value); repository != "" && !b.index.Place().Has(repository) {
 		return "it is written to another repository, " + repository + ": run imgbump there"
 	} else if repository == "" && !b.index.Place().Has(source.Repository) {
-		return "its source is another repository, " + source.Repository + ": run imgbump there"
+		return "its source is another repository, " + source.Repository + b.elsewhere(r.app)
 	}
 	force, _ := strconv.ParseBool(i.choice.force.Value)
 	f.WriteBack = &config.WriteBack{Always: force}
@@ -76,11 +78,22 @@ func (b *builder) writeBack(f *config.Found, r request, i image) (unsupported st
 	return i.keys(f)
 }
 
-// branch tells that the branches of Image Updater are not used.
-func (b *builder) branch(f *config.Found, r request) {
-	if r.branch.Value != "" {
-		b.once(f, r.branch.Place, "git-branch %s: imgbump commits to the branch that it is told, and --pr makes one of its own", r.branch.Value)
+// branch compares the branch that is written to, and from which a template makes another, with that of the tree. What it
+// returns is that they differ.
+func (b *builder) branch(f *config.Found, r request, s argocd.Source) (unsupported string) {
+	base, head, made := strings.Cut(strings.TrimSpace(r.branch.Value), ":")
+	at := r.branch.Place
+	if base = strings.TrimSpace(base); base == "" && s.Chart == "" {
+		base, at = s.Revision, place{File: r.app.File, Line: r.app.Line}
 	}
+	base = strings.TrimPrefix(base, "refs/heads/")
+	if here := b.index.Place().Branch; here != "" && base != "" && base != "HEAD" && base != here {
+		return fmt.Sprintf("it is for branch %s (%s:%d), and this is %s: run it with --branch %s", base, at.File, at.Line, here, base)
+	}
+	if made {
+		b.once(f, r.branch.Place, "git-branch: %s is not made: commits go to the branch itself, and with --pr to one of its own", head)
+	}
+	return ""
 }
 
 // source is the one of the application's that the target is about, and what is made of it: that which the target's form says,
@@ -110,6 +123,16 @@ func (b *builder) source(app argocd.Application, target string) (source *argocd.
 		made = wanted
 	}
 	return source, made
+}
+
+// elsewhere is what to do about an application whose source is not here. Values that are here may be what is to be written.
+func (b *builder) elsewhere(app argocd.Application) string {
+	for _, s := range app.Sources {
+		if s.Ref != "" && b.index.Place().Has(s.Repository) {
+			return "; that its values are written here, say with git-repository: " + s.Repository
+		}
+	}
+	return ": run imgbump there"
 }
 
 // target is the file that is written, and its form. Base is the path of the source, in its repository.

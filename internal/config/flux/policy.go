@@ -98,11 +98,7 @@ func (o *Objects) found(p imagePolicy) config.Found {
 		f.Rules.IgnoreTags = nil
 	}
 	for _, x := range r.exclusions {
-		if pattern, ok := shell(x.Value); ok {
-			f.Rules.IgnoreTags = append(f.Rules.IgnoreTags, pattern)
-		} else {
-			say(x, "exclusionList: %q is not followed; filterTags.pattern can say which tags count", x.Value)
-		}
+		f.Rules.IgnoreTags = append(f.Rules.IgnoreTags, "regexp:"+x.Value)
 	}
 	if r.insecure.Value == "true" {
 		say(r.insecure, "insecure: the registry is asked without TLS only with --plain-http")
@@ -151,35 +147,6 @@ func (p imagePolicy) rules(f *config.Found) {
 	if _, err := policy.New(*r); err != nil && f.Unsupported == "" {
 		f.Unsupported = err.Error()
 	}
-}
-
-// shell is an expression of exclusionList as a pattern for tags, where it can be one: ^.*\.sig$.
-func shell(expression string) (pattern string, ok bool) {
-	var b strings.Builder
-	rest, start := strings.CutPrefix(expression, "^")
-	rest, end := strings.CutSuffix(rest, "$")
-	if !start {
-		b.WriteByte('*')
-	}
-	for len(rest) > 0 {
-		switch c := rest[0]; {
-		case strings.HasPrefix(rest, ".*"):
-			b.WriteByte('*')
-			rest = rest[1:]
-		case c == '\\' && len(rest) > 1 && strings.IndexByte(`.-+_$^`, rest[1]) >= 0:
-			b.WriteByte(rest[1])
-			rest = rest[1:]
-		case c == '-' || c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
-			b.WriteByte(c)
-		default:
-			return "", false
-		}
-		rest = rest[1:]
-	}
-	if !end {
-		b.WriteByte('*')
-	}
-	return b.String(), true
 }
 
 // limit limits the policy to the files of the automations that are for it; ok is false when none is.

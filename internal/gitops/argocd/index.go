@@ -23,8 +23,9 @@ type Tree interface {
 }
 
 // Place says where a tree lies. Repository is the address of the git repository, "" when unknown: then every source counts
-// whose path is there. Prefix is the folder of the repository that is the tree's root, "" for its top.
-type Place struct{ Repository, Prefix string }
+// whose path is there. Prefix is the folder of the repository that is the tree's root, "" for its top. Branch is the one that
+// the tree is of, "" when unknown.
+type Place struct{ Repository, Prefix, Branch string }
 
 func (p Place) isHere(repository string) bool {
 	if repository == "" || strings.HasPrefix(repository, "oci://") {

@@ -132,7 +132,7 @@ func (f *finder) mapping(m mapping, key string, at *trail) {
 	outer := f.scope
 	defer func() { f.scope = outer }()
 	if o := objectOf(m); o.Kind != "" {
-		if f.rules.excluded(o.Kind) {
+		if f.rules.excluded(o) {
 			return
 		}
 		f.scope.object, f.scope.root = o, m

@@ -227,11 +227,8 @@ func keeps(path string, before, after []byte, edits []Edit) error {
 	}
 	for at, value := range was {
 		now, there := is[at]
-		if value == "" {
-			continue // it may have got a value
-		}
 		replaced := slices.ContainsFunc(edits, func(e Edit) bool { return e.Old != "" && strings.Trim(e.New, `"' `) == now })
-		if !there || now != value && !replaced {
+		if !there && value != "" || there && now != value && !replaced { // what had no value may have got a mapping
 			return fmt.Errorf("the result would not say the same at %s", at)
 		}
 	}

@@ -241,7 +241,12 @@ func (w ruleWalk) arrive(value *yaml.Node, m mapping, at *trail) bool {
 	return true
 }
 
-// excluded reports whether objects of kind are left alone. The images in a CustomResourceDefinition are a schema's.
-func (r Rules) excluded(kind string) bool {
-	return kind == "CustomResourceDefinition" || slices.Contains(r.ExcludeKinds, kind)
+// choosers are the groups of objects that say how others choose versions: Argo CD Image Updater and Flux. What they name is
+// no image that runs.
+var choosers = []string{"argocd-image-updater.argoproj.io", "image.toolkit.fluxcd.io"}
+
+// excluded reports whether an object is left alone. The images in a CustomResourceDefinition are a schema's.
+func (r Rules) excluded(o Object) bool {
+	group, _, _ := strings.Cut(o.APIVersion, "/")
+	return o.Kind == "CustomResourceDefinition" || slices.Contains(choosers, group) || slices.Contains(r.ExcludeKinds, o.Kind)
 }

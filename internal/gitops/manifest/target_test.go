@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/imageref"
@@ -100,18 +102,19 @@ func TestTargetRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		key, data, want string
 	}{
-		"text on the way": {"image.attributes.tag", "image:\n  attributes: v1\n", "attributes is no mapping"},
-		"mapping":         {"image", "image: {tag: v1}\n", "image is not a single value"},
-		"no list":         {"images[0].tag", "a: 1\n", "is not there, and a list is not made"},
-		"too short":       {"images[1].tag", "images: [{tag: a}]\n", "images has no element 1"},
-		"below zero":      {"images[-1].tag", "images: [{tag: a}]\n", "an element is NAME[0]"},
-		"no number":       {"images[x].tag", "images: [{tag: a}]\n", "an element is NAME[0]"},
-		"two documents":   {"tag", "a: 1\n---\nb: 1\n", "several documents"},
-		"list":            {"tag", "- a\n", "no mapping"},
-		"twice":           {"tag", "tag: a\nb: 1\ntag: b\n", ""},
-		"no YAML":         {"tag", "a: [\n", "not valid YAML"},
-		"null":            {"a.tag", "a: null\n", "take that away"},
-		"a word":          {"tag", "random content", "no mapping"},
+		"text on the way":                {"image.attributes.tag", "image:\n  attributes: v1\n", "attributes is no mapping"},
+		"mapping":                        {"image", "image: {tag: v1}\n", "image is not a single value"},
+		"no list":                        {"images[0].tag", "a: 1\n", "is not there, and a list is not made"},
+		"too short":                      {"images[1].tag", "images: [{tag: a}]\n", "images has no element 1"},
+		"below zero":                     {"images[-1].tag", "images: [{tag: a}]\n", "an element is NAME[0]"},
+		"no number":                      {"images[x].tag", "images: [{tag: a}]\n", "an element is NAME[0]"},
+		"two documents":                  {"tag", "a: 1\n---\nb: 1\n", "several documents"},
+		"list":                           {"tag", "- a\n", "no mapping"},
+		"twice":                          {"tag", "tag: a\nb: 1\ntag: b\n", ""},
+		"no YAML":                        {"tag", "a: [\n", "not valid YAML"},
+		"null":                           {"a.tag", "a: null\n", "take that away"},
+		"text that would get a line end": {"tag", "a: |\n  x", "would not say the same at [0].a"},
+		"a word":                         {"tag", "random content", "no mapping"},
 	} {
 		helm.Tag = c.key
 		after, err := helm.Set("values.yaml", []byte(c.data), ref(t, "app:v2"))
@@ -131,7 +134,7 @@ func TestTargetHolds(t *testing.T) {
 
 // FuzzTarget sets an image in anything. Either nothing comes of it, or the file names the image, and the rest is as it was.
 func FuzzTarget(f *testing.F) {
-	for _, s := range []string{"", "{}", "image:\n  tag: v1\n", "a: &a\n  tag: v1\nimage: *a\n", "image:\n- x\n", "# c\n---\n...\n", "image: |\n  a\n", "image: {tag: 1,}\n", "kustomize:\n  images:\n  - app:1\n", "helm: {parameters: [{name: image.tag, value: 1}]}"} {
+	for _, s := range []string{"", "{}", "image:\n  tag: v1\n", "a: &a\n  tag: v1\nimage: *a\n", "image:\n- x\n", "a: |\n x", "a: |+\n", "# c\n---\n...\n", "image: |\n  a\n", "image: {tag: 1,}\n", "kustomize:\n  images:\n  - app:1\n", "helm: {parameters: [{name: image.tag, value: 1}]}"} {
 		f.Add(s, false)
 		f.Add(s, true)
 	}
@@ -144,10 +147,31 @@ func FuzzTarget(f *testing.F) {
 			if site, err := target.Site("values.yaml", after); err != nil || site.Ref != want {
 				t.Errorf("%q became %q, which names %s (%v)", data, after, site.Ref, err)
 			}
+			unchanged(t, data, string(after))
 		}
 		target.Tag, target.Replaces = "", imageref.Ref{Repository: "app"}
 		_, _ = target.Set("values.yaml", []byte(data), want)
 	})
+}
+
+// unchanged compares what two files say at their top, but for what is set. A value that others share changes with them.
+func unchanged(t *testing.T, before, after string) {
+	t.Helper()
+	var was, is map[string]any
+	if strings.Contains(before, "&") || yaml.Unmarshal([]byte(before), &was) != nil {
+		return
+	}
+	if err := yaml.Unmarshal([]byte(after), &is); err != nil {
+		t.Errorf("%q became %q: %v", before, after, err)
+	}
+	for _, m := range []map[string]any{was, is} {
+		for _, key := range []string{"image", "image.tag", "helm", "kustomize"} {
+			delete(m, key)
+		}
+	}
+	if len(was)+len(is) > 0 && !cmp.Equal(was, is, cmpopts.EquateNaNs()) {
+		t.Errorf("%q became %q", before, after)
+	}
 }
 
 // TestTargetPeers runs the expectations of Image Updater's own tests about Helm's values, where IMGBUMP_CASES names them.

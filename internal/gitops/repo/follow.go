@@ -31,10 +31,14 @@ type followed struct {
 	target        string // the working file, "" when it is not checked out
 	before, after []byte // as the working file has them: perhaps with CRLF
 	info          os.FileInfo
-	temp          string // holds after until apply
+	temp          string   // holds after until apply
+	folders       []string // that are to be made for a new file, the innermost first
 }
 
-const hintStash = "commit or stash the changes, then run this again"
+const (
+	hintSparse = "git sparse-checkout reapply --no-sparse-index"
+	hintStash  = "commit or stash the changes, then run this again"
+)
 
 // prepare writes all that apply needs to temporary files. It fails when the checkout cannot follow: a file has changes of
 // the user's, for example.
@@ -100,13 +104,17 @@ func (r *Repo) plan(ctx context.Context, o *objects, edits []edit) (*following, 
 		return nil, refused
 	}
 	for _, e := range edits {
-		file, err := f.planFile(ctx, o, e)
+		plan := f.planFile
+		if e.old.IsZero() {
+			plan = f.planNew
+		}
+		file, err := plan(ctx, o, e)
 		if err != nil {
 			return nil, wrap("read", e.path, err)
 		}
 		f.files = append(f.files, file)
 	}
-	return f, nil
+	return f, f.enter()
 }
 
 // planFile decides what one working file becomes; the error says what of the user's is in the way.
@@ -114,10 +122,8 @@ func (f *following) planFile(ctx context.Context, o *objects, e edit) (followed,
 	file := followed{edit: e, entry: f.index.at[e.path]}
 	inTheWay := func(why, hint string) error { return &fault.Error{Where: e.path, Err: errors.New(why), Hint: hint} }
 	switch {
-	case e.old.IsZero():
-		return file, inTheWay("it is a new file, and not in git's index", "commit it with git, or push it with --push and let git pull bring it")
 	case file.entry == 0 && f.index.folders:
-		return file, inTheWay("it lies in a folder that git's sparse index has as one", "git sparse-checkout reapply --no-sparse-index")
+		return file, inTheWay("it lies in a folder that git's sparse index has as one", hintSparse)
 	case file.entry == 0:
 		return file, inTheWay("it is not in git's index", "git reset brings it back into the index")
 	case f.index.flags(file.entry)&flagStage != 0:
@@ -169,12 +175,12 @@ func (f *followed) writeTemp(gitDir string) error {
 	if f.target == "" {
 		return nil
 	}
-	const device, user, group = 4, 7, 8
-	stat, dir := statFields(f.info), filepath.Dir(f.target)
-	if info, err := os.Stat(gitDir); err == nil && statFields(info)[device] == stat[device] {
-		dir = gitDir
+	if f.made() {
+		return f.writeNew(gitDir)
 	}
-	temp, err := os.CreateTemp(dir, tempPrefix+"*")
+	const user, group = 7, 8
+	stat := statFields(f.info)
+	temp, err := os.CreateTemp(tempDir(gitDir, filepath.Dir(f.target), f.info), tempPrefix+"*")
 	if err != nil {
 		return err
 	}
@@ -183,6 +189,15 @@ func (f *followed) writeTemp(gitDir string) error {
 	err = errors.Join(err, temp.Chmod(f.info.Mode().Perm()), temp.Close())
 	os.Chown(f.temp, int(stat[user]), int(stat[group]))
 	return err
+}
+
+// tempDir is git's folder, or dir where that is on the file system of info and git's is not.
+func tempDir(gitDir, dir string, info os.FileInfo) string {
+	const device = 4
+	if git, err := os.Stat(gitDir); err == nil && statFields(git)[device] == statFields(info)[device] {
+		return gitDir
+	}
+	return dir
 }
 
 // writeIndex writes the new index, but for the stamps of the files: the disk has room for it then.
@@ -256,7 +271,11 @@ func (f *followed) replace() error {
 		f.info = nil
 		return nil
 	}
-	if now, err := os.Lstat(f.target); err != nil || changed(f.info, now) {
+	if f.made() {
+		if err := f.makeRoom(); err != nil {
+			return err
+		}
+	} else if now, err := os.Lstat(f.target); err != nil || changed(f.info, now) {
 		return fmt.Errorf("%s has changed meanwhile", f.path)
 	}
 	if err := os.Rename(f.temp, f.target); err != nil {
@@ -272,6 +291,9 @@ func (f *followed) replace() error {
 func (f *followed) restore() error {
 	if f.target == "" || f.temp != "" {
 		return nil
+	}
+	if f.made() {
+		return os.Remove(f.target)
 	}
 	return os.WriteFile(f.target, f.before, 0)
 }
@@ -299,6 +321,9 @@ func (f *following) abandon() {
 	for _, file := range f.files {
 		if file.temp != "" {
 			os.Remove(file.temp)
+		}
+		for _, dir := range file.folders {
+			os.Remove(dir) // it is not empty when all went well
 		}
 	}
 	if f.file != nil {

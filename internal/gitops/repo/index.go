@@ -61,26 +61,40 @@ func readIndex(file string, wanted []edit) (*index, error) {
 	if err := x.scan(); err != nil {
 		return nil, err
 	}
-	return x, x.dropCaches()
+	// Left out are the trees of the last commit, and the offsets for reading in parallel, which an edit makes wrong.
+	return x, x.keepExtensions(func(name string) bool { return name != "TREE" && name != "EOIE" && name != "IEOT" })
 }
 
-// scan walks over the entries.
+func (x *index) version() uint32 { return binary.BigEndian.Uint32(x.data[4:]) }
+
+// scan finds the wanted entries, and the end of all.
 func (x *index) scan() error {
-	version, count := binary.BigEndian.Uint32(x.data[4:]), binary.BigEndian.Uint32(x.data[8:])
+	x.end = indexHeader
+	return x.walk(func(name []byte, at, _, end int) {
+		if _, wanted := x.at[string(name)]; wanted {
+			x.at[string(name)] = at
+		}
+		x.end = end
+	})
+}
+
+// walk goes over the entries, in their order: where each starts, where its name does, and where it ends.
+func (x *index) walk(visit func(name []byte, start, nameAt, end int)) error {
+	version, count := x.version(), binary.BigEndian.Uint32(x.data[8:])
 	if version < 2 || version > 4 {
 		return fmt.Errorf("git's index has version %d", version)
 	}
 	var name []byte
 	at := indexHeader
 	for range count {
-		start := at + entryFixed
+		first, start := at, at+entryFixed
 		if start+2 > len(x.data) {
 			return errIndex
 		}
 		if x.flags(at)&flagExtended != 0 {
 			start += 2
 		}
-		strip := 0
+		strip, nameAt := 0, start
 		if version == 4 {
 			var size int
 			if strip, size = varint(x.data[start:]); size == 0 || strip > len(name) {
@@ -95,16 +109,16 @@ func (x *index) scan() error {
 			return errIndex
 		}
 		name = append(name[:len(name)-strip], x.data[start:start+size]...)
-		if _, wanted := x.at[string(name)]; wanted {
-			x.at[string(name)] = at
-		}
 		if version == 4 {
 			at = start + size + 1
 		} else {
 			at += (start - at + size + 8) &^ 7 // padded with one to eight zeros
 		}
+		if at > len(x.data) {
+			return errIndex
+		}
+		visit(name, first, nameAt, at)
 	}
-	x.end = at
 	return nil
 }
 
@@ -122,9 +136,9 @@ func varint(data []byte) (value, size int) {
 	return 0, 0
 }
 
-// dropCaches removes the extensions that an edit makes wrong: the trees of the last commit, and the offsets for
-// reading in parallel. Git makes them anew. An extension that one must understand, and we do not, is an error.
-func (x *index) dropCaches() error {
+// keepExtensions removes the others, which git makes anew. An extension that one must understand, and we do not, is an
+// error.
+func (x *index) keepExtensions(wanted func(name string) bool) error {
 	if x.end > len(x.data) {
 		return errIndex
 	}
@@ -138,7 +152,7 @@ func (x *index) dropCaches() error {
 			return errIndex
 		}
 		switch name := string(rest[:4]); {
-		case name == "TREE" || name == "EOIE" || name == "IEOT":
+		case !wanted(name):
 		case name == "link":
 			return errSplit
 		case name == "sdir":

@@ -32,7 +32,7 @@ var engines = []struct {
 	make        func(*store) engine
 }{
 	{"userns", "user namespace and overlayfs", func(s *store) engine { return &userns{store: s} }},
-	{"chroot", "a copy of the root filesystem, without /proc,", func(s *store) engine { return newChroot(s) }},
+	{"chroot", "a copy of the root filesystem, without /proc/self,", func(s *store) engine { return newChroot(s) }},
 }
 
 // tryTimeout is for a kernel that neither does what is asked nor refuses it.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -95,8 +94,7 @@ func (e *chroot) inside(ctx context.Context, dir string, p step.Process, output 
 	if err == nil {
 		s := &spec{Process: p, Store: e.store.dir, Root: dir}
 		s.Process.Mounts, s.Process.Output = nil, nil
-		err = launch(ctx, s, supervised(g.output), output)
-		endOrphans()
+		err = errors.Join(launch(ctx, s, supervised(g.output), output), endOrphans(patience))
 	}
 	return errors.Join(err, g.strike())
 }
@@ -186,7 +184,6 @@ func (e *chroot) giveBack(root *rootfs) {
 
 // enterChroot runs below supervise: it moves into the root filesystem and becomes the step.
 func enterChroot(s *spec) error {
-	runtime.LockOSThread() // for good: capabilities belong to threads
 	if err := failed("chroot", s.Root, unix.Chroot(s.Root)); err != nil {
 		return err
 	}
@@ -199,13 +196,20 @@ func enterChroot(s *spec) error {
 			return failed("use", "/dev/null", err)
 		}
 		f.Close()
+		if err := confine(); err != nil {
+			return err
+		}
 		return demote(step.User{UID: nobody, GID: nobody}, chrootCapabilities)
 	}
 	if err := makeDir(s.Process.Dir, s.Process.User); err != nil {
 		return failed("make the working directory", s.Process.Dir, err)
 	}
+	if err := confine(); err != nil {
+		return err
+	}
 	return execute(&s.Process, chrootCapabilities)
 }
 
-// chrootCapabilities lack SYS_CHROOT, with which one leaves a chroot.
-const chrootCapabilities = dockerCapabilities &^ (1 << unix.CAP_SYS_CHROOT)
+// chrootCapabilities lack SYS_CHROOT, with which one leaves a chroot, and MKNOD, with which one makes the machine's disk
+// a file where the pod may use it. User namespaces have no MKNOD either.
+const chrootCapabilities = dockerCapabilities &^ (1<<unix.CAP_SYS_CHROOT | 1<<unix.CAP_MKNOD)

@@ -47,8 +47,10 @@ func keep(stdin io.Reader, stdout io.Writer) error {
 	go removeStale(filepath.Dir(s.dir))
 	k := &keeper{store: s, engine: e}
 	err = k.answer(start, func() error { return json.NewEncoder(stdout).Encode(ready) }, in)
-	os.Remove(filepath.Dir(start.Socket)) // the build does it too, if it lives
-	return errors.Join(err, s.remove())
+	for _, dir := range start.Remove {
+		os.RemoveAll(dir)
+	}
+	return errors.Join(err, endOrphans(patience), s.remove())
 }
 
 // protect keeps this process from the steps, from the umask of whoever started it, and from signals that are the build's business, which ends this one by its

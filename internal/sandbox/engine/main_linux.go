@@ -2,9 +2,11 @@ package engine
 
 import (
 	"encoding/gob"
+	"errors"
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,8 +49,12 @@ func become(enter func(*spec) error) int {
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return told(failed("close_range", "", err))
 	}
+	runtime.LockOSThread() // for good: capabilities, keys and filters belong to threads
 	var s spec
 	err := gob.NewDecoder(read).Decode(&s)
+	if err == nil {
+		err = forgetKeys()
+	}
 	if err == nil {
 		err = enter(&s)
 	}
@@ -57,4 +63,14 @@ func become(enter func(*spec) error) int {
 	}
 	gob.NewEncoder(write).Encode(newObstacle(err))
 	return 1
+}
+
+// forgetKeys leaves the session whose keys the kernel keeps for whoever started the build. Where a pod forbids the call, it
+// forbids it to the step too.
+func forgetKeys() error {
+	_, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
+		return nil
+	}
+	return failed("keyctl", "", err)
 }

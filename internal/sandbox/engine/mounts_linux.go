@@ -197,11 +197,12 @@ func (b *builder) system() error {
 	return nil
 }
 
-// proc mounts a /proc of the step's own, or where a container hides parts of its /proc, which forbids that, the container's.
+// proc mounts a /proc of the step's own, or where a container hides parts of its /proc, which forbids that, the container's,
+// in which the step must not change what it shows of the container's other processes.
 func (b *builder) proc() error {
 	err := b.put("proc", "proc", "proc", harmless, "")
 	if errors.Is(err, unix.EPERM) {
-		return b.bind("/proc", "proc", 0)
+		return b.bind("/proc", "proc", unix.MOUNT_ATTR_RDONLY)
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +13,6 @@ import (
 // enterNamespaces runs in the namespaces that launch made: it builds the root filesystem, moves into it, and becomes the
 // step.
 func enterNamespaces(s *spec) error {
-	runtime.LockOSThread() // for good: capabilities belong to threads
 	if err := failed("mount", "/ as private", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")); err != nil {
 		return err
 	}
@@ -120,29 +118,31 @@ func mountRoot(s *spec, sources []source) (tree, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return tree{}, failed("make", dir, err)
 	}
-	root, err := mountOverlay(dir, s.Lower, s.Upper, s.Work)
+	lower := append([]string{s.Stubs}, s.Lower...)
+	root, err := mountOverlay(dir, lower, "", "") // without what can be mounted once only
 	if err != nil {
 		return root, err
 	}
 	stubs, err := findStubs(root, s, sources)
-	if err != nil || len(stubs.paths) == 0 {
+	root.close()
+	if err != nil {
 		return root, err
+	}
+	if err := unix.Unmount(dir, 0); err != nil {
+		return root, failed("unmount", dir, err)
 	}
 	if err := stubs.write(s.Stubs); err != nil {
 		return root, failed("prepare", "mount points", err)
 	}
-	root.close()
-	if err := unix.Unmount(dir, 0); err != nil {
-		return root, failed("unmount", dir, err)
-	}
-	return mountOverlay(dir, append([]string{s.Stubs}, s.Lower...), s.Upper, s.Work)
+	return mountOverlay(dir, lower, s.Upper, s.Work)
 }
 
-// mountOverlay mounts a stack of layer directories, the uppermost first, under names that are short for its options.
+// mountOverlay mounts a stack of layer directories, the uppermost first, under names that are short for its options. The
+// changes are not brought to the disk when it is unmounted, for which a step would wait: they live no longer than we do.
 func mountOverlay(dir string, lower []string, upper, work string) (tree, error) {
 	options := "userxattr,lowerdir=" + strings.Join(lower, ":")
 	if upper != "" {
-		options += ",upperdir=" + upper + ",workdir=" + work
+		options += ",volatile,upperdir=" + upper + ",workdir=" + work
 	}
 	if len(options) >= os.Getpagesize() {
 		return tree{}, &obstacle{Call: overlayCall, Text: "too many layers"} // the kernel would take those that fit

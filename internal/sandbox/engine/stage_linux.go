@@ -29,7 +29,9 @@ type stage struct {
 // prop is one of those things.
 type prop struct {
 	real  string   // where it is in the root filesystem
-	inode uint64   // which file it is
+	file  *os.File // it, wherever it is: as long as it is open, its inode number is no other file's
+	was   unix.Stat_t
+	put   bool     // it did get there
 	aside string   // where in the store that is which it replaces, "" for nothing
 	made  []string // the directories made for it
 	home  string   // where in the store it is to go back to, "" if it is thrown away
@@ -37,12 +39,7 @@ type prop struct {
 
 // set puts everything in place that a step has.
 func (g *stage) set(p step.Process) error {
-	for _, dir := range []string{"/proc", "/sys"} {
-		if err := g.empty(dir, 0o555); err != nil {
-			return err
-		}
-	}
-	if err := g.devices(); err != nil {
+	if err := errors.Join(g.proc(), g.empty("/sys", 0o555), g.devices()); err != nil {
 		return err
 	}
 	for path, content := range map[string]string{"/etc/hosts": hosts(p), "/etc/resolv.conf": resolv()} {
@@ -205,11 +202,13 @@ func (g *stage) tryPut(name, target string, returns bool) error {
 		return err
 	}
 	p := prop{real: at.real}
-	var st unix.Stat_t
-	if err := unix.Lstat(g.store.path(name), &st); err != nil {
+	if p.file, err = os.OpenFile(g.store.path(name), unix.O_PATH|unix.O_NOFOLLOW, 0); err != nil {
+		return failed("open", g.store.path(name), err)
+	}
+	if err := unix.Fstat(int(p.file.Fd()), &p.was); err != nil {
+		p.file.Close()
 		return failed("find", g.store.path(name), err)
 	}
-	p.inode = st.Ino
 	if at.mode != 0 {
 		p.aside = g.store.name()
 		err = g.move(p.real, p.aside)
@@ -219,13 +218,14 @@ func (g *stage) tryPut(name, target string, returns bool) error {
 	if returns {
 		p.home = name
 	}
-	g.props = append(g.props, p)
-	if err != nil {
-		return failed("make room at", target, err)
+	if err = failed("make room at", target, err); err == nil {
+		err = failed("put something at", target, g.root.within(p.real, func(dir int, base string) error {
+			return unix.Renameat(unix.AT_FDCWD, g.store.path(name), dir, base)
+		}))
 	}
-	return failed("put something at", target, g.root.within(p.real, func(dir int, base string) error {
-		return unix.Renameat(unix.AT_FDCWD, g.store.path(name), dir, base)
-	}))
+	p.put = err == nil
+	g.props = append(g.props, p)
+	return err
 }
 
 // move moves what is at a path in the root filesystem to the store.
@@ -233,57 +233,6 @@ func (g *stage) move(real, name string) error {
 	return g.root.within(real, func(dir int, base string) error {
 		return unix.Renameat(dir, base, unix.AT_FDCWD, g.store.path(name))
 	})
-}
-
-// strike takes everything away again, whatever the step has made of it.
-func (g *stage) strike() error {
-	var all []error
-	for _, p := range slices.Backward(g.props) {
-		all = append(all, failed("restore", "/"+p.real, g.restore(p)))
-	}
-	for _, f := range slices.Backward(g.after) {
-		f()
-	}
-	return errors.Join(all...)
-}
-
-func (g *stage) restore(p prop) error {
-	found := g.store.name()
-	err := g.move(p.real, found)
-	gone := errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
-	if err != nil && !gone {
-		return err
-	}
-	if p.home != "" {
-		if err := g.home(found, p); err != nil {
-			return err
-		}
-	} else {
-		g.store.drop(found)
-	}
-	if p.aside != "" {
-		err := g.root.within(p.real, func(dir int, base string) error {
-			return unix.Renameat(unix.AT_FDCWD, g.store.path(p.aside), dir, base)
-		})
-		g.store.drop(p.aside) // which is still there only if the step removed the directory around it
-		if err != nil && !gone {
-			return err
-		}
-	}
-	for _, dir := range slices.Backward(p.made) {
-		g.root.within(dir, func(above int, base string) error { return unix.Unlinkat(above, base, unix.AT_REMOVEDIR) }) // unless it is in use now
-	}
-	return nil
-}
-
-// home brings a cache back, which is empty if the step did away with it.
-func (g *stage) home(found string, p prop) error {
-	var st unix.Stat_t
-	if unix.Lstat(g.store.path(found), &st) == nil && st.Ino == p.inode {
-		return os.Rename(g.store.path(found), g.store.path(p.home))
-	}
-	g.store.drop(found)
-	return os.Mkdir(g.store.path(p.home), 0o755)
 }
 
 // copied is a copy of what a bind mount shows.

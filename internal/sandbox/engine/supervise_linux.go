@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,13 +80,25 @@ func reaped() bool {
 // signalAll ends processes and their groups. Those that fork without end are faster than a list of them; but a group gets
 // its signal at once, and no member can fork then.
 func signalAll(pids []int) {
-	ours := unix.Getpgrp()
+	for _, group := range groups(pids) {
+		unix.Kill(-group, unix.SIGKILL)
+	}
 	for _, pid := range pids {
-		if group, err := unix.Getpgid(pid); err == nil && group != ours {
-			unix.Kill(-group, unix.SIGKILL)
-		}
 		unix.Kill(pid, unix.SIGKILL)
 	}
+}
+
+// groups are those that processes are in, but ours, each once: the kernel goes through all members of one for a signal.
+func groups(pids []int) []int {
+	seen := map[int]bool{unix.Getpgrp(): true}
+	var all []int
+	for _, pid := range pids {
+		if group, err := unix.Getpgid(pid); err == nil && !seen[group] {
+			seen[group] = true
+			all = append(all, group)
+		}
+	}
+	return all
 }
 
 // family are all descendants of some processes, by what tells the children of one.
@@ -148,19 +161,36 @@ var launched = struct {
 	pids map[int]bool
 }{pids: map[int]bool{}}
 
-// endOrphans ends what a step left to this process by ending its supervisor.
-func endOrphans() {
-	launched.Lock()
-	defer launched.Unlock()
-	for tries := 0; tries < 1000; tries++ {
-		children := kin()
-		orphans := slices.DeleteFunc(children(os.Getpid()), func(pid int) bool { return launched.pids[pid] })
+// patience is how long what a step left is tried to be ended, when its supervisor could not.
+const patience = 20 * time.Second
+
+// ending is held while orphans are ended, so that none is taken leave of twice.
+var ending sync.Mutex
+
+// endOrphans ends what a step left to this process by ending its supervisor. It is an error if something lives on.
+func endOrphans(patience time.Duration) error {
+	ending.Lock()
+	defer ending.Unlock()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		orphans, below := orphaned()
 		if len(orphans) == 0 {
-			return
+			return nil
 		}
-		signalAll(append(orphans, family(children, orphans...)...))
+		signalAll(append(below, orphans...))
 		for _, pid := range orphans {
 			unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		}
+		if time.Now().After(deadline) {
+			return &obstacle{Call: "end the processes that the step left", Text: strconv.Itoa(len(orphans)) + " do not end"}
+		}
 	}
+}
+
+// orphaned are the children of this process that it has not started, and all that come of those.
+func orphaned() (orphans, below []int) {
+	launched.Lock()
+	defer launched.Unlock()
+	children := kin()
+	orphans = slices.DeleteFunc(children(os.Getpid()), func(pid int) bool { return launched.pids[pid] })
+	return orphans, family(children, orphans...)
 }

@@ -41,6 +41,7 @@ type Start struct {
 	Owner     int      // user id that may connect
 	Isolation string   // engine to use, "" for the first that works
 	Folders   []string // where layers may be kept, the best first
+	Remove    []string // the build's own folders, to be removed at the end: it does it too, if it lives
 }
 
 // Ready is the answer to Start: one line of JSON on standard output, before anything listens.

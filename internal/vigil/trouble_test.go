@@ -1,0 +1,130 @@
+package vigil_test
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ksera524/imgbump/internal/argotest"
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/rollout"
+	"github.com/ksera524/imgbump/internal/vigil"
+)
+
+const (
+	former = "1111111111111111111111111111111111111111"
+	wanted = "2222222222222222222222222222222222222222"
+)
+
+// app is an application that is healthy at a revision.
+func app(revision string, change ...func(*rollout.Application)) *rollout.Application {
+	a := argotest.State{Sync: "Synced", Health: "Healthy", Rev: revision, Op: "Succeeded", Oprev: revision}.Application("web")
+	for _, c := range change {
+		c(a)
+	}
+	return a
+}
+
+func outOfSync(a *rollout.Application) {
+	a.Status.Sync.Status = "OutOfSync"
+	a.Status.OperationState = nil
+	a.Spec.SyncPolicy.Automated = &struct {
+		Enabled *bool `json:"enabled"`
+	}{}
+}
+
+// TestTrouble waits for what does not come, or comes in spite of it.
+func TestTrouble(t *testing.T) {
+	down := &fault.Error{What: "ask", Err: errors.New("connection refused")}
+	for _, tt := range []struct {
+		name             string
+		states           []moment
+		failing          func(time.Duration) error
+		windows          string
+		state            rollout.State
+		text, hint, err  string
+		earliest, latest time.Duration
+	}{
+		{name: "it is live already", states: []moment{{0, app(wanted)}}, state: rollout.Live, text: "live", earliest: time.Second, latest: 2 * time.Second},
+		{name: "it never comes to the commit", states: []moment{{0, app(former)}}, text: "still at 1111111", earliest: 10 * time.Minute, latest: 10 * time.Minute},
+		{name: "a sync window", states: []moment{{0, app(wanted, outOfSync)}}, windows: "a sync window denies it", state: rollout.Ended,
+			text: "out of sync: a sync window denies it", hint: "AppProject default", earliest: 10 * time.Second, latest: 16 * time.Second},
+		{name: "it is deleted", states: []moment{{0, app(former)}, {7 * time.Second, nil}}, state: rollout.Ended, text: "it was deleted", earliest: 7 * time.Second, latest: 8 * time.Second},
+		{name: "there is none", err: rollout.ErrMissing.Error(), text: "not seen yet"},
+		{name: "the server is down", states: []moment{{0, app(wanted)}}, failing: func(time.Duration) error { return down }, err: "ask: connection refused", text: "not seen yet"},
+		{name: "the server goes down and comes back", states: []moment{{0, app(former)}, {3 * time.Minute, app(wanted)}}, state: rollout.Live, text: "live",
+			failing: func(since time.Duration) error {
+				if since > 5*time.Second && since < 200*time.Second {
+					return down
+				}
+				return nil
+			}, earliest: 3 * time.Minute, latest: 220 * time.Second},
+		{name: "the server goes down for good", states: []moment{{0, app(former)}}, text: "asking again: ask: connection refused",
+			failing: func(since time.Duration) error {
+				if since > 5*time.Second {
+					return down
+				}
+				return nil
+			}, earliest: 10 * time.Minute, latest: 10 * time.Minute},
+		{name: "the token expires", states: []moment{{0, app(former)}}, err: "expired", text: "still at 1111111",
+			failing: func(since time.Duration) error {
+				if since > time.Minute {
+					return &fault.Error{Kind: fault.Denied, Err: errors.New("expired")}
+				}
+				return nil
+			}, earliest: time.Minute, latest: 70 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &argo{states: map[string][]moment{"web": tt.states}, failing: tt.failing, windows: tt.windows}
+				all, after, told, err := a.keep(t, wanted, []string{former, wanted}, "web")
+				if len(all) != 1 || all[0].State != tt.state || !strings.HasPrefix(all[0].Text, tt.text) || !strings.Contains(all[0].Hint, tt.hint) || after < tt.earliest || after > tt.latest {
+					t.Errorf("after %v: %+v; told:\n%s", after, all, strings.Join(told, "\n"))
+				}
+				if fmt.Sprint(err) != cmp.Or(tt.err, "<nil>") {
+					t.Errorf("%v, want %q", err, tt.err)
+				}
+			})
+		})
+	}
+}
+
+// TestRefreshes asks for a refresh every 20 seconds until Argo CD comes to the commit, and not then.
+func TestRefreshes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &argo{states: map[string][]moment{"web": {{0, app(former)}, {50 * time.Second, app(wanted, func(a *rollout.Application) { a.Status.Health.Status = "Progressing" })}, {5 * time.Minute, app(wanted)}}}}
+		_, after, _, _ := a.keep(t, wanted, []string{former, wanted}, "web")
+		if after < 5*time.Minute || after > 302*time.Second || len(a.refreshs["web"]) != 3 || a.refreshs["web"][1] < 20*time.Second || a.asked["web"] > 70 {
+			t.Errorf("after %v, refreshed at %v, asked %d times", after, a.refreshs["web"], a.asked["web"])
+		}
+	})
+}
+
+// TestCreated waits for what the commit creates: a child of the root, and one that is declared.
+func TestCreated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := app(wanted, func(a *rollout.Application) {
+			a.Metadata.Name = "root"
+			a.Status.Resources = []rollout.Resource{{Group: "argoproj.io", Kind: "Application", Namespace: "argocd", Name: "web", Wave: 3},
+				{Group: "argoproj.io", Kind: "Application", Namespace: "argocd", Name: "root"}} // it manages itself
+		})
+		a := &argo{states: map[string][]moment{"root": {{0, root}}, "web": {{0, nil}, {9 * time.Second, app(wanted)}}}}
+		all, after, told, err := a.keep(t, wanted, []string{former, wanted}, "root")
+		if err != nil || after < 10*time.Second || after > 20*time.Second || all[0].State != rollout.Live || len(all[0].Children) != 1 || all[0].Children[0].Wave != 3 {
+			t.Errorf("after %v: %+v, %v\n%s", after, all, err, strings.Join(told, "\n"))
+		}
+
+		a = &argo{states: map[string][]moment{"root": {{0, root}}}}
+		all, after, _, err = a.keep(t, wanted, []string{former, wanted}, "root")
+		if err != nil || all[0].State != rollout.Ended || all[0].Text != "web: "+rollout.ErrMissing.Error() || all[0].Hint != "look at the name" || after > 80*time.Second {
+			t.Errorf("after %v: %+v, %v", after, all, err)
+		}
+		if got := vigil.Pending(all); got != "root: web: not found, or not permitted" {
+			t.Errorf("pending: %s", got)
+		}
+	})
+}
