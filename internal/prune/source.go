@@ -112,7 +112,7 @@ type link struct {
 
 func newReading(project string) *reading {
 	return &reading{
-		project: project, rules: manifest.Rules{Include: true}, charts: manifest.Charts{}, known: map[string]bool{".": true}, others: map[string][]File{},
+		project: project, rules: manifest.Rules{Include: true, Choosers: true}, charts: manifest.Charts{}, known: map[string]bool{".": true}, others: map[string][]File{},
 		noted: map[retention.Reference]bool{}, helm: newHelm(),
 	}
 }

@@ -17,6 +17,7 @@ type Rules struct {
 	Fields       []FieldRule
 	ExcludeKinds []string // objects of these kinds are left alone, with all that is in them
 	Include      bool     // Compose files and GitHub workflows count too
+	Choosers     bool     // objects that say how others choose versions count too; what they name is not to be changed
 }
 
 // FieldRule names a further place: in objects of Kind, or in the files that the glob File matches; an object of that kind
@@ -248,5 +249,5 @@ var choosers = []string{"argocd-image-updater.argoproj.io", "image.toolkit.fluxc
 // excluded reports whether an object is left alone. The images in a CustomResourceDefinition are a schema's.
 func (r Rules) excluded(o Object) bool {
 	group, _, _ := strings.Cut(o.APIVersion, "/")
-	return o.Kind == "CustomResourceDefinition" || slices.Contains(choosers, group) || slices.Contains(r.ExcludeKinds, o.Kind)
+	return o.Kind == "CustomResourceDefinition" || !r.Choosers && slices.Contains(choosers, group) || slices.Contains(r.ExcludeKinds, o.Kind)
 }
