@@ -85,6 +85,8 @@ var imports = map[string][]string{
 	"internal/githubtest":       {"gittest"},
 	"internal/kube":             {"fault"},
 	"internal/kubetest":         {},
+	"internal/without":          {},
+	"internal/buildkittest":     {"without"},
 }
 
 // quarantine says which packages may import a third party, by the longest matching prefix.

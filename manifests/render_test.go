@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ksera524/imgbump/internal/without"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -143,13 +144,7 @@ func write(t *testing.T, file string, documents []object) {
 // run is a tool's stdout. The tool sees no kubeconfig, so that a laptop's cluster is never asked.
 func run(t *testing.T, tool string, args ...string) []byte {
 	t.Helper()
-	if _, err := exec.LookPath(tool); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not on PATH: sh hack/tools.sh %s", tool, tool)
-		}
-		t.Skipf("%s is not on PATH: sh hack/tools.sh %s", tool, tool)
-	}
-	command := exec.Command(tool, args...)
+	command := exec.Command(without.Program(t, tool, "sh hack/tools.sh "+tool), args...)
 	home := t.TempDir()
 	command.Env = append(os.Environ(), "HOME="+home, "KUBECONFIG="+filepath.Join(home, "none"))
 	var stderr strings.Builder

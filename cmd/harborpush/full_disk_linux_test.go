@@ -9,14 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ksera524/imgbump/internal/sandbox"
+	"github.com/ksera524/imgbump/internal/without"
 )
 
 // TestFullLayers has too little room for what a step writes, and for the layers that it stands on. Whoever asks is told where,
 // and what to do, with both engines.
 func TestFullLayers(t *testing.T) {
-	if !canRun() {
-		t.Skip("not run: RUN cannot work here")
-	}
+	needsRUN(t)
 	b := newBrokenBuild(t, "FROM scratch\nCOPY busybox /bin/\nCOPY data /\nRUN [\"/bin/busybox\", \"dd\", \"if=/dev/zero\", \"of=/big\", \"bs=1M\", \"count=64\"]\n")
 	program, err := exec.LookPath("busybox")
 	if err != nil {
@@ -35,7 +34,7 @@ func TestFullLayers(t *testing.T) {
 			"size=3m":  "Dockerfile:4: keep layers in " + b.temp + "/harborpush-layers-",
 		} {
 			if err := unix.Mount("tmpfs", b.temp, "tmpfs", 0, size); err != nil {
-				t.Skipf("not run: needs to mount a tmpfs: %v", err)
+				without.Skip(t, "to mount a tmpfs: "+err.Error())
 			}
 			cmd, said := b.command("--isolation", isolation)
 			cmd.Env = append(cmd.Env, "RUNNER_TEMP="+b.temp)

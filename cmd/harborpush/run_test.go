@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ksera524/imgbump/internal/sandbox"
+	"github.com/ksera524/imgbump/internal/without"
 )
 
 // isolates is the condition isolates: RUN can work here, and there is a busybox to make a base image of.
@@ -21,7 +23,18 @@ func isolates(condition string) (bool, error) {
 	if condition != "isolates" {
 		return false, fmt.Errorf("unknown condition %s", condition)
 	}
+	if without.Strict() && !canRun() {
+		return false, errors.New("RUN needs root and busybox")
+	}
 	return canRun(), nil
+}
+
+// needsRUN ends a test where RUN cannot work.
+func needsRUN(t *testing.T) {
+	t.Helper()
+	if !canRun() {
+		without.Skip(t, "root and busybox")
+	}
 }
 
 var canRun = sync.OnceValue(func() bool {

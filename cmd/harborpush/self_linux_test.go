@@ -3,7 +3,6 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -16,12 +15,7 @@ import (
 // compiles has this machine's Go, and an empty cache: it compiles everything anew, which takes some 80 s of processor time.
 // Modules come from this machine's too, so that only what it lacks needs a network.
 func TestOwnDockerfile(t *testing.T) {
-	if !canRun() {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root and busybox")
-		}
-		t.Skip("not run: needs root and busybox")
-	}
+	needsRUN(t)
 	if testing.Short() {
 		t.Skip("not run: compiles both programs anew")
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/ksera524/imgbump/internal/without"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
@@ -284,18 +285,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// tool is the path of a program that hack/tools.sh installs, or .ci/run. Without it a laptop skips the test; CI fails.
+// tool is the path of a program that hack/tools.sh installs, or .ci/run.
 func tool(t *testing.T, name string) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not on PATH: sh hack/test.sh or .ci/run brings it", name)
-	}
-	t.Skipf("%s is not on PATH: sh hack/test.sh or .ci/run brings it", name)
-	return ""
+	return without.Program(t, name, "sh hack/test.sh or .ci/run brings it")
 }
 
 func TestWorkflowsPassActionlint(t *testing.T) {

@@ -31,6 +31,7 @@ import (
 	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/registrytest"
 	"github.com/ksera524/imgbump/internal/sandbox/step"
+	"github.com/ksera524/imgbump/internal/without"
 )
 
 // request is a build of a Dockerfile in a folder with some files; a name that ends in a slash is an empty folder, a content
@@ -63,7 +64,7 @@ func shell(t *testing.T, text string) buildkit.Request {
 	t.Helper()
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
-		absent(t, "/bin/busybox of busybox-static")
+		without.Skip(t, "/bin/busybox: apt install busybox-static")
 	}
 	r := request(t, "FROM scratch AS base\nCOPY --chmod=755 busybox /bin/sh\n"+text, map[string]string{"busybox": string(busybox)})
 	return r
@@ -242,8 +243,8 @@ func TestRefused(t *testing.T) {
 		"no file":     {"COPY nothere /", `Dockerfile:3: "/nothere": not found`},
 		"syntax":      {"\n\nFOO bar", `Dockerfile:5: unknown instruction: FOO (did you mean FROM?)`},
 		"no secret":   {"RUN --mount=type=secret,id=x,required=true true", `Dockerfile:3: secret x: not found`},
-		"no stage":    {"COPY --from=1 /a /b", `build with BuildKit ` + d.address + `: invalid stage index 1`},
-		"entitlement": {"RUN --network=host true", `build with BuildKit ` + d.address + `: granting entitlement network.host is not allowed`},
+		"no stage":    {"COPY --from=1 /a /b", `build with BuildKit ` + d.Address + `: invalid stage index 1`},
+		"entitlement": {"RUN --network=host true", `build with BuildKit ` + d.Address + `: granting entitlement network.host is not allowed`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := shell(t, tt.text+"\n")
@@ -393,7 +394,7 @@ func TestPrivateBase(t *testing.T) {
 	if _, err := login.Artifact(t.Context(), cache); err != nil {
 		t.Errorf("the cache: %v", err)
 	}
-	text, err := os.ReadFile(d.log.Name())
+	text := d.Log()
 	must(t, err)
 	if strings.Contains(string(text), robot.Secret) {
 		t.Error("the daemon saw the password")

@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,10 +34,10 @@ import (
 )
 
 // waiting is a build whose step has begun and never ends; marker is in the step's command line.
-func waiting(t *testing.T, ctx context.Context, d *daemon) (marker string, failed <-chan error) {
+func waiting(t *testing.T, ctx context.Context, d daemon) (marker string, failed <-chan error) {
 	t.Helper()
 	marker = fmt.Sprintf("86400.%d", time.Now().UnixNano())
-	r := shell(t, "COPY --chmod=755 busybox /bin/sleep\nRUN echo begun; sleep "+marker+"\n")
+	r := shell(t, "COPY --chmod=755 busybox /bin/sleep\nRUN echo begun; sleep "+marker+"; true\n") // the shell stays: during an exec there is no command line to find
 	begun := make(chan struct{})
 	r.Step = func(s dockerfile.Step) {
 		if strings.HasPrefix(string(s.Output), "begun") {
@@ -97,10 +96,10 @@ func TestInterrupted(t *testing.T) {
 func TestDaemonDies(t *testing.T) {
 	d := startDaemon(t, "")
 	marker, failed := waiting(t, t.Context(), d)
-	must(t, d.process.Kill())
+	must(t, d.Process.Kill())
 	select {
 	case err := <-failed:
-		if err == nil || !strings.HasPrefix(err.Error(), "build with BuildKit "+d.address+": it went away: ") || fault.HintOf(err) == "" {
+		if err == nil || !strings.HasPrefix(err.Error(), "build with BuildKit "+d.Address+": it went away: ") || fault.HintOf(err) == "" {
 			t.Errorf("%v", err)
 		}
 	case <-time.After(15 * time.Second):
@@ -234,7 +233,7 @@ func TestPod(t *testing.T) {
 			t.Errorf("%v in %+v", command, pod)
 		}
 		connections.Add(1)
-		return net.Dial("unix", strings.TrimPrefix(d.address, "unix://"))
+		return net.Dial("unix", strings.TrimPrefix(d.Address, "unix://"))
 	}})
 	must(t, err)
 	build(t, c, request(t, "FROM scratch\nCOPY a /\n", map[string]string{"a": strings.Repeat("x", 1<<20)}))
@@ -250,8 +249,8 @@ func TestPodOfACluster(t *testing.T) {
 	server := kubetest.New(kubetest.Config{
 		Accounts: []kubetest.Account{{User: "system:serviceaccount:runners:ci", Token: token, May: []string{"build/buildkitd-0"}}},
 		Pods: map[string]func(kubetest.Command) error{"build/buildkitd-0": func(c kubetest.Command) error {
-			cmd := exec.Command(filepath.Join(filepath.Dir(d.program), c.Args[0]), c.Args[1:]...)
-			cmd.Env = append(os.Environ(), "BUILDKIT_HOST="+d.address)
+			cmd := d.Command(c.Args[0], c.Args[1:]...)
+			cmd.Env = append(os.Environ(), "BUILDKIT_HOST="+d.Address)
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Input, c.Output, c.Errors
 			return cmd.Run()
 		}},

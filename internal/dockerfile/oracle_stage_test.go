@@ -23,6 +23,7 @@ import (
 
 	"github.com/ksera524/imgbump/internal/dockerfile"
 	"github.com/ksera524/imgbump/internal/gittest"
+	"github.com/ksera524/imgbump/internal/without"
 )
 
 // set carries out a line of a case's comment.
@@ -59,7 +60,7 @@ func (c *oracleCase) set(t *testing.T, verb string, words []string, rest string)
 		must(t, unix.Chmod(c.path(words[1]), uint32(mode)))
 	case "capability": // needs to be root
 		if os.Geteuid() != 0 {
-			t.Skip("only root may give a file capabilities")
+			without.Skip(t, "root, to give a file capabilities")
 		}
 		value, err := hex.DecodeString(netRaw)
 		must(t, err)

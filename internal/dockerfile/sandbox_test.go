@@ -9,6 +9,7 @@ import (
 	"github.com/ksera524/imgbump/internal/sandbox"
 	"github.com/ksera524/imgbump/internal/sandbox/engine"
 	"github.com/ksera524/imgbump/internal/sandbox/wire"
+	"github.com/ksera524/imgbump/internal/without"
 )
 
 func TestMain(m *testing.M) {
@@ -16,15 +17,6 @@ func TestMain(m *testing.M) {
 		syscall.Exit(engine.Main(os.Args[2:])) // which is quick with the race detector too
 	}
 	os.Exit(m.Run())
-}
-
-// absent skips a test for want of something that this machine lacks, and fails it where nothing may be lacking.
-func absent(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal("needs " + what)
-	}
-	t.Skip("not run: needs " + what)
 }
 
 // sandboxes gives a sandbox for each engine, which lives as long as the test.
@@ -35,10 +27,10 @@ func sandboxes(t *testing.T) func(t *testing.T, isolation string) *sandbox.Sandb
 	return func(part *testing.T, isolation string) *sandbox.Sandbox {
 		part.Helper()
 		if os.Geteuid() != 0 {
-			absent(part, "root")
+			without.Skip(part, "root")
 		}
 		if _, err := os.Stat(busybox); err != nil {
-			absent(part, "busybox-static")
+			without.Skip(part, "busybox-static")
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -49,7 +41,7 @@ func sandboxes(t *testing.T) func(t *testing.T, isolation string) *sandbox.Sandb
 			known[isolation] = s
 		}
 		if err := s.Probe(part.Context()); err != nil {
-			absent(part, isolation+": "+err.Error())
+			without.Skip(part, isolation+": "+err.Error())
 		}
 		return s
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ksera524/imgbump/internal/sandbox"
+	"github.com/ksera524/imgbump/internal/without"
 )
 
 // A step of the runner's own user id neither reads nor changes the runner's processes, nor does one that shares them with
@@ -49,7 +50,7 @@ func TestRootInChroot(t *testing.T) {
 // A step has none of the keys of who started the build.
 func TestKeys(t *testing.T) {
 	if _, err := unix.KeyctlInt(unix.KEYCTL_GET_KEYRING_ID, unix.KEY_SPEC_SESSION_KEYRING, 0, 0, 0); err != nil {
-		t.Skipf("not run: there is no keyring here: %v", err)
+		without.Skip(t, "a kernel with keyrings: "+err.Error())
 	}
 	s := open(t, sandbox.UserNamespace)
 	var before string

@@ -1,6 +1,7 @@
 package binfmt
 
 import (
+	"github.com/ksera524/imgbump/internal/without"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,10 +16,7 @@ var qemu = map[string]string{"386": "i386", "amd64": "x86_64", "arm": "arm", "ar
 func TestPrograms(t *testing.T) {
 	for arch, m := range machines {
 		t.Run(arch, func(t *testing.T) {
-			emulator, err := exec.LookPath("qemu-" + qemu[arch] + "-static")
-			if err != nil {
-				t.Skip("not run: needs qemu-user-static")
-			}
+			emulator := without.Program(t, "qemu-"+qemu[arch]+"-static", "apt install qemu-user-static")
 			name := filepath.Join(t.TempDir(), "exit")
 			if err := os.WriteFile(name, m.program(), 0o700); err != nil {
 				t.Fatal(err)

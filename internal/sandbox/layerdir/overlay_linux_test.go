@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ksera524/imgbump/internal/sandbox/layerdir"
+	"github.com/ksera524/imgbump/internal/without"
 )
 
 // inOverlay is what a child process of TestOverlay is asked to do in namespaces of its own.
@@ -117,7 +118,7 @@ func TestOnOverlay(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() == cannotMount {
-		t.Skipf("not run: the right to mount is needed: %v", err)
+		without.Skip(t, fmt.Sprint("the right to mount: ", err))
 	}
 	if err != nil {
 		t.Errorf("%v: %s", err, out)
@@ -143,7 +144,7 @@ func scrambled(t *testing.T, o inOverlay) (told map[string]string) {
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
 	if strings.Contains(complaint.String(), "mounting") || err != nil && complaint.Len() == 0 {
-		t.Skipf("not run: overlayfs in a user namespace is needed: %v %s", err, complaint.String())
+		without.Skip(t, fmt.Sprint("overlayfs in a user namespace: ", err, " ", complaint.String()))
 	}
 	if err != nil {
 		t.Fatalf("%v: %s", err, complaint.String())
