@@ -68,6 +68,7 @@ export GORACE=atexit_sleep_ms=10 # a program with the race detector sleeps a sec
 bin=$(sh hack/tools.sh) || exit 1
 PATH=$bin:$PATH
 [ "${CI:-}" != true ] || sh hack/buildkit.sh >/dev/null || exit 1
+[ "${CI:-}" != true ] || sh hack/crds.sh >/dev/null || exit 1
 for part; do
 	case $part in
 	lint | unit | build) $part ;;

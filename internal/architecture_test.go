@@ -74,7 +74,7 @@ var imports = map[string][]string{
 	"internal/policy":           {"fault", "image"},
 	"internal/sarif":            {},
 	"internal/diagram":          {},
-	"internal/rollout":          {},
+	"internal/rollout":          {"fault"},
 	"internal/vigil":            {"fault", "rollout"},
 	"internal/argoapi":          {"fault", "rollout"},
 	"internal/argotest":         {"rollout"},
@@ -86,6 +86,11 @@ var imports = map[string][]string{
 	"internal/kube":             {"fault"},
 	"internal/kubetest":         {},
 	"internal/without":          {},
+	"internal/status":           {"fault"},
+	"internal/reconcile":        {"fault", "imageref", "status"},
+	"internal/webhook":          {"fault", "imageref"},
+	"internal/statuspage":       {"fault", "status"},
+	"internal/metrics":          {"status"},
 	"internal/buildkittest":     {"without"},
 }
 

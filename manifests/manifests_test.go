@@ -32,9 +32,12 @@ var waves = map[string]string{
 	"metallb":                   "3",
 	"metallb-config":            "4",
 	"ingress-nginx":             "5",
+	"envoy-gateway":             "5",
 	"cert-manager":              "6",
 	"cert-manager-config":       "7",
 	"external-secrets":          "7",
+	"gateway":                   "8",
+	"kube-prometheus-stack":     "9",
 	"argocd-config":             "10",
 	"harbor":                    "10",
 	"arc-controller":            "10",
@@ -51,6 +54,7 @@ var waves = map[string]string{
 	"slack":                     "12",
 	"slack-staging":             "12",
 	"harbor-patches":            "13",
+	"imgbump":                   "14",
 }
 
 // bare are the files that hold no Kubernetes object: values, a chart's own file, a program's configuration.

@@ -19,10 +19,11 @@ import (
 
 func main() {
 	dir := flag.String("dir", os.TempDir(), "where the trees are made")
+	fleet := flag.Bool("fleet", false, "against Argo CD Image Updater: 60 applications of one repository")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *dir); err != nil {
+	if err := run(ctx, *dir, *fleet); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
@@ -35,7 +36,7 @@ type bench struct {
 	dir, imgbump string
 }
 
-func run(ctx context.Context, dir string) error {
+func run(ctx context.Context, dir string, fleet bool) error {
 	work, err := os.MkdirTemp(dir, "imgbump-bench-")
 	if err != nil {
 		return err
@@ -47,7 +48,11 @@ func run(ctx context.Context, dir string) error {
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("compile imgbump: %w", err)
 	}
-	for _, part := range []func() error{b.lists, b.dates, b.applications} {
+	parts := []func() error{b.lists, b.dates, b.applications}
+	if fleet {
+		parts = []func() error{b.fleet}
+	}
+	for _, part := range parts {
 		if err := part(); err != nil {
 			return err
 		}

@@ -116,12 +116,18 @@ func (f *jobFlags) toTarget(ctx context.Context, c *cli.Console, w *workplace, t
 	if err != nil {
 		return bump.Result{}, f.inTime(ctx, err)
 	}
+	result, err := f.through(ctx, c, w, d, target, job)
+	return result, f.inTime(ctx, err)
+}
+
+// through carries the job out at its destination.
+func (f *jobFlags) through(ctx context.Context, c *cli.Console, w *workplace, d *destination, target config.Target, job bump.Job) (bump.Result, error) {
 	if address, err := w.Address(f.git.remoteOf(target)); err == nil {
 		job.Place.Repository = address
 	}
 	if f.dryRun {
 		_, plan, err := job.DecideOn(ctx, d.branch, w.prefix)
-		return bump.Result{Plan: plan}, f.inTime(ctx, err)
+		return bump.Result{Plan: plan}, err
 	}
 	result, err := f.commit(ctx, c, w, d, job)
 	if d.otherwise != nil && (repo.Protected(err) || github.Protected(err)) {
@@ -132,7 +138,7 @@ func (f *jobFlags) toTarget(ctx context.Context, c *cli.Console, w *workplace, t
 	if err == nil && d.finish != nil {
 		err = d.finish(ctx, &result)
 	}
-	return result, f.inTime(ctx, err)
+	return result, err
 }
 
 // commit makes the job's commits and publishes them.

@@ -15,11 +15,13 @@ func TestDocumented(t *testing.T) {
 	for schema, d := range map[string]any{
 		"imgbump/set/v1":          &setDocument{},
 		"imgbump/update/v1":       &setDocument{},
+		"imgbump/hold/v1":         &setDocument{},
 		"imgbump/policies/v1":     &policiesDocument{},
 		"imgbump/list/v1":         &listDocument{},
 		"imgbump/tags/v1":         &tagsDocument{},
 		"imgbump/graph/v1":        &graphDocument{},
 		"imgbump/wait/v1":         &waitDocument{},
+		"imgbump/serve/v1":        &serveDocument{},
 		"imgbump/config-check/v1": &configDocument{},
 	} {
 		example := documented(t, schema)

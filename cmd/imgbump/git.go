@@ -44,14 +44,24 @@ const (
 )
 
 func (f *gitFlags) bind(flags *pflag.FlagSet) {
-	f.flags = flags
 	flags.BoolVar(&f.commit, "commit", false, "commit the edits upon HEAD")
 	flags.BoolVar(&f.push, "push", false, "commit upon the remote branch's tip and push")
-	flags.StringVar(&f.repo, "repo", "", "push to the repository at `URL`, without a checkout; --root is a folder of it then")
 	flags.StringVar(&f.remote, "remote", "origin", "`REMOTE` to push to")
 	flags.StringVar(&f.branch, "branch", "", "`BRANCH` to push to (default: the one checked out, else the workflow's, else the remote's default)")
+	f.bindTargets(flags)
+	f.bindCommits(flags)
+}
+
+// bindTargets binds the flags that say where commits are pushed to without a checkout.
+func (f *gitFlags) bindTargets(flags *pflag.FlagSet) {
+	flags.StringVar(&f.repo, "repo", "", "push to the repository at `URL`, without a checkout; --root is a folder of it then")
 	flags.StringArrayVar(&f.targets, "target", nil, "push to the target `NAME` of imgbump.yaml (repeatable)")
 	flags.BoolVar(&f.allTargets, "all-targets", false, "push to all targets of imgbump.yaml")
+}
+
+// bindCommits binds the flags that say what commits look like and how they are published.
+func (f *gitFlags) bindCommits(flags *pflag.FlagSet) {
+	f.flags = flags
 	flags.StringVar(&f.via, "via", viaGit, "`WAY` to publish commits: git, or github-api, which signs them as GitHub's own")
 	cli.Group(flags, "Commit", func(flags *pflag.FlagSet) {
 		f.words.bind(flags)

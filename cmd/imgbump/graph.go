@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"html"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/bump"
@@ -90,7 +91,10 @@ func (f graphFlags) print(c *cli.Console, g bump.Graph, failed error) error {
 	text := ""
 	switch c.Format() {
 	case "mermaid":
-		text = d.Mermaid()
+		if text = d.Mermaid(); !d.MermaidFits() {
+			c.Warnf("", 0, "GitHub draws diagrams of at most %d characters and %d arrows: see --images=false, --root and --format svg",
+				diagram.MermaidCharacters, diagram.MermaidArrows)
+		}
 	case "dot":
 		text = d.Dot()
 	case "svg":
@@ -105,17 +109,24 @@ func (f graphFlags) print(c *cli.Console, g bump.Graph, failed error) error {
 	if len(g.Applications) == 0 {
 		return nil
 	}
-	return c.Workflow.Summary("### Argo CD applications\n\n```mermaid\n" + d.Mermaid() + "```\n")
+	return c.Workflow.Summary("### Argo CD applications\n\n" + f.summarised(g))
+}
+
+// summarised is the graph as Markdown that GitHub shows: a diagram, without images when there are too many of them, else text.
+func (f graphFlags) summarised(g bump.Graph) string {
+	for _, images := range []bool{f.images, false} {
+		if d := (graphFlags{images: images}).drawn(g); d.MermaidFits() {
+			return "```mermaid\n" + d.Mermaid() + "```\n"
+		}
+	}
+	return "<pre>" + html.EscapeString(outline(f.drawn(g))) + "</pre>\n"
 }
 
 // drawn is the graph as a diagram. What there are warnings about stands out.
 func (f graphFlags) drawn(g bump.Graph) diagram.Diagram {
 	d := diagram.Diagram{Title: "Argo CD applications"}
 	for n, a := range g.Applications {
-		box := diagram.Box{Title: a.Name, Alert: warned(g, a)}
-		if a.Wave != 0 {
-			box.Tag = fmt.Sprintf("wave %d", a.Wave)
-		}
+		box := diagram.Box{Title: a.Name, Tag: tagOf(a), Alert: a.Doubted}
 		for _, s := range a.Images {
 			if f.images {
 				box.Lines = append(box.Lines, s.Brief())
@@ -129,13 +140,16 @@ func (f graphFlags) drawn(g bump.Graph) diagram.Diagram {
 	return d
 }
 
-func warned(g bump.Graph, a bump.Deployment) bool {
-	for _, w := range g.Warnings {
-		if w.File == a.File && w.Line == a.Line {
-			return true
-		}
+// tagOf is what to know of an application beside its name: the wave that it is in, and that nothing is synced by itself.
+func tagOf(a bump.Deployment) string {
+	var tags []string
+	if a.Wave != 0 {
+		tags = append(tags, fmt.Sprintf("wave %d", a.Wave))
 	}
-	return false
+	if !a.Automated {
+		tags = append(tags, "synced by hand")
+	}
+	return strings.Join(tags, ", ")
 }
 
 // outline is a diagram as an indented list.
@@ -143,9 +157,13 @@ func outline(d diagram.Diagram) string {
 	var b strings.Builder
 	for at, box := range d.Outline() {
 		indent := strings.Repeat("  ", at.Depth)
-		fmt.Fprintf(&b, "%s%s\n", indent, strings.TrimSpace(box.Title+"  "+box.Tag))
-		if !at.Again {
-			for _, line := range box.Lines {
+		again := ""
+		if at.Again && len(box.Lines) > 0 {
+			again = "  ..."
+		}
+		fmt.Fprintf(&b, "%s%s%s\n", indent, strings.TrimSpace(box.Title+"  "+box.Tag), again)
+		for _, line := range box.Lines {
+			if !at.Again {
 				fmt.Fprintf(&b, "%s    %s\n", indent, line)
 			}
 		}
@@ -156,6 +174,7 @@ func outline(d diagram.Diagram) string {
 // graphDocument is imgbump/graph/v1.
 type graphDocument struct {
 	Schema       string                `json:"schema"`
+	WavesWait    bool                  `json:"waves_wait"`
 	Applications []applicationDocument `json:"applications"`
 	Warnings     []placeDocument       `json:"warnings"`
 	Failures     []failureDocument     `json:"failures"`
@@ -167,12 +186,16 @@ type applicationDocument struct {
 	Project   string           `json:"project"`
 	Wave      int              `json:"wave"`
 	Automated bool             `json:"automated"`
+	Prune     bool             `json:"prune"`
+	SelfHeal  bool             `json:"self_heal"`
 	Cluster   string           `json:"cluster,omitempty"`
+	Into      string           `json:"into,omitempty"`
 	Set       string           `json:"application_set,omitempty"`
 	File      string           `json:"file"`
 	Line      int              `json:"line"`
 	Sources   []sourceDocument `json:"sources"`
 	Parents   []string         `json:"parents"`
+	Doubted   bool             `json:"doubted"`
 	Images    []string         `json:"images"`
 }
 
@@ -190,10 +213,10 @@ type placeDocument struct {
 }
 
 func graphed(g bump.Graph, failed error) graphDocument {
-	d := graphDocument{Schema: "imgbump/graph/v1", Applications: []applicationDocument{}, Warnings: []placeDocument{}, Failures: []failureDocument{}}
+	d := graphDocument{Schema: "imgbump/graph/v1", WavesWait: g.WavesWait, Applications: []applicationDocument{}, Warnings: []placeDocument{}, Failures: []failureDocument{}}
 	for _, a := range g.Applications {
-		doc := applicationDocument{Name: a.Name, Namespace: a.Namespace, Project: a.Project, Wave: a.Wave, Automated: a.Automated, Cluster: a.Cluster,
-			Set: a.Set, File: a.File, Line: a.Line, Sources: []sourceDocument{}, Parents: []string{}, Images: []string{}}
+		doc := applicationDocument{Name: a.Name, Namespace: a.Namespace, Project: a.Project, Wave: a.Wave, Automated: a.Automated,
+			Prune: a.Prune, SelfHeal: a.SelfHeal, Cluster: a.Cluster, Into: a.Into, Set: a.Set, Doubted: a.Doubted, File: a.File, Line: a.Line, Sources: []sourceDocument{}, Parents: []string{}, Images: []string{}}
 		for _, s := range a.Images {
 			doc.Images = append(doc.Images, s.Ref.String())
 		}
@@ -201,7 +224,7 @@ func graphed(g bump.Graph, failed error) graphDocument {
 			doc.Sources = append(doc.Sources, sourceDocument{s.Repository, s.Revision, s.Path, s.Chart})
 		}
 		for _, parent := range a.Parents {
-			doc.Parents = append(doc.Parents, g.Applications[parent].Name)
+			doc.Parents = append(doc.Parents, g.Applications[parent].Qualified())
 		}
 		d.Applications = append(d.Applications, doc)
 	}

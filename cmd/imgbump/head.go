@@ -41,7 +41,7 @@ func (p *proposals) headName(group string) string {
 
 // perImage reports whether each image is proposed in the branch that it would have if it were set alone.
 func (p *proposals) perImage() bool {
-	return p.per == bump.PerImage && p.job.From == "" && p.job.Updates == nil && p.head == ""
+	return p.per == bump.PerImage && p.job.From == "" && p.job.Updates == nil && p.job.Hold == nil && p.head == ""
 }
 
 // stem is what the names of the job's branches begin with.
@@ -68,6 +68,9 @@ func base(branch string) string {
 func subject(job bump.Job) string {
 	if job.From != "" {
 		return slug(job.From, 40) + "=" + slug(strings.Join(job.Paths, ","), 40)
+	}
+	if job.Hold != nil { // to release an image is to take back what was proposed to hold it
+		return "hold=" + slug(familiar(job.Hold.Image.Canonical()), 80)
 	}
 	if u := job.Updates; u != nil && len(u.Images) == 0 {
 		return "update"

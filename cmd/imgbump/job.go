@@ -30,11 +30,16 @@ type jobFlags struct {
 }
 
 func (f *jobFlags) bind(flags *pflag.FlagSet) {
+	f.bindPlace(flags)
+	flags.BoolVar(&f.ignoreHold, "ignore-hold", false, "change places too that imgbump.yaml or a comment 'imgbump: hold' holds back")
+}
+
+// bindPlace binds the flags that say where manifests are, and where what becomes of them goes.
+func (f *jobFlags) bindPlace(flags *pflag.FlagSet) {
 	flags.StringVar(&f.root, "root", ".", "folder `DIR` that holds the manifests")
 	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "print a diff that 'git apply' takes, and change nothing")
 	flags.BoolVar(&f.exitCode, "exit-code", false, "with --dry-run: exit 10 when something would change")
 	flags.BoolVar(&f.allOrNothing, "all-or-nothing", false, "change nothing when any image cannot be set")
-	flags.BoolVar(&f.ignoreHold, "ignore-hold", false, "change places too that imgbump.yaml or a comment 'imgbump: hold' holds back")
 	bindGitignore(flags, &f.withIgnored)
 	cli.Group(flags, "Git", f.git.bind)
 }

@@ -27,7 +27,7 @@ first, it decides again on the new tip.`
 func run(args []string, streams cli.Streams) int {
 	root := &cobra.Command{Use: "imgbump", Short: "Rewrite image versions in GitOps manifests", Long: about}
 	return cli.Run(streams, githubactions.New(streams.Getenv, streams.Err), root, args, func(c *cli.Console) []*cobra.Command {
-		commands := []*cobra.Command{setCommand(c), updateCommand(c), promoteCommand(c), listCommand(c), policiesCommand(c), graphCommand(c), tagsCommand(c), waitCommand(c), configCommand(c)}
+		commands := []*cobra.Command{setCommand(c), updateCommand(c), promoteCommand(c), holdCommand(c), releaseCommand(c), listCommand(c), policiesCommand(c), graphCommand(c), tagsCommand(c), waitCommand(c), serveCommand(c), configCommand(c)}
 		for _, command := range commands {
 			for _, runs := range append(command.Commands(), command) {
 				runs.PreRunE = nothingEmpty

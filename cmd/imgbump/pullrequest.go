@@ -161,7 +161,7 @@ func (p *proposals) heads(ctx context.Context) (heads []string, err error) {
 
 // request is the pull request for the commits of one head.
 func (p *proposals) request(ctx context.Context, commits []bump.Commit) github.PullRequest {
-	var part bump.Plan
+	part := bump.Plan{Hold: commits[0].Hold}
 	for _, x := range commits {
 		part.Changes = append(part.Changes, x.Changes...)
 		part.Rewrites = append(part.Rewrites, x.Rewrites...)
@@ -173,7 +173,11 @@ func (p *proposals) request(ctx context.Context, commits []bump.Commit) github.P
 	}
 	if r.Title == "" {
 		r.Title, _, _ = strings.Cut(commits[0].Message, "\n")
-		if len(commits) > 1 {
+		switch {
+		case len(commits) == 1:
+		case part.Hold != nil:
+			r.Title = part.Summary()
+		default:
 			r.Title = "Bump " + part.Summary()
 		}
 	}
@@ -189,7 +193,7 @@ func (p *proposals) request(ctx context.Context, commits []bump.Commit) github.P
 // describe is the text of a pull request: what changes where, with links to the images, the comparison and the diff.
 func (p *proposals) describe(ctx context.Context, part bump.Plan, r github.PullRequest) string {
 	var b strings.Builder
-	b.WriteString(table(part.Changes))
+	b.WriteString(table(part.Hold, part.Changes))
 	for _, ref := range part.Images() {
 		if page := p.pages.of(ctx, ref); page != "" {
 			fmt.Fprintf(&b, "\n[%s](%s)\n", code(ref.String()), page)

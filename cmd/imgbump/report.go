@@ -100,6 +100,9 @@ func (o outcome) label() string {
 
 // idle is the reason why nothing is to be changed.
 func idle(result bump.Result) string {
+	if result.Hold != nil {
+		return result.Hold.Idle()
+	}
 	if slices.ContainsFunc(result.Skipped, func(s bump.Skipped) bool { return s.Line > 0 }) {
 		return "every place already names what was asked for, or was skipped"
 	}
@@ -135,7 +138,7 @@ func text(dryRun bool, o outcome) string {
 	}
 	var b strings.Builder
 	for _, change := range o.Changes {
-		fmt.Fprintf(&b, "%s:%d %s -> %s\n", change.Site.File, change.Line, change.From, change.To)
+		fmt.Fprintln(&b, became(o.Hold, change))
 	}
 	for _, commit := range o.Commits {
 		verb := "committed to"
@@ -239,7 +242,7 @@ func (o outcome) summary(server string, dryRun bool) string {
 		if dryRun {
 			b.WriteString("Dry run: nothing was changed.\n\n")
 		}
-		b.WriteString(table(o.Changes))
+		b.WriteString(table(o.Hold, o.Changes))
 	}
 	for _, x := range o.Commits {
 		fmt.Fprintf(&b, "\n%s on %s\n", commitLink(server, x), code(cmp.Or(x.Branch, "HEAD")))
@@ -263,11 +266,15 @@ func (o outcome) summary(server string, dryRun bool) string {
 }
 
 // table is the changes as a Markdown table.
-func table(changes []bump.Change) string {
+func table(hold *bump.Hold, changes []bump.Change) string {
 	var b strings.Builder
 	b.WriteString("| Where | From | To |\n| --- | --- | --- |\n")
 	for _, x := range changes {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", code(fmt.Sprintf("%s:%d", x.Site.File, x.Line)), code(x.From.String()), code(x.To.String()))
+		to := x.To.String()
+		if hold != nil {
+			to = x.Why
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", code(fmt.Sprintf("%s:%d", x.Site.File, x.Line)), code(x.From.String()), code(to))
 	}
 	return b.String()
 }

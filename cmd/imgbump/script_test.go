@@ -48,6 +48,7 @@ func TestScript(t *testing.T) {
 			"argo-serve": argoServe,
 			"argo-has":   argoHas,
 			"argo-asked": argoAsked,
+			"argo-answers": argoAnswers,
 			"rev-parse":  revParse,
 		},
 	})

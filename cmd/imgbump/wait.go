@@ -3,20 +3,18 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"iter"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/ksera524/imgbump/internal/argoapi"
-	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitaccess"
-	"github.com/ksera524/imgbump/internal/gitops/argocd"
-	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/kube"
 	"github.com/ksera524/imgbump/internal/rollout"
 	"github.com/ksera524/imgbump/internal/trust"
@@ -30,9 +28,10 @@ const waitAbout = `Wait until a commit is live in Argo CD's applications: compar
 Argo CD is asked to look at once, and watched. A newer commit counts too when the one that is waited
 for is part of it, which git tells. An application that creates others is live when all of them are.
 
-It ends early, with exit 7 and what to do, where waiting is in vain: the sync failed, a window forbids
-it, nothing syncs it, the application is degraded for half a minute, or suspended until somebody
-promotes it. --timeout ends the rest.
+It ends early, with exit 7 and what to do, where waiting is in vain: the sync failed three times, a
+window forbids it, nothing syncs it, the application follows another branch, is degraded for half a
+minute, or suspended until somebody promotes it. --timeout ends the rest. What failed is shown with its
+last events and, of pods, lines of the log.
 
 Argo CD is asked over its own API with --argocd-server, else over the API of its cluster, as KUBECONFIG,
 ~/.kube/config or the pod's service account says.`
@@ -41,6 +40,8 @@ const waitEnvironment = `Environment:
   ARGOCD_AUTH_TOKEN  token for --argocd-server, sent to that host alone
   ARGOCD_SERVER      address, as --argocd-server
   KUBECONFIG         files that say how the cluster is reached, without --argocd-server
+  IMGBUMP_ARGOCD_WEBHOOK_SECRET
+                     secret that signs what --refresh-webhook posts
   IMGBUMP_TOKEN, GITHUB_TOKEN
                      token for the git server, where a commit is not in the checkout
 `
@@ -60,10 +61,14 @@ type waitFlags struct {
 	allChanged bool
 	root       string
 	timeout    time.Duration
+	retries    int
+	logLines   int
 
 	server    string
 	caFile    string
 	namespace string
+
+	webhook, webhookSecretFile string
 
 	repo, remote, branch string
 	login                gitaccess.Flags
@@ -84,10 +89,14 @@ func waitCommand(c *cli.Console) *cobra.Command {
 	flags.BoolVar(&f.allChanged, "all-changed", false, "wait for every application whose files the commit touched, as the manifests below --root tell")
 	flags.StringVar(&f.root, "root", ".", "folder `DIR` of the repository that holds the manifests")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Minute, "`TIME` to wait, in all")
+	flags.IntVar(&f.retries, "sync-retries", 2, "`COUNT` of Argo CD's own retries of a failed sync that are waited for")
+	flags.IntVar(&f.logLines, "log-lines", 10, "`COUNT` of the last lines to show of a failing pod's log, 0 for none")
 	cli.Group(flags, "Argo CD", func(flags *pflag.FlagSet) {
 		flags.StringVar(&f.server, "argocd-server", "", "`ADDRESS` of Argo CD's own API, http:// for one without TLS (default: ARGOCD_SERVER, else the cluster's API)")
-		flags.StringVar(&f.caFile, "argocd-ca-file", "", "PEM `FILE` of certificates to trust for --argocd-server")
+		flags.StringVar(&f.caFile, "argocd-ca-file", "", "PEM `FILE` of certificates to trust for --argocd-server and --refresh-webhook")
 		flags.StringVar(&f.namespace, "argocd-namespace", "argocd", "`NAMESPACE` that Argo CD's applications are in")
+		flags.StringVar(&f.webhook, "refresh-webhook", "", "have Argo CD look by posting the push to its webhook at `URL`, https://HOST/api/webhook; a refresh is asked for only where that does not help")
+		flags.StringVar(&f.webhookSecretFile, "refresh-webhook-secret-file", "", "`FILE` with the secret that signs it, webhook.github.secret of argocd-secret (default: IMGBUMP_ARGOCD_WEBHOOK_SECRET)")
 	})
 	cli.Group(flags, "Git server", func(flags *pflag.FlagSet) {
 		flags.StringVar(&f.repo, "repo", "", "the repository at `URL`, without a checkout; --root is a folder of it then")
@@ -98,53 +107,77 @@ func waitCommand(c *cli.Console) *cobra.Command {
 	return cmd
 }
 
-func (f *waitFlags) run(ctx context.Context, c *cli.Console, args []string) error {
-	names, err := f.names(args)
-	if err != nil {
+// argo is Argo CD over either API.
+type argo interface {
+	vigil.Server
+	// Troubles are the resources that keep an application from being live, with their last events and lines of their logs.
+	Troubles(ctx context.Context, application string, a *rollout.Application, lines int) []rollout.Trouble
+}
+
+// waiting is a run of wait.
+type waiting struct {
+	*waitFlags
+	console  *cli.Console
+	argo     argo
+	names    []string
+	commit   string
+	outcomes []vigil.Outcome
+	troubles map[string][]rollout.Trouble // by application
+}
+
+// run waits and reports how the applications stand, also when it is ended: only wrong flags have no report.
+func (f *waitFlags) run(ctx context.Context, c *cli.Console, args []string) (err error) {
+	w := waiting{waitFlags: f, console: c, commit: f.revision}
+	if w.names, err = f.names(args); err == nil {
+		err = w.wait(ctx)
+	}
+	if fault.KindOf(err) == fault.Usage {
 		return err
 	}
-	server, err := f.dial(c)
-	if err != nil {
+	if ctx.Err() == nil {
+		w.look(ctx)
+	}
+	return cmp.Or(w.report(err), err)
+}
+
+func (w *waiting) wait(ctx context.Context) (err error) {
+	var hook *argoapi.Webhook
+	if w.argo, hook, err = w.dial(w.console); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	limited, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	past, err := f.past(ctx, c)
+	past, err := w.past(limited, w.console)
 	if err != nil {
 		return err
 	}
 	defer past.close()
-	if f.allChanged {
-		if names, err = past.touched(ctx, c); err != nil {
+	w.commit = past.commit
+	if w.allChanged {
+		if w.names, err = past.touched(limited, w.console); err != nil {
 			return err
 		}
 	}
-	v := vigil.Vigil{
-		Server: server, Commit: past.commit, Applications: names, Namespace: f.namespace, Declared: f.allChanged,
-		Source: past.source, Relation: func(revision string) rollout.Relation { return past.relation(ctx, revision) },
-		Tell: func(o vigil.Outcome) { c.Progressf("%s", told(o)) },
+	if len(w.names) == 0 {
+		w.console.Progressf("%.7s touches nothing that an application deploys", w.commit)
+		return nil
 	}
-	outcomes, err := f.keep(ctx, c, &v)
-	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if hook != nil {
+		if err := past.announce(limited, hook); err != nil {
+			return err
+		}
+	}
+	w.console.Progressf("waiting for %.7s in %s", w.commit, few(strings.Join(w.names, ", ")))
+	v := vigil.Vigil{
+		Server: w.argo, Commit: w.commit, Applications: w.names, Namespace: w.namespace, Declared: w.allChanged, Announced: hook != nil,
+		Retries: w.retries, Branch: past.branchName(), Place: past.place(), Relation: func(revision string) rollout.Relation { return past.relation(limited, revision) },
+		Tell: func(o vigil.Outcome) { w.console.Progressf("%s", told(o)) },
+	}
+	w.outcomes, err = v.Keep(limited)
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err == nil {
-		err = f.verdict(outcomes, past.commit)
-	}
-	if printing := reportWait(c, past.commit, outcomes, err); printing != nil {
-		return printing
-	}
-	return err
-}
-
-// keep waits, unless there is nothing to wait for.
-func (f *waitFlags) keep(ctx context.Context, c *cli.Console, v *vigil.Vigil) ([]vigil.Outcome, error) {
-	if len(v.Applications) == 0 {
-		c.Progressf("%.7s touches nothing that an application deploys", v.Commit)
-		return nil, nil
-	}
-	c.Progressf("waiting for %.7s in %s", v.Commit, few(strings.Join(v.Applications, ", ")))
-	return v.Keep(ctx)
+	return cmp.Or(err, w.verdict(w.outcomes, w.commit))
 }
 
 // names are the applications that were asked for, each once.
@@ -152,6 +185,10 @@ func (f *waitFlags) names(args []string) ([]string, error) {
 	switch {
 	case f.timeout <= 0:
 		return nil, fault.Usagef("for example: --timeout 10m", "--timeout %v leaves no time", f.timeout)
+	case f.retries < 0 || f.logLines < 0:
+		return nil, fault.Usagef("0 is the least", "--sync-retries and --log-lines count something")
+	case f.webhookSecretFile != "" && f.webhook == "":
+		return nil, fault.Usagef("add --refresh-webhook https://HOST/api/webhook", "--refresh-webhook-secret-file has nothing to sign")
 	case f.allChanged && len(args) > 0:
 		return nil, fault.Usagef("leave one of them away", "--all-changed finds the applications, and %s is named", args[0])
 	case !f.allChanged && len(args) == 0:
@@ -176,25 +213,52 @@ func (f *waitFlags) names(args []string) ([]string, error) {
 // short is an application's name without Argo CD's own namespace.
 func (f *waitFlags) short(name string) string { return strings.TrimPrefix(name, f.namespace+"/") }
 
-// dial is the way to Argo CD. Nothing is sent yet.
-func (f *waitFlags) dial(c *cli.Console) (vigil.Server, error) {
+// dial is the way to Argo CD, and to its webhook if it is to be told. Nothing is sent yet.
+func (f *waitFlags) dial(c *cli.Console) (argo, *argoapi.Webhook, error) {
 	address := cmp.Or(f.server, c.Getenv("ARGOCD_SERVER"))
-	if address == "" {
-		cluster, err := kube.Open(c.Getenv, c.Agent())
-		if err != nil {
-			return nil, err
-		}
-		return &argoapi.Cluster{API: cluster, Namespace: f.namespace, Warn: func(text string) { c.Warnf("", 0, "%s", text) }}, nil
+	if f.caFile != "" && address == "" && f.webhook == "" {
+		return nil, nil, fault.Usagef("add --argocd-server; the cluster's API is trusted as the kubeconfig says", "--argocd-ca-file is for --argocd-server")
 	}
 	roots, err := trust.Roots(f.caFile)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	hook, err := f.hook(c, roots)
+	if err != nil {
+		return nil, nil, err
+	}
+	if address == "" {
+		cluster, err := kube.Open(c.Getenv, c.Agent())
+		if err != nil {
+			return nil, nil, err
+		}
+		return &argoapi.Cluster{API: cluster, Namespace: f.namespace, Warn: func(text string) { c.Warnf("", 0, "%s", text) }}, hook, nil
 	}
 	token := c.Getenv("ARGOCD_AUTH_TOKEN")
 	if token != "" {
 		c.Workflow.Mask(token)
 	}
-	return argoapi.OpenREST(argoapi.Options{Address: address, Token: token, Roots: roots, Agent: c.Agent()})
+	server, err := argoapi.OpenREST(argoapi.Options{Address: address, Token: token, Roots: roots, Agent: c.Agent()})
+	return server, hook, err
+}
+
+// hook is the webhook that is to be told of the commit, nil for none.
+func (f *waitFlags) hook(c *cli.Console, roots *x509.CertPool) (*argoapi.Webhook, error) {
+	if f.webhook == "" {
+		return nil, nil
+	}
+	secret := c.Getenv("IMGBUMP_ARGOCD_WEBHOOK_SECRET")
+	if f.webhookSecretFile != "" {
+		data, err := os.ReadFile(f.webhookSecretFile)
+		if err != nil {
+			return nil, fault.Usagef("", "read the webhook's secret: %w", err)
+		}
+		secret = strings.TrimSpace(string(data))
+	}
+	if secret != "" {
+		c.Workflow.Mask(secret)
+	}
+	return argoapi.OpenWebhook(argoapi.Options{Address: f.webhook, Token: secret, Roots: roots, Agent: c.Agent()})
 }
 
 // verdict is the error that a finished run ends with.
@@ -217,36 +281,4 @@ func (f *waitFlags) verdict(outcomes []vigil.Outcome, commit string) error {
 		hint = cmp.Or(hint, "allow more with --timeout")
 	}
 	return &fault.Error{Kind: fault.Gate, What: what, Hint: hint, Err: errors.New(vigil.Pending(open))}
-}
-
-// touched are the applications that deploy, from the branch, what the commit changes.
-func (p *past) touched(ctx context.Context, c *cli.Console) ([]string, error) {
-	if p.branch == nil {
-		return nil, fault.Usagef("run it in a checkout, or name --repo", "--all-changed needs the repository, and %s is no checkout of it", p.flags.root)
-	}
-	changed, err := p.branch.Changed(ctx, p.commit)
-	if err != nil {
-		return nil, err
-	}
-	place := argocd.Place{Repository: p.address, Prefix: p.prefix}
-	files := bump.Files(func(under []string) iter.Seq2[manifest.File, error] {
-		return bump.FilesAt(ctx, p.branch, p.commit, p.prefix, under)
-	})
-	owners, warnings, err := bump.Job{Place: place}.Deploying(ctx, files, changed)
-	if err != nil {
-		return nil, err
-	}
-	tellPlaces(c, warnings, nil, nil)
-	var names []string
-	for _, o := range owners {
-		name := o.Name
-		if o.Namespace != "" {
-			name = p.flags.short(o.Namespace + "/" + o.Name)
-		}
-		follows := o.Revision == "" || o.Revision == "HEAD" || strings.TrimPrefix(o.Revision, "refs/heads/") == p.branch.Name()
-		if follows && !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names, nil
 }

@@ -3,16 +3,20 @@ package main
 import (
 	"cmp"
 	"context"
+	"iter"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/ksera524/imgbump/internal/argoapi"
+	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitaccess"
 	"github.com/ksera524/imgbump/internal/gitops/argocd"
+	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/gitops/repo"
 	"github.com/ksera524/imgbump/internal/rollout"
 )
@@ -93,12 +97,33 @@ func (p *past) close() {
 	}
 }
 
-// source is the number of the source that is this repository, -1 for none; the first where the repository is not known.
-func (p *past) source(all []rollout.Source) int {
+// place tells how the sources of applications stand to the branch; nil when no repository is known.
+func (p *past) place() func(rollout.Source) rollout.Place {
 	if p.address == "" {
-		return 0
+		return nil
 	}
-	return slices.IndexFunc(all, func(s rollout.Source) bool { return argocd.SameRepository(s.Repository, p.address) })
+	return func(s rollout.Source) rollout.Place {
+		switch {
+		case !argocd.SameRepository(s.Repository, p.address):
+			return rollout.Elsewhere
+		case p.follows(s.Revision) || s.Revision == p.commit:
+			return rollout.Along
+		}
+		return rollout.Aside
+	}
+}
+
+// follows reports whether a targetRevision is the branch; which one HEAD is, Argo CD alone knows.
+func (p *past) follows(revision string) bool {
+	return revision == "" || revision == "HEAD" || strings.TrimPrefix(revision, "refs/heads/") == p.branch.Name()
+}
+
+// branchName is the branch that the commit was pushed to, "" when it is not known.
+func (p *past) branchName() string {
+	if p.branch == nil {
+		return ""
+	}
+	return p.branch.Name()
 }
 
 // askAgain is how long git is not asked again about a commit that it did not know.
@@ -130,4 +155,51 @@ func (p *past) relation(ctx context.Context, revision string) rollout.Relation {
 		p.known[revision] = rollout.Unrelated
 	}
 	return p.known[revision]
+}
+
+// touched are the applications that deploy, from the branch, what the commit changes.
+func (p *past) touched(ctx context.Context, c *cli.Console) ([]string, error) {
+	if p.branch == nil {
+		return nil, fault.Usagef("run it in a checkout, or name --repo", "--all-changed needs the repository, and %s is no checkout of it", p.flags.root)
+	}
+	changed, err := p.branch.Changed(ctx, p.commit)
+	if err != nil {
+		return nil, err
+	}
+	place := argocd.Place{Repository: p.address, Prefix: p.prefix}
+	files := bump.Files(func(under []string) iter.Seq2[manifest.File, error] {
+		return bump.FilesAt(ctx, p.branch, p.commit, p.prefix, under)
+	})
+	owners, warnings, err := bump.Job{Place: place}.Deploying(ctx, files, changed)
+	if err != nil {
+		return nil, err
+	}
+	tellPlaces(c, warnings, nil, nil)
+	var names []string
+	for _, o := range owners {
+		name := o.Name
+		if o.Namespace != "" {
+			name = p.flags.short(o.Namespace + "/" + o.Name)
+		}
+		if p.follows(o.Revision) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// announce tells Argo CD's webhook of the commit.
+func (p *past) announce(ctx context.Context, hook *argoapi.Webhook) error {
+	if p.branch == nil {
+		return fault.Usagef("run it in a checkout, or name --repo", "--refresh-webhook needs the repository, and %s is no checkout of it", p.flags.root)
+	}
+	files, err := p.branch.Changed(ctx, p.commit)
+	if err != nil {
+		return err
+	}
+	before, err := p.branch.Parent(ctx, p.commit)
+	if err != nil {
+		return err
+	}
+	return hook.Post(ctx, argoapi.Push{Repository: p.address, Branch: p.branch.Name(), Before: before, Commit: p.commit, Files: files})
 }

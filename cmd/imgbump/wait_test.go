@@ -16,7 +16,10 @@ import (
 	"github.com/ksera524/imgbump/internal/rollout"
 )
 
-const argoToken = "T0kenOfTheAccount"
+const (
+	argoToken  = "T0kenOfTheAccount"
+	argoSecret = "S3cretOfTheWebhook"
+)
 
 type argoKey struct{}
 
@@ -31,6 +34,8 @@ func argoServe(ts *testscript.TestScript, neg bool, args []string) {
 			s.Silent = true
 		case "expired":
 			s.Token += "2"
+		case "signed":
+			s.Secret = argoSecret
 		default:
 			ts.Fatalf("argo-serve: %s is unknown", word)
 		}
@@ -58,6 +63,9 @@ func argoHas(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(json.Unmarshal([]byte(text), &state))
 		a := state.Application(args[0])
 		a.Spec.Source.Repository = ts.Getenv("GIT_URL")
+		if follows := ts.Getenv("FOLLOWS"); follows != "" {
+			a.Spec.Source.Revision = follows
+		}
 		for i, child := range strings.Fields(ts.Getenv("CHILDREN")) {
 			a.Status.Resources = append(a.Status.Resources, rollout.Resource{Group: "argoproj.io", Kind: "Application", Namespace: argotest.Namespace, Name: child, Wave: i + 1})
 		}
@@ -65,6 +73,15 @@ func argoHas(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	s.Put(writes[0])
 	s.OnRefresh(args[0], writes[1:]...)
+}
+
+// argoAnswers PATH FILE says what Argo CD, or its cluster, has at a path.
+func argoAnswers(ts *testscript.TestScript, neg bool, args []string) {
+	s := *ts.Value(argoKey{}).(**argotest.Server)
+	if s.Answers == nil {
+		s.Answers = map[string]string{}
+	}
+	s.Answers[args[0]] = ts.ReadFile(args[1])
 }
 
 // argoAsked TEXT [COUNT] looks for requests that hold it.

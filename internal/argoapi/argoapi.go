@@ -19,7 +19,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/rollout"
 )
 
@@ -72,9 +71,9 @@ type event struct {
 	Object      json.RawMessage `json:"object"`      // Kubernetes
 }
 
-// follow reads the events of a stream, one a line, and tells of the application named. It ends with rollout.ErrMissing
+// follow reads the events of a stream, one a line, and tells of the application named, in any namespace where none is. It ends with rollout.ErrMissing
 // when that is deleted, with an error when the stream says one, and without when the stream ends.
-func follow(stream io.Reader, name string, seen func(*rollout.Application)) error {
+func follow(stream io.Reader, namespace, name string, seen func(*rollout.Application)) error {
 	lines := bufio.NewScanner(stream)
 	lines.Buffer(nil, maxAnswer)
 	for lines.Scan() {
@@ -100,7 +99,7 @@ func follow(stream io.Reader, name string, seen func(*rollout.Application)) erro
 		switch {
 		case err != nil:
 			return err
-		case a.Metadata.Name != name:
+		case a.Metadata.Name != name || namespace != "" && a.Metadata.Namespace != namespace:
 		case kind == "DELETED":
 			return rollout.ErrMissing
 		case kind == "ADDED" || kind == "MODIFIED":
@@ -123,4 +122,4 @@ func cause(ctx context.Context, err error) error {
 }
 
 // said is what a server says, as a part of a message.
-func said(text string) string { return fault.Said(text, 300) }
+func said(text string) string { return rollout.Clean(text) }

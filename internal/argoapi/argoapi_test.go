@@ -2,13 +2,17 @@ package argoapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -27,6 +31,7 @@ type client interface {
 	Application(ctx context.Context, name string, refresh bool) (*rollout.Application, error)
 	Watch(ctx context.Context, name string, seen func(*rollout.Application)) error
 	Forbids(ctx context.Context, name string) string
+	Troubles(ctx context.Context, name string, a *rollout.Application, lines int) []rollout.Trouble
 }
 
 // api is a cluster's API server at an address.
@@ -84,7 +89,7 @@ func TestWrites(t *testing.T) {
 		s.OnRefresh("kust", writes[1:]...)
 		c := clients(t, s)[kind]
 		a, err := c.Application(t.Context(), "kust", true)
-		if err != nil || a.Operation == nil || len(a.Metadata.Annotations) > 0 {
+		if err != nil || a.Operation == nil || len(a.Metadata.Annotations) > 0 || a.Refreshed != (kind == "rest") {
 			t.Fatalf("%s: refreshed: %+v, %v", kind, a, err)
 		}
 		heard := []*rollout.Application{}
@@ -139,6 +144,8 @@ func TestAnswers(t *testing.T) {
 		{"an expired token", "rest", answer(401, `{"error":"no session information","code":16,"message":"no session information"}`), fault.Denied, "does not accept the token: no session information", "generate-token"},
 		{"no right", "rest", answer(403, `{"error":"permission denied","code":7,"message":"permission denied"}`), fault.Denied, "not found, or not permitted", "applications, get, PROJECT/web"},
 		{"unknown in its project", "rest", answer(404, `{"error":"applications.argoproj.io \"web\" not found","code":5,"message":"x"}`), fault.Denied, "not found, or not permitted", "argocd app list"},
+		{"no project", "rest", answer(400, string(recorded(t, "06-app-errnoproj.json"))), fault.Failed, `web: app is not allowed in project "nosuchproject", or the project does not exist`, "create the AppProject"},
+		{"a secret", "rest", answer(500, `{"error":"x","message":"Get \"https://secret@git.example.com/x?key=secret\""}`), fault.Failed, `Get "https://git.example.com/x?..."`, ""},
 		{"a redirect", "rest", answer(307, ""), fault.Failed, "redirects to https://elsewhere.example.com", "the token is not sent on"},
 		{"a login page", "rest", answer(200, "<html>"), fault.Failed, "something that is no application", "address of Argo CD's server"},
 		{"a proxy", "rest", answer(503, "<html>"), fault.Failed, "answers 503 Service Unavailable, and not as Argo CD does", "A proxy"},
@@ -161,6 +168,68 @@ func TestAnswers(t *testing.T) {
 		}
 		if err := c.Watch(t.Context(), "web", func(*rollout.Application) { t.Errorf("%s: seen", tt.name) }); err == nil {
 			t.Errorf("%s: a stream without an error", tt.name)
+		}
+	}
+}
+
+func recorded(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+var exchange = regexp.MustCompile(`(?m)^## (.*)\n(.*)\n(?:\n)?\[(\d+) (\S+) [\d.]+s\]$`)
+
+// TestRecorded gives every answer that a real Argo CD gave to who asked for what it would not give.
+func TestRecorded(t *testing.T) {
+	refused := 0
+	for _, m := range exchange.FindAllStringSubmatch(string(recorded(t, "07-http-errors.txt")), -1) {
+		code, _ := strconv.Atoi(m[3])
+		if code == 200 {
+			continue
+		}
+		refused++
+		c := clients(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", m[4])
+			w.WriteHeader(code)
+			io.WriteString(w, m[2])
+		}))["rest"]
+		_, err := c.Application(t.Context(), "web", true)
+		switch {
+		case code == 401 && (fault.KindOf(err) != fault.Denied || errors.Is(err, rollout.ErrMissing) || !strings.Contains(err.Error(), "does not accept the token: ")),
+			(code == 403 || code == 404) && (fault.KindOf(err) != fault.Denied || !errors.Is(err, rollout.ErrMissing)),
+			code == 400 && m[2] != "" && (fault.KindOf(err) != fault.Failed || !strings.Contains(err.Error(), "answers 400: ")),
+			code == 415 && !strings.Contains(fmt.Sprint(err), "not as Argo CD does"):
+			t.Errorf("%s: %d: %v", m[1], code, err)
+		}
+	}
+	if refused < 15 {
+		t.Errorf("only %d refusals", refused)
+	}
+}
+
+// TestNamespaces tells an application from one of the same name in another namespace.
+func TestNamespaces(t *testing.T) {
+	stream := func(w http.ResponseWriter, r *http.Request) {
+		for _, namespace := range []string{"team-b", "team-a"} {
+			a := at("main", "Healthy")
+			a.Metadata.Namespace = namespace
+			if strings.HasPrefix(r.URL.Path, "/apis/") {
+				json.NewEncoder(w).Encode(map[string]any{"type": "DELETED", "object": a})
+			} else {
+				json.NewEncoder(w).Encode(map[string]any{"result": map[string]any{"type": "DELETED", "application": a}})
+			}
+		}
+	}
+	for kind, c := range clients(t, http.HandlerFunc(stream)) {
+		if err := c.Watch(t.Context(), "team-c/web", func(*rollout.Application) { t.Error("seen") }); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if err := c.Watch(t.Context(), "team-a/web", func(*rollout.Application) { t.Error("seen") }); err != rollout.ErrMissing {
+			t.Errorf("%s: %v", kind, err)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func (c *Cluster) Watch(ctx context.Context, application string, seen func(*roll
 		return err
 	}
 	defer resp.Body.Close()
-	if err := follow(resp.Body, name, seen); err != nil && !errors.Is(err, rollout.ErrMissing) {
+	if err := follow(resp.Body, namespace, name, seen); err != nil && !errors.Is(err, rollout.ErrMissing) {
 		return &fault.Error{What: "watch application", Where: application, Err: err}
 	} else if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (c *Cluster) send(ctx context.Context, method string, target *url.URL, patc
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("Accept", "application/json")
+	r.Header.Set("Accept", "application/json, */*") // a log is text
 	if patch != "" {
 		r.Header.Set("Content-Type", "application/merge-patch+json")
 	}

@@ -48,10 +48,15 @@ func OpenREST(o Options) (*REST, error) {
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return nil, fault.Usagef("it is one line, as argocd account generate-token prints it", "ARGOCD_AUTH_TOKEN holds no token")
 	}
-	return &REST{base: base, token: token, agent: o.Agent, http: &http.Client{
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12}},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for this server
-	}}, nil
+	return &REST{base: base, token: token, agent: o.Agent, http: direct(o.Roots)}, nil
+}
+
+// direct is a client that follows no redirect: what it sends is for one server.
+func direct(roots *x509.CertPool) *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // Application is what Argo CD says of an application, NAME or NAMESPACE/NAME; with refresh after it was compared anew with
@@ -73,6 +78,7 @@ func (r *REST) Application(ctx context.Context, application string, refresh bool
 	if err != nil {
 		return nil, r.strange(application, err)
 	}
+	a.Refreshed = refresh
 	return a, nil
 }
 
@@ -91,7 +97,7 @@ func (r *REST) Watch(ctx context.Context, application string, seen func(*rollout
 		return err
 	}
 	defer resp.Body.Close()
-	if err := follow(resp.Body, name, seen); err != nil && !errors.Is(err, rollout.ErrMissing) {
+	if err := follow(resp.Body, namespace, name, seen); err != nil && !errors.Is(err, rollout.ErrMissing) {
 		return r.strange(application, err)
 	} else if err != nil {
 		return err
@@ -167,18 +173,23 @@ func (r *REST) ask(ctx context.Context, target *url.URL, query url.Values, appli
 const asking = "ask Argo CD about application"
 
 func (r *REST) unreachable(ctx context.Context, application string, err error) error {
+	return reaching(ctx, &fault.Error{What: asking, Where: application}, r.base, err)
+}
+
+// reaching completes the error of a request that got no answer.
+func reaching(ctx context.Context, f *fault.Error, server *url.URL, err error) error {
 	if ctx.Err() == context.Canceled {
 		return ctx.Err()
 	}
-	f := &fault.Error{What: asking, Where: application, Err: fmt.Errorf("reach %s: %w", r.base.Host, cause(ctx, err)),
-		Hint: "is " + r.base.Scheme + "://" + r.base.Host + " the address of Argo CD's server, and can it be reached from here?"}
+	f.Err = fmt.Errorf("reach %s: %w", server.Host, cause(ctx, err))
+	f.Hint = "is " + server.Scheme + "://" + server.Host + " the address of Argo CD's server, and can it be reached from here?"
 	var (
 		authority x509.UnknownAuthorityError
 		record    tls.RecordHeaderError
 	)
 	switch {
 	case errors.As(err, &authority):
-		f.Err, f.Hint = fmt.Errorf("reach %s: its certificate is signed by an authority that is not trusted here", r.base.Host), "name the authority's file with --argocd-ca-file"
+		f.Err, f.Hint = fmt.Errorf("reach %s: its certificate is signed by an authority that is not trusted here", server.Host), "name the authority's file with --argocd-ca-file"
 	case errors.As(err, &record), strings.Contains(err.Error(), "HTTP response to HTTPS client"):
 		f.Hint = "a server without TLS has an address with http://"
 	}
@@ -211,6 +222,8 @@ func (r *REST) refused(application string, resp *http.Response, body []byte) err
 		f.Hint = "is the name right (argocd app list)? The token's account needs: p, ACCOUNT, applications, get, PROJECT/" + application + ", allow"
 	case !ours:
 		f.Err, f.Hint = fmt.Errorf("%s answers %d %s, and not as Argo CD does", r.base.Host, code, http.StatusText(code)), "is it the address of Argo CD's server? A proxy or a login page may stand in its place"
+	case strings.Contains(answer.Message, "or the project does not exist"):
+		f.Err, f.Hint = errors.New(said(answer.Message)), "create the AppProject that the application names, or name another"
 	default:
 		f.Err = fmt.Errorf("%s answers %d: %s", r.base.Host, code, said(answer.Message))
 	}

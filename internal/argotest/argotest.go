@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,9 @@ type Server struct {
 	NoPatch bool   // the account may read, and not ask for a refresh
 	Silent  bool   // streams end at once
 	Windows string // what is said of sync windows, "" for nothing
+	Secret  string // of the webhook, "" for none
+
+	Answers map[string]string // what is said at further paths; who asks for another path has no right to
 
 	mu           sync.Mutex
 	applications map[string]*application
@@ -98,11 +102,18 @@ const (
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.edit(func() { s.requests = append(s.requests, r.Method+" "+r.URL.RequestURI()) })
 	query := r.URL.Query()
+	answer, answered := s.Answers[r.URL.Path]
 	name, isObject := strings.CutPrefix(r.URL.Path, objects+"/")
 	selected, _ := strings.CutPrefix(query.Get("fieldSelector"), "metadata.name=")
 	switch {
+	case r.URL.Path == webhook:
+		s.webhook(w, r)
 	case r.Header.Get("Authorization") != "Bearer "+s.Token:
 		refuse(w, r, http.StatusUnauthorized, 16, "invalid session: token is expired", "")
+	case answered:
+		fmt.Fprint(w, answer)
+	case strings.HasPrefix(r.URL.Path, "/api/v1/namespaces/"):
+		refuse(w, r, http.StatusForbidden, 0, fmt.Sprintf(`%s is forbidden: User "ci" cannot do that`, path.Base(r.URL.Path)), "")
 	case r.URL.Path == streams:
 		s.stream(w, r, query.Get("name"), func(kind string, a *rollout.Application) any {
 			return map[string]any{"result": map[string]any{"type": kind, "application": a}}
@@ -198,7 +209,7 @@ func (s *Server) listen(name string, n int) {
 // refuse answers as Argo CD does, or the API server.
 func refuse(w http.ResponseWriter, r *http.Request, status, code int, message, name string) {
 	answer := map[string]any{"error": message, "code": code, "message": message}
-	if strings.HasPrefix(r.URL.Path, "/apis/") {
+	if !strings.HasPrefix(r.URL.Path, own) && r.URL.Path != streams {
 		answer = map[string]any{"kind": "Status", "message": message, "code": status}
 		if name != "" {
 			maps.Copy(answer, map[string]any{"details": map[string]any{"name": name}})

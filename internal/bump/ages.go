@@ -118,11 +118,11 @@ func (d *decision) rollsBack(site manifest.Site, image Image) string {
 	}
 	how, known := d.ages.newer(c)
 	if how != "" {
-		return fmt.Sprintf("newer image already there: %s, %s", versionOf(c.from), how)
+		return fmt.Sprintf("newer image already there: %s, %s", VersionOf(c.from), how)
 	}
 	if !known && !d.doubts[c] {
 		d.doubts[c] = true
-		d.warn(site.File, site.Line, "%s is replaced by %s, although it may be newer: neither dates nor tags tell", c.from, versionOf(c.to))
+		d.warn(site.File, site.Line, "%s is replaced by %s, although it may be newer: neither dates nor tags tell", c.from, VersionOf(c.to))
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package bump
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"iter"
@@ -32,25 +33,41 @@ func (j Job) owners(ctx context.Context, t *tree, o *overlays) (owners, error) {
 	}
 	declared := t.declared
 	if j.looksAround() {
-		declared = append(slices.Clip(declared), t.templated())
+		declared = append(slices.Clip(declared), t.templated()...)
 	}
-	index, err := argocd.New(declared, j.Place, surroundings{t, o})
+	around := surroundings{t, o}
+	index, err := argocd.New(around.kustomized(declared), j.Place, around)
 	if err != nil {
 		return owners{}, err
 	}
 	return owners{index, map[string][]argocd.Owner{}}, j.declared(index)
 }
 
-// templated says which templates of charts declare applications: what those deploy is not known.
-func (t *tree) templated() (d argocd.Declared) {
+// templated is what the templates of charts declare. What Helm fills in is not known, which is said once for each chart.
+func (t *tree) templated() (all []argocd.Declared) {
 	var buf []byte
+	var unclear argocd.Declared
+	filled := map[string]int{} // by folder: where in unclear
+	count := map[string]int{}
 	for _, f := range t.templates {
 		var err error
-		if buf, err = f.Read(buf[:0]); err == nil && argocd.Declares(buf) {
-			d.Unclear = append(d.Unclear, argocd.Unclear{File: f.Path, Text: "a template of a chart declares applications: what they deploy is not known"})
+		if buf, err = f.Read(buf[:0]); err != nil || !argocd.Declares(buf) {
+			continue
+		}
+		if !bytes.Contains(buf, []byte("{{")) {
+			all = append(all, argocd.Parse(f.Path, buf))
+			continue
+		}
+		chart, _, _ := strings.Cut(f.Path, "/templates/")
+		text := "a template of a chart declares applications: what they deploy is not known"
+		if count[chart]++; count[chart] == 1 {
+			filled[chart] = len(unclear.Unclear)
+			unclear.Unclear = append(unclear.Unclear, argocd.Unclear{File: f.Path, Text: text})
+		} else {
+			unclear.Unclear[filled[chart]].Text = fmt.Sprintf("%d templates of a chart, this among them, declare applications: what they deploy is not known", count[chart])
 		}
 	}
-	return d
+	return append(all, unclear)
 }
 
 // looksAround reports whether the job asks for applications, wherever they are declared.

@@ -40,6 +40,7 @@ type Job struct {
 	Images       []Image
 	From         string
 	Updates      *Updates // choose the images by policy
+	Hold         *Hold    // hold an image back, or release it, and change no version
 	Paths        []string
 	AllOrNothing bool
 	Ages         *Ages
@@ -226,7 +227,7 @@ func (c Committing) series(ctx context.Context, branch Branch, tip string, plan 
 		if at, err = branch.Commit(ctx, at, files, message); err != nil {
 			return nil, err
 		}
-		made[i], commits[i] = at, Commit{Message: message, Changes: g.Changes, Rewrites: g.Rewrites}
+		made[i], commits[i] = at, Commit{Message: message, Changes: g.Changes, Rewrites: g.Rewrites, Hold: g.Hold}
 	}
 	published, err := branch.Publish(ctx, tip, made)
 	if err != nil {

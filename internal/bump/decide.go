@@ -26,6 +26,9 @@ func (j Job) Decide(ctx context.Context, files Files) (Plan, error) {
 	if j.Updates != nil {
 		return j.update(ctx, src)
 	}
+	if j.Hold != nil {
+		return j.hold(ctx, src)
+	}
 	plan, err := j.decide(ctx, src, j.Images)
 	if err != nil {
 		return Plan{}, err
@@ -57,8 +60,12 @@ func (j Job) decide(ctx context.Context, src source, images []Image) (Plan, erro
 	if err := d.limit(ctx, tree); err != nil {
 		return Plan{}, err
 	}
+	decide := d.file
+	if j.Hold != nil {
+		decide = d.hold
+	}
 	for _, f := range tree.found {
-		d.file(f)
+		decide(f)
 	}
 	d.rewriteAll()
 	d.addEntries(tree)

@@ -3,7 +3,6 @@ package bump
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -12,9 +11,12 @@ import (
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 )
 
-// Graph is who deploys whom: the Argo CD applications of a tree, by wave and name.
+// Graph is who deploys whom: the Argo CD applications of a tree, by wave and name. WavesWait says that a setting in the tree
+// makes sync waves wait until the applications of the wave before are healthy.
 type Graph struct {
 	Applications []Deployment
+	WavesWait    bool
+	Sites        []Listed // of the tree, in the order of the files
 	Warnings     []Warning
 	Failures     []Failure
 }
@@ -24,6 +26,7 @@ type Deployment struct {
 	argocd.Application
 	Parents []int    // numbers in Graph.Applications; none for a root, and it may be its own
 	Images  []Listed // that it deploys, by reference, each once
+	Doubted bool     // a warning is about it
 }
 
 // Err is the error of kind Partial that a graph with failures ends with, or nil.
@@ -56,13 +59,15 @@ func (j Job) Graph(ctx context.Context, files Files, branch string) (Graph, erro
 			b.graph.Failures = append(b.graph.Failures, unreadable(f.path, f.err))
 		}
 		for _, site := range f.sites {
-			b.deploys(Listed{site, o.overriddenBy(site), owners.of(site)})
+			listed := Listed{site, o.overriddenBy(site), owners.of(site)}
+			b.graph.Sites = append(b.graph.Sites, listed)
+			b.deploys(listed)
 		}
 	}
-	for i := range b.graph.Applications {
-		b.graph.Applications[i].settle()
+	for n := range b.graph.Applications {
+		b.graph.Applications[n].settle(b.index.Values(n))
 	}
-	b.graph.Warnings = append(owners.warnings(), b.doubts()...)
+	b.doubts()
 	return b.graph, nil
 }
 
@@ -76,9 +81,9 @@ type grapher struct {
 	manifests []string
 	folders   map[string]bool // of the tree
 	opaque    map[string]bool // what is in the place of a file or folder and was not looked into
-	health    bool            // a ConfigMap gives Applications a health of their own
 	settings  string          // FILE of Argo CD's own ConfigMap, "" when the tree has none
-	moving    []Warning       // images that can change without a commit
+
+	repositories map[string]bool // that something is taken from, where the tree's is not known
 }
 
 // look lists the files and folders of the whole tree, and finds Argo CD's settings.
@@ -104,7 +109,7 @@ func (b *grapher) look(files Files) error {
 			if settings && b.settings == "" {
 				b.settings = f.Path
 			}
-			b.health = b.health || health
+			b.graph.WavesWait = b.graph.WavesWait || health
 		}
 	}
 	return nil
@@ -123,126 +128,34 @@ func (b *grapher) deploys(s Listed) {
 	if !s.counts() {
 		return
 	}
-	for i := range b.graph.Applications {
-		a := &b.graph.Applications[i]
-		if !slices.ContainsFunc(s.Owners, func(o argocd.Owner) bool {
-			return o.Name == a.Name && o.Namespace == a.Namespace && o.File == a.File && o.Line == a.Line
-		}) {
-			continue
-		}
+	for _, o := range s.Owners {
+		a := &b.graph.Applications[o.Number]
 		a.Images = append(a.Images, s)
-		if s.Mutable() && a.Automated {
-			b.moving = append(b.moving, Warning{s.File, s.Line, fmt.Sprintf(
-				"%s can become another image at any time, and application %s, which is synced automatically, will not see it: name a version", s.Brief(), a.Name)})
-		}
 	}
 }
 
-// settle leaves each image once, and not what an entry of the application's own kustomization replaces: a base may be
-// built without one elsewhere.
-func (a *Deployment) settle() {
+// settle leaves each image once, and not what something else in the application replaces: an entry of its own kustomization,
+// since a base may be built without one elsewhere, or one of its files of values that comes later.
+func (a *Deployment) settle(values [][]string) {
 	entry := map[string]bool{}
 	for _, s := range a.Images {
 		if s.Shape == manifest.Kustomize || s.Shape == manifest.Override {
 			entry[s.Ref.Canonical()] = true
 		}
 	}
-	a.Images = slices.DeleteFunc(a.Images, func(s Listed) bool { return s.Shape == manifest.Whole && entry[s.Ref.Canonical()] })
+	a.Images = slices.DeleteFunc(a.Images, func(s Listed) bool {
+		return s.Shape == manifest.Whole && entry[s.Ref.Canonical()] || a.replaced(s, values)
+	})
 	slices.SortStableFunc(a.Images, func(x, y Listed) int { return cmp.Compare(x.Ref.String(), y.Ref.String()) })
 	a.Images = slices.CompactFunc(a.Images, func(x, y Listed) bool { return x.Ref == y.Ref })
 }
 
-// doubts are what people should know about the applications.
-func (b *grapher) doubts() []Warning {
-	all := b.sources()
-	all = append(all, b.twice()...)
-	all = append(all, b.waves()...)
-	return append(all, b.moving...)
-}
-
-// sources says which folders are not there, and what is deployed from another branch. When everything is, that is said once.
-func (b *grapher) sources() []Warning {
-	var missing, elsewhere []Warning
-	fromHere := false
-	for _, a := range b.graph.Applications {
-		for _, s := range a.Sources {
-			dir, here := b.index.Folder(s)
-			if !here {
-				continue
-			}
-			if !b.folders[dir] && !b.hidden(dir) {
-				missing = append(missing, Warning{a.File, a.Line, fmt.Sprintf("application %s: there is no folder %s", a.Name, s.Path)})
-			}
-			if s.Revision == "HEAD" || s.Revision == b.branch {
-				fromHere = true
-			} else {
-				elsewhere = append(elsewhere, Warning{a.File, a.Line, fmt.Sprintf("application %s deploys %s, not %s", a.Name, s.Revision, b.branch)})
-			}
-		}
-	}
-	switch {
-	case b.branch == "" || len(elsewhere) == 0:
-		return missing
-	case !fromHere:
-		return append(missing, Warning{Text: fmt.Sprintf("no application deploys the branch %s", b.branch)})
-	}
-	return append(missing, elsewhere...)
-}
-
-// hidden reports whether a path leads through what was not looked into.
-func (b *grapher) hidden(dir string) bool {
-	for ; dir != "." && dir != "/"; dir = path.Dir(dir) {
-		if b.opaque[dir] {
-			return true
-		}
-	}
-	return false
-}
-
-// twice says which applications deploy the same.
-func (b *grapher) twice() []Warning {
-	var all []Warning
-	for _, t := range b.index.Twice(b.manifests) {
-		one, other := b.graph.Applications[t.Applications[0]], b.graph.Applications[t.Applications[1]]
-		all = append(all, Warning{other.File, other.Line, fmt.Sprintf(
-			"applications %s and %s both deploy %s: each will undo what the other does", one.Name, other.Name, t.Path)})
-	}
-	return all
-}
-
-// waves says where sync waves do not order what they seem to.
-func (b *grapher) waves() []Warning {
-	var all []Warning
-	below := map[int][]Deployment{}
-	for n, a := range b.graph.Applications {
-		switch {
-		case a.Set != "" && a.Wave != 0:
-			all = append(all, Warning{a.File, a.Line, fmt.Sprintf(
-				"application %s: an ApplicationSet creates all of its applications at once, whatever their sync waves", a.Name)})
-		case len(a.Parents) == 0 && a.Wave != 0:
-			all = append(all, Warning{a.File, a.Line, fmt.Sprintf(
-				"application %s: its sync wave %d orders nothing, since no application here creates it", a.Name, a.Wave)})
-		}
-		for _, parent := range a.Parents {
-			if parent != n && a.Set == "" {
-				below[parent] = append(below[parent], a)
-			}
-		}
-	}
-	if b.health {
-		return all
-	}
-	for n, a := range b.graph.Applications {
-		wave := func(x, y Deployment) int { return cmp.Compare(x.Wave, y.Wave) }
-		if len(below[n]) < 2 || slices.MinFunc(below[n], wave).Wave == slices.MaxFunc(below[n], wave).Wave {
-			continue
-		}
-		where := "no " + argocd.ConfigMap + " in this tree has"
-		if b.settings != "" {
-			where = b.settings + " does not have"
-		}
-		all = append(all, Warning{a.File, a.Line, fmt.Sprintf(
-			"application %s: the sync waves of what it creates order only the creation, without waiting for health: %s %s", a.Name, where, argocd.HealthKey)})
-	}
-	return all
+// replaced reports whether a value stands again in one of the files that win over the site's.
+func (a *Deployment) replaced(s Listed, values [][]string) bool {
+	return slices.ContainsFunc(values, func(files []string) bool {
+		own := slices.Index(files, s.File)
+		return own >= 0 && slices.ContainsFunc(a.Images, func(other Listed) bool {
+			return other.Field == s.Field && slices.Index(files, other.File) > own
+		})
+	})
 }

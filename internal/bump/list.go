@@ -131,7 +131,7 @@ func (s Listed) counts() bool {
 func (l Listing) versions() map[string][]string {
 	versions := map[string][]string{}
 	for _, s := range l.Sites {
-		name, version := s.Ref.Canonical(), versionOf(s.Ref)
+		name, version := s.Ref.Canonical(), VersionOf(s.Ref)
 		if s.counts() && !slices.Contains(versions[name], version) {
 			versions[name] = append(versions[name], version)
 		}

@@ -103,7 +103,11 @@ func (m Message) NamesApplications() bool {
 // render is the message for the plan, as git commit would clean it up.
 func (m Message) render(p Plan) (string, error) {
 	v := variablesOf(p)
-	if m.template == nil {
+	switch {
+	case m.template != nil:
+	case p.Hold != nil:
+		m.template, v.Summary = holdTemplate, p.Hold.opening()
+	default:
 		in := ""
 		if p.application != "" {
 			in = fitting(" in "+printable(p.application), (maxSubject-len(defaultSubject))/2)
@@ -183,11 +187,11 @@ func (v *variables) addImage(c Change, file string) {
 	if i < 0 {
 		i, v.Images = len(v.Images), append(v.Images, imageChanges{Image: name})
 	}
-	from := versionOf(c.From)
+	from := VersionOf(c.From)
 	if !c.From.Same(c.To) {
 		from = c.From.String()
 	}
-	v.Images[i].Changes = append(v.Images[i].Changes, line{File: file, Line: c.Line, From: from, To: versionOf(c.To)})
+	v.Images[i].Changes = append(v.Images[i].Changes, line{File: file, Line: c.Line, From: from, To: VersionOf(c.To)})
 }
 
 func (v *variables) addAppChange(c Change) {
@@ -273,8 +277,8 @@ func notTemplate(err error) error {
 	return &fault.Error{Kind: fault.Usage, What: "message template", Where: place, Hint: known, Err: errors.New(text)}
 }
 
-// versionOf is the tag and digest of ref as a person reads them, with the digest cut to what tells it apart.
-func versionOf(ref imageref.Ref) string {
+// VersionOf is the tag and digest of ref as a person reads them, with the digest cut to what tells it apart.
+func VersionOf(ref imageref.Ref) string {
 	digest := short(ref.Digest)
 	switch {
 	case ref.Tag != "" && digest != "":

@@ -71,6 +71,8 @@ type Plan struct {
 	Missing  []Image
 	Named    int
 	Choices  []Choice // of an update, in the order of the policies
+	Held     []Held   // of an update, in the order of the policies
+	Hold     *Hold    // that the changes make or release; they change no version then
 
 	// OnlyFrom and OnlyTo count the repositories that only one side of a promotion names.
 	OnlyFrom, OnlyTo int
@@ -89,6 +91,7 @@ type Commit struct {
 	Message    string
 	Changes    []Change
 	Rewrites   []Rewrite
+	Hold       *Hold // the plan's
 	Attempts   int
 	Pushed     bool
 	// PullRequest is the URL of the one that proposes the commit, "" without one.
@@ -101,8 +104,11 @@ type Result struct {
 	Commits []Commit
 }
 
-// Summary names the image and its new version, or counts the images: "rss to 1.5.0", "3 images".
+// Summary names the image and its new version, or counts the images: "rss to 1.5.0", "3 images". Of a Hold it is what is done.
 func (p Plan) Summary() string {
+	if p.Hold != nil {
+		return p.Hold.summary()
+	}
 	images := p.Images()
 	if len(images) != 1 {
 		return fmt.Sprintf("%d images", len(images))
@@ -111,7 +117,7 @@ func (p Plan) Summary() string {
 	if ref.Tag != "" {
 		ref.Digest = ""
 	}
-	return ref.Base() + " to " + versionOf(ref)
+	return ref.Base() + " to " + VersionOf(ref)
 }
 
 // Images are the distinct references that the changes lead to, in their order.

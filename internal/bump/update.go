@@ -27,6 +27,12 @@ type Choice struct {
 	answer *answer
 }
 
+// Held is a site that a policy is for, and that is held back.
+type Held struct {
+	config.Found
+	Site manifest.Site
+}
+
 // Version is the reference that was chosen, without a version when there is none.
 func (c Choice) Version() imageref.Ref {
 	ref := c.Image.Bare()
@@ -68,7 +74,7 @@ func (j Job) update(ctx context.Context, src source) (Plan, error) {
 
 // with is what choosing came to, and then what is to be changed.
 func (p Plan) with(changes Plan) Plan {
-	changes.Choices = p.Choices
+	changes.Choices, changes.Held = p.Choices, p.Held
 	for _, f := range changes.Failures {
 		known := func(other Failure) bool { return other.File == f.File && other.Err.Error() == f.Err.Error() }
 		if !slices.ContainsFunc(p.Failures, known) { // a file that cannot be read is met twice
@@ -89,7 +95,7 @@ func (p Plan) with(changes Plan) Plan {
 	return changes
 }
 
-// unheld are the policies with those of their sites that may change; the others are the plan's Skipped.
+// unheld are the policies with those of their sites that may change; the others are the plan's Skipped and Held.
 func (j Job) unheld(all []Governed, plan *Plan) []Governed {
 	for i := range all {
 		all[i].Sites = slices.DeleteFunc(slices.Clone(all[i].Sites), func(s manifest.Site) bool {
@@ -98,6 +104,7 @@ func (j Job) unheld(all []Governed, plan *Plan) []Governed {
 				return false
 			}
 			plan.Skipped = append(plan.Skipped, Skipped{File: s.File, Line: s.Line, Reason: reason})
+			plan.Held = append(plan.Held, Held{all[i].Found, s})
 			return true
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 
@@ -42,13 +43,30 @@ type Console struct {
 	quiet  bool
 	chatty bool
 
-	drawing  string // "tty" or "plain" when somebody asked for it
+	log      *slog.Logger // that lines go to in place of stderr, or nil
+	drawing  string       // "tty" or "plain" when somebody asked for it
 	mu       sync.Mutex
 	progress *Progress // what is drawn below the lines, nil for nothing
 }
 
 // Agent is the program as it names itself to servers: "imgbump/v1.2.3".
 func (c *Console) Agent() string { return c.binary + "/" + cmp.Or(Version, "devel") }
+
+// Logging is the console of a part of the program that runs on for long: what it says becomes records of the log.
+func (c *Console) Logging(log *slog.Logger) *Console {
+	return &Console{Streams: c.Streams, Workflow: c.Workflow, binary: c.binary, format: c.format, log: log}
+}
+
+// Level is from which level on a log tells what goes on.
+func (c *Console) Level() slog.Level {
+	switch {
+	case c.quiet:
+		return slog.LevelWarn
+	case c.chatty:
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
 
 // JSON reports whether the result is wanted as one JSON document.
 func (c *Console) JSON() bool { return c.format == formatJSON }
@@ -81,14 +99,20 @@ func (c *Console) printText(text string) (err error) {
 
 // Progressf tells what is going on; --quiet silences it.
 func (c *Console) Progressf(format string, args ...any) {
-	if !c.quiet {
+	switch {
+	case c.log != nil:
+		c.log.Info(fmt.Sprintf(format, args...))
+	case !c.quiet:
 		c.say("", format, args...)
 	}
 }
 
 // Detailf tells what only --verbose wants to know.
 func (c *Console) Detailf(format string, args ...any) {
-	if c.chatty {
+	switch {
+	case c.log != nil:
+		c.log.Debug(fmt.Sprintf(format, args...))
+	case c.chatty:
 		c.say("", format, args...)
 	}
 }
@@ -97,7 +121,11 @@ func (c *Console) Detailf(format string, args ...any) {
 // at file and line where those are known.
 func (c *Console) Warnf(file string, line int, format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
-	if c.Workflow.Active() {
+	switch {
+	case c.log != nil:
+		c.log.Warn(place(file, line) + message)
+		return
+	case c.Workflow.Active():
 		c.Workflow.Warning(file, line, message)
 		return
 	}

@@ -5,6 +5,9 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"unicode"
+
+	"golang.org/x/text/width"
 )
 
 // Diagram is boxes, in the order in which those beside each other are drawn, with arrows between them.
@@ -25,14 +28,25 @@ type Box struct {
 // Arrow leads from one box to another, by their numbers.
 type Arrow struct{ From, To int }
 
-// shown is text on one line, without what a terminal or a browser would take for more than text.
+// shown is text on one line, without what a terminal or a browser would take for more than text, or XML would not take.
 func shown(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control, unicode.Noncharacter_Code_Point) {
 			return ' '
 		}
 		return r
 	}, text)
+}
+
+// columns is how wide a rune is in a font whose letters are one column wide: East Asian ones are two, marks on others none.
+func columns(r rune) int {
+	switch kind := width.LookupRune(r).Kind(); {
+	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		return 0
+	case kind == width.EastAsianWide || kind == width.EastAsianFullwidth:
+		return 2
+	}
+	return 1
 }
 
 // Level is where a box stands in an outline. Again says that it stood there before, with what comes below it.

@@ -14,7 +14,7 @@ const (
 	gapX       = 56
 	gapY       = 12
 	charWidth  = 7.25 // of the monospaced font at 12 px
-	widest     = 64   // characters of a line; the rest is in the box's tooltip
+	widest     = 64   // columns of a line; the rest is in the box's tooltip
 )
 
 // place is where a box is drawn.
@@ -84,10 +84,25 @@ func shownAll(lines []string) []string {
 
 // cut is as much of a line as is drawn.
 func cut(line string) string {
-	if runes := []rune(shown(line)); len(runes) > widest {
-		return string(runes[:widest-1]) + "…"
+	line = shown(line)
+	if wide(line) <= widest {
+		return line
 	}
-	return shown(line)
+	taken := 1 // of the mark that something is left out
+	for i, r := range line {
+		if taken += columns(r); taken > widest {
+			return line[:i] + "…"
+		}
+	}
+	return line
+}
+
+// wide is the width of a text in columns.
+func wide(text string) (total int) {
+	for _, r := range text {
+		total += columns(r)
+	}
+	return total
 }
 
 // arrow is a curve from the right of one box to the left of another.
@@ -136,9 +151,9 @@ func (d Diagram) layout() (places []place, width, height float64) {
 }
 
 func (b Box) size() (width, height float64) {
-	longest := len([]rune(cut(b.Title))) + len([]rune(b.suffix()))
+	longest := wide(cut(b.Title)) + wide(b.suffix())
 	for _, line := range b.Lines {
-		longest = max(longest, len([]rune(cut(line))))
+		longest = max(longest, wide(cut(line)))
 	}
 	return 2*padding + float64(longest)*charWidth, 2*padding + float64(1+len(b.Lines))*lineHeight - 4
 }

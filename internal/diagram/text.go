@@ -3,6 +3,7 @@ package diagram
 import (
 	"fmt"
 	"strings"
+	"unicode/utf16"
 )
 
 // Mermaid is the diagram as Markdown on GitHub takes it in a block of its own (https://mermaid.js.org/syntax/flowchart.html).
@@ -28,7 +29,18 @@ func (d Diagram) Mermaid() string {
 }
 
 // mermaidText has Mermaid's own character codes for what it or HTML would read as something else.
-var mermaidText = strings.NewReplacer("#", "#35;", `"`, "#quot;", "<", "#lt;", ">", "#gt;", "&", "#amp;", "`", "#96;", "\\", "#92;", "{", "#123;", "}", "#125;")
+var mermaidText = strings.NewReplacer("#", "#35;", `"`, "#quot;", "<", "#lt;", ">", "#gt;", "&", "#amp;", "`", "#96;", "\\", "#92;", "{", "#123;", "}", "#125;", "$", "#36;")
+
+// What GitHub draws at most (https://mermaid.js.org/config/schema-docs/config.html, maxTextSize and maxEdges).
+const (
+	MermaidCharacters = 50_000
+	MermaidArrows     = 500
+)
+
+// MermaidFits reports whether GitHub draws the diagram.
+func (d Diagram) MermaidFits() bool {
+	return len(d.Arrows) <= MermaidArrows && len(utf16.Encode([]rune(d.Mermaid()))) <= MermaidCharacters
+}
 
 // Dot is the diagram in Graphviz' language.
 func (d Diagram) Dot() string {

@@ -1,5 +1,5 @@
-// Package kube reads Secrets from a cluster, runs commands in its pods and lends its way to the API server to others, as the
-// pod that we run in or as kubectl's configuration says.
+// Package kube reads Secrets from a cluster, runs commands in its pods, elects one of several replicas and lends its way to the
+// API server to others, as the pod that we run in or as kubectl's configuration says.
 //
 // A few requests and one WebSocket need no client library: k8s.io/client-go would bring 577 packages for them.
 package kube
@@ -59,16 +59,24 @@ type Cluster struct {
 // sign says who sends a request.
 func (c *Cluster) sign(r *http.Request) {
 	r.Header.Set("User-Agent", c.agent)
+	token := c.login.token
+	if c.login.file != nil {
+		token = c.login.file.token()
+	}
 	switch {
-	case c.login.token != "":
-		r.Header.Set("Authorization", "Bearer "+c.login.token)
+	case token != "":
+		r.Header.Set("Authorization", "Bearer "+token)
 	case c.login.username != "":
 		r.SetBasicAuth(c.login.username, c.login.password)
 	}
 }
 
-// login is what says who we are: a bearer token, else a user's password. A client certificate is the transport's.
-type login struct{ token, username, password string }
+// login is what says who we are: a bearer token, which a file may have, else a user's password. A client certificate is the
+// transport's.
+type login struct {
+	token, username, password string
+	file                      *tokenFile
+}
 
 const readSecret = "read secret"
 

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
@@ -51,8 +52,8 @@ func open(getenv func(string) string, account string) (*Cluster, error) {
 // inPod is the cluster that runs us. It is near, so no proxy is asked.
 func inPod(host, account string) (*Cluster, error) {
 	const hint = "the pod must not have automountServiceAccountToken: false"
-	token, err := os.ReadFile(filepath.Join(account, "token"))
-	if err != nil {
+	token := &tokenFile{path: filepath.Join(account, "token")}
+	if _, err := os.ReadFile(token.path); err != nil {
 		return nil, &fault.Error{Kind: fault.Denied, What: "read the pod's service account", Err: err, Hint: hint}
 	}
 	ca, err := os.ReadFile(filepath.Join(account, "ca.crt"))
@@ -67,7 +68,7 @@ func inPod(host, account string) (*Cluster, error) {
 	return &Cluster{
 		server: &url.URL{Scheme: "https", Host: host}, from: "the pod's service account",
 		namespace: cmp.Or(strings.TrimSpace(string(namespace)), defaultNamespace),
-		login:     login{token: strings.TrimSpace(string(token))}, http: client(&tls.Config{RootCAs: roots}, nil),
+		login:     login{file: token}, http: client(&tls.Config{RootCAs: roots}, nil),
 	}, nil
 }
 
@@ -159,11 +160,12 @@ func (u user) login() (login, error) {
 	case u.User.As != "":
 		return login{}, fmt.Errorf("user %s acts as another (%s), which is not done here", u.Name, u.User.As)
 	}
+	l := login{token: u.User.Token, username: u.User.Username, password: u.User.Password}
 	token, err := content(nil, u.User.TokenFile)
-	if err != nil {
-		return login{}, err
+	if err == nil && len(bytes.TrimSpace(token)) > 0 {
+		l.file = &tokenFile{path: u.User.TokenFile}
 	}
-	return login{token: cmp.Or(strings.TrimSpace(string(token)), u.User.Token), username: u.User.Username, password: u.User.Password}, nil
+	return l, err
 }
 
 // content is data, else what the file holds, nil without either.

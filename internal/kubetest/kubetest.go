@@ -1,4 +1,5 @@
-// Package kubetest is a cluster's API server in the same process, as far as reading Secrets and running commands in pods goes.
+// Package kubetest is a cluster's API server in the same process, as far as reading Secrets, running commands in pods and
+// keeping Leases goes.
 package kubetest
 
 import (
@@ -16,7 +17,8 @@ import (
 	"strings"
 )
 
-// Account is who may log in, and which secrets that one may read and in which pods run commands (NAMESPACE/NAME).
+// Account is who may log in, and which secrets that one may read, in which pods run commands and which Leases read and update
+// (NAMESPACE/NAME); to make a Lease takes NAMESPACE/*.
 type Account struct {
 	User  string // "system:serviceaccount:runners:ci"
 	Token string
@@ -34,6 +36,7 @@ type Config struct {
 	Accounts []Account
 	Secrets  map[string]Secret              // by NAMESPACE/NAME
 	Pods     map[string]func(Command) error // likewise: what runs commands in them
+	Leases   *Leases
 	// Instead handles a request in place of the API server when it returns true.
 	Instead func(http.ResponseWriter, *http.Request) bool
 }
@@ -103,6 +106,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case len(parts) == 4 && parts[1] == "pods" && parts[3] == "exec" && r.Method == http.MethodGet:
 		s.exec(w, r, account, parts[0], parts[2])
+		return
+	case s.config.Leases != nil && strings.HasPrefix(r.URL.Path, leasesRoot):
+		s.config.Leases.serve(w, r, account)
 		return
 	case len(parts) != 3 || parts[1] != "secrets" || r.Method != http.MethodGet:
 		refuse(w, http.StatusNotFound, "NotFound", "the server could not find the requested resource", "")

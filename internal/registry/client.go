@@ -60,6 +60,9 @@ type Options struct {
 	Progress func(image.Progress)
 	// Ledger remembers which repositories were given which blobs, so that others can mount them; nil remembers nothing.
 	Ledger *image.Ledger
+	// Observe is told of each request, when its answer began: what it was for (tags, manifest, blob, token, api, other), and
+	// the status of HTTP, 0 without an answer. Several goroutines may call it at once; nil is nobody.
+	Observe func(host, operation string, status int, took time.Duration)
 	// Settings are for registries that differ from others.
 	Settings []Setting
 }
@@ -84,8 +87,17 @@ func New(options Options) *Client {
 		options.Kept = func(imageref.Ref) {}
 	}
 	c := &Client{options: options, wait: Wait, now: time.Now, sessions: map[string]*session{}}
-	c.http = &bounded{named{c.transport(), options.UserAgent}, answerTimeout, closingTimeout, idleTimeout}
+	c.http = c.watched(c.transport())
 	return c
+}
+
+// watched is a transport with what each request is due.
+func (c *Client) watched(t *http.Transport) http.RoundTripper {
+	var inner http.RoundTripper = named{t, c.options.UserAgent}
+	if c.options.Observe != nil {
+		inner = observed{inner, c.options.Observe}
+	}
+	return &bounded{inner, answerTimeout, closingTimeout, idleTimeout}
 }
 
 // transport keeps to HTTP/1.1: the flow control of Go's HTTP/2 slows uploads down (golang/go#47840).

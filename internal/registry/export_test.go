@@ -27,3 +27,6 @@ func (c *Client) SetPatience(d time.Duration) {
 	b := c.http.(*bounded)
 	b.answer, b.closing, b.idle = d, d, d
 }
+
+// Operation is what a request is for.
+var Operation = operation

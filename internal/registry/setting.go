@@ -73,7 +73,7 @@ func (c *Client) through(s Setting) http.RoundTripper {
 			t.TLSClientConfig.RootCAs = s.RootCAs
 		}
 		t.TLSClientConfig.InsecureSkipVerify = s.Unchecked
-		inner = &bounded{named{t, c.options.UserAgent}, answerTimeout, closingTimeout, idleTimeout}
+		inner = c.watched(t)
 	}
 	if s.Limit > 0 {
 		inner = &paced{inner: inner, pace: time.Second / time.Duration(s.Limit), wait: c.wait, now: c.now}

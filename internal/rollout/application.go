@@ -7,6 +7,7 @@ package rollout
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -18,11 +19,17 @@ type Application struct {
 		Name        string            `json:"name"`
 		Namespace   string            `json:"namespace"`
 		Annotations map[string]string `json:"annotations"`
+		Deletion    *time.Time        `json:"deletionTimestamp"` // since when it is being deleted
 	} `json:"metadata"`
 	Spec struct {
-		Project    string   `json:"project"`
-		Source     *Source  `json:"source"`
-		Sources    []Source `json:"sources"`
+		Project     string    `json:"project"`
+		Source      *Source   `json:"source"`
+		Sources     []Source  `json:"sources"`
+		Hydrator    *struct{} `json:"sourceHydrator"`
+		Destination struct {
+			Server string `json:"server"`
+			Name   string `json:"name"`
+		} `json:"destination"`
 		SyncPolicy struct {
 			Automated *struct {
 				Enabled *bool `json:"enabled"`
@@ -31,13 +38,34 @@ type Application struct {
 	} `json:"spec"`
 	Operation *Operation `json:"operation"` // queued or running
 	Status    Status     `json:"status"`
+
+	// Refreshed is that this was said once the application had been compared anew, because it was asked for.
+	Refreshed bool `json:"-"`
 }
 
-// Source is a repository that an application takes manifests from.
+// Source is a repository that an application takes manifests from, and what the application itself makes of them.
 type Source struct {
 	Repository string `json:"repoURL"`
 	Revision   string `json:"targetRevision"`
 	Path       string `json:"path"`
+	Chart      string `json:"chart"`
+	Kustomize  struct {
+		Images []string `json:"images"`
+	} `json:"kustomize"`
+	Helm struct {
+		Parameters []struct {
+			Name  string `json:"name"`
+			Value string `json:"value"`
+		} `json:"parameters"`
+		Values     string   `json:"values"`
+		ValueFiles []string `json:"valueFiles"`
+	} `json:"helm"`
+}
+
+// Same reports whether two sources are the same branch, tag or commit of the same repository.
+func (s Source) Same(other Source) bool {
+	plain := func(address string) string { return strings.TrimSuffix(strings.ToLower(address), ".git") }
+	return plain(s.Repository) == plain(other.Repository) && s.Revision == other.Revision && s.Chart == other.Chart
 }
 
 // Status is what Argo CD's controller writes.
@@ -46,6 +74,10 @@ type Status struct {
 		Status    string   `json:"status"`
 		Revision  string   `json:"revision"` // that was compared with the cluster
 		Revisions []string `json:"revisions"`
+		Compared  struct {
+			Source  Source   `json:"source"`
+			Sources []Source `json:"sources"`
+		} `json:"comparedTo"` // what the application's spec was then
 	} `json:"sync"`
 	Health         Health          `json:"health"`
 	OperationState *OperationState `json:"operationState"` // the last one
@@ -98,7 +130,17 @@ type Resource struct {
 	Status    string  `json:"status"`
 	Message   string  `json:"message"` // in an operation's result
 	Wave      int     `json:"syncWave"`
+	Pruning   bool    `json:"requiresPruning"` // it is in no manifest any more
 	Health    *Health `json:"health"`
+}
+
+// Trouble is what is told of a resource that keeps an application from being live.
+type Trouble struct {
+	Resource string   // Pod/web-7bf87b6875-g9h8b
+	State    string   // how it is, and why
+	Events   []string // the last ones, the newest last
+	Log      []string // the last lines
+	Note     string   // what could not be found out
 }
 
 // String is the resource as people write it: Deployment/web.
@@ -122,12 +164,27 @@ var ErrMissing = errors.New("not found, or not permitted")
 func (a *Application) Children() []Resource {
 	var children []Resource
 	for _, r := range a.Status.Resources {
-		if r.Group == "argoproj.io" && r.Kind == "Application" {
+		if r.Group == "argoproj.io" && r.Kind == "Application" && isName(r.Name) && isName(r.Namespace) {
 			children = append(children, r)
 		}
 	}
 	slices.SortStableFunc(children, func(a, b Resource) int { return cmp.Compare(a.Wave, b.Wave) })
 	return children
+}
+
+// isName reports whether Kubernetes could have given such a name: what a server says is shown to people, and asked for.
+func isName(name string) bool {
+	return len(name) < 254 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
+}
+
+// Compared reports whether Argo CD has compared the application as it is declared now, and not only as it was before
+// somebody changed it: a child's new branch, or an image among its parameters.
+func (a *Application) Compared() bool {
+	compared := a.Status.Sync.Compared.Sources
+	if len(compared) == 0 && a.Status.Sync.Compared.Source.Repository != "" {
+		compared = []Source{a.Status.Sync.Compared.Source}
+	}
+	return len(compared) == 0 || fmt.Sprintf("%q", compared) == fmt.Sprintf("%q", a.Origins())
 }
 
 // Revision is what the source with that number was compared at with the cluster: a full commit id, a chart's version, or

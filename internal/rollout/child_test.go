@@ -11,16 +11,15 @@ import (
 // TestFollowsItself looks at a child that need not come to the commit: that of a chart has a version, and one that is in
 // trouble may be about to be changed.
 func TestFollowsItself(t *testing.T) {
-	first := func([]rollout.Source) int { return 0 }
 	start := time.Now()
-	w := &rollout.Watch{Source: first}
+	w := &rollout.Watch{}
 	chart := argotest.State{Sync: "Synced", Health: "Healthy", Rev: "1.2.3"}.Application("chart")
 	w.Look(start, chart)
 	if v := w.Look(start.Add(2*time.Second), chart); v.State != rollout.Live {
 		t.Errorf("a chart: %+v", v)
 	}
 
-	w = &rollout.Watch{Source: first}
+	w = &rollout.Watch{}
 	suspended := argotest.State{Sync: "Synced", Health: "Suspended", Rev: "1.2.3"}.Application("chart")
 	if v := w.Look(start, suspended); v.State != rollout.Waiting {
 		t.Errorf("suspended at first: %+v", v)

@@ -68,7 +68,7 @@ func TestReplay(t *testing.T) {
 }
 
 func watch(commit string, commits []string) *rollout.Watch {
-	return &rollout.Watch{Commit: commit, Source: func([]rollout.Source) int { return 0 }, Relation: func(revision string) rollout.Relation {
+	return &rollout.Watch{Commit: commit, Retries: 9, Relation: func(revision string) rollout.Relation {
 		at := slices.Index(commits, revision)
 		switch {
 		case at < 0, at < slices.Index(commits, commit):
@@ -152,7 +152,7 @@ func TestReplayRoot(t *testing.T) {
 		for _, child := range children {
 			watches[child] = watch(commit, commits)
 			if commit == commits[2] {
-				watches[child] = &rollout.Watch{Source: watches[child].Source} // they are pinned to another commit
+				watches[child] = &rollout.Watch{} // they are pinned to another commit
 			}
 		}
 		states := map[string]argotest.State{}
@@ -178,6 +178,42 @@ func TestReplayRoot(t *testing.T) {
 		earliest, _ := time.Parse("15:04:05", done)
 		if live.IsZero() || live.Before(earliest) || live.Sub(earliest) > 5*time.Second {
 			t.Errorf("%s: live at %s, want about %s", commit[:7], live.Format("15:04:05.000"), done)
+		}
+	}
+}
+
+// TestFirstSync follows applications that are created: while nothing can be compared, an application that never loaded is
+// called healthy.
+func TestFirstSync(t *testing.T) {
+	commit := argotest.Full("3e60d45")
+	for name, want := range map[string]string{"kust": "03:37:52.176", "plain": "03:37:55.806", "w1": "03:37:52.573", "w2": "03:37:54.673", "w3": "03:37:56.776"} {
+		earliest, _ := time.Parse("15:04:05", want)
+		w := &rollout.Watch{Commit: commit, Relation: func(string) rollout.Relation { return rollout.Ancestor }}
+		live := time.Time{}
+		var now argotest.State
+		events := transcript(t, "testdata/01-first-sync.txt")
+		for i, e := range events[:len(events)-1] {
+			if e.Name == name {
+				now = e.State
+			}
+			for look := e.At; now.Sync != "" && live.IsZero() && look.Before(events[i+1].At); look = look.Add(250 * time.Millisecond) {
+				if w.Look(look, now.Application(name)).State == rollout.Live {
+					live = look
+				}
+			}
+		}
+		if live.Before(earliest.Add(time.Second)) || live.After(earliest.Add(1500*time.Millisecond)) {
+			t.Errorf("%s: live at %s, want a second after %s", name, live.Format("15:04:05.000"), want)
+		}
+	}
+	for _, e := range transcript(t, "testdata/00-comparison-error-new-app.txt") {
+		if e.State.Sync == "" {
+			continue
+		}
+		w := &rollout.Watch{Commit: commit, Relation: func(string) rollout.Relation { return rollout.Ancestor }}
+		at := w.Look(e.At, e.State.Application(e.Name))
+		if after := w.Look(e.At.Add(30*time.Second), e.State.Application(e.Name)); at.State != rollout.Waiting || !at.Behind || after.State != rollout.Ended {
+			t.Errorf("%s: %+v, %+v", e.Name, at, after)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,16 @@ const (
 	Unrelated                  // it is neither: another branch, or one that was pushed over
 )
 
+// Place is how a source stands to the branch that the commit was pushed to.
+type Place int
+
+// The places.
+const (
+	Elsewhere Place = iota // another repository
+	Aside                  // the repository, at another branch, a tag or a commit
+	Along                  // the repository, at that branch
+)
+
 // State is what is to be done about an application.
 type State int
 
@@ -32,7 +43,7 @@ const (
 type Verdict struct {
 	State State
 	Text  string
-	Hint  string // what to do, when it ended
+	Hint  string // what to do: when it ended, or when it may wait in vain
 
 	// Behind is that Argo CD has not come to the commit: a refresh may bring it there.
 	Behind bool
@@ -49,67 +60,162 @@ const (
 	idle       = 10 * time.Second // of out of sync without an operation
 	degraded   = 30 * time.Second // images that could not be pulled at once heal
 	persistent = 25 * time.Second // of errors: longer than between two refreshes
+	creation   = time.Minute      // of sources that are none of ours, where the commit may be about to change them
 )
 
 // Watch follows one application to a commit. Look is called with everything that is seen of it, in order.
 type Watch struct {
 	Commit string // a full id; "" for whatever the application's own targetRevision is, as for a child that follows another branch
-	// Source is the number of the source whose repository the commit is in.
-	Source   func([]Source) int
+	Branch string // that the commit was pushed to, for people
+	// Place tells where a source is. Nil when that is not known: then one of the sources must come to the commit.
+	Place    func(Source) Place
 	Relation func(revision string) Relation
+	Retries  int  // of a failed sync by Argo CD that are waited for
+	Declared bool // it is known to be declared, and may be about to be changed to what is declared
 	// Forbids names what forbids Argo CD to sync it, "" when nothing does or nobody knows. It is asked when nothing happens,
 	// and may be nil.
 	Forbids func() string
 
-	since  map[string]time.Time // what has been so since when
-	former string
+	since, before map[string]time.Time // what is so since when: found in this look, and up to it
+	reconciled    time.Time            // when it was compared last, as the first look had it
+	looked        bool
+	marked        bool // a refresh was asked for
+	fresh         bool // what is seen is not older than the watch
 }
 
 // Look tells how the application stands at a time. What Argo CD compares with is not yet what it applied, and that is not
 // yet what runs: only all of it together is live.
 func (w *Watch) Look(now time.Time, a *Application) Verdict {
-	n := w.Source(a.Origins())
-	revision := a.Revision(n)
-	v := w.judge(now, a, n, revision)
-	key := fmt.Sprint(v.State, v.Text)
-	if w.former != key {
-		w.forget("steady")
-	}
-	w.former = key
-	if v.State == Live && w.lasted(now, "steady") < settle {
+	w.before, w.since = w.since, map[string]time.Time{}
+	w.freshen(a)
+	v := w.judge(now, a)
+	switch {
+	case v.State == Live && w.lasted(now, "steady "+v.Text) < settle:
 		return Verdict{Text: "live, looking once more", Settling: true}
-	}
-	if v.State != Ended {
-		w.forget("ended")
-	} else if w.Commit == "" && w.lasted(now, "ended") < idle { // what it is to follow may be about to change
+	case v.State == Ended && w.Commit == "" && w.lasted(now, "ended") < idle: // what it is to follow may be about to change
 		v = Verdict{Text: v.Text}
 	}
-	v.Behind = v.State == Waiting && !w.compared(revision)
+	v.Behind = v.State == Waiting && (v.Behind || !w.compared(a))
 	return v
 }
 
-// compared reports whether Argo CD has come to the commit.
-func (w *Watch) compared(revision string) bool {
-	return w.Commit == "" && revision != "" || w.Commit != "" && w.counts(revision)
+// freshen finds out whether what is seen may still be what was before somebody asked for a refresh.
+func (w *Watch) freshen(a *Application) {
+	marked := a.Metadata.Annotations[refreshAnnotation] != ""
+	if !w.looked {
+		w.looked, w.reconciled = true, a.Status.ReconciledAt
+	}
+	if !marked && (w.marked || a.Refreshed || !a.Status.ReconciledAt.Equal(w.reconciled)) {
+		w.fresh = true
+	}
+	w.marked = marked
 }
 
-func (w *Watch) judge(now time.Time, a *Application, n int, revision string) Verdict {
+// sources are the numbers of those that must come to the commit, and their place.
+func (w *Watch) sources(a *Application) ([]int, Place) {
+	all := a.Origins()
+	var at [Along + 1][]int
+	for n, s := range all {
+		place := Along
+		switch {
+		case w.Commit == "":
+		case s.Chart != "":
+			place = Elsewhere
+		case w.Place != nil:
+			place = w.Place(s)
+		}
+		at[place] = append(at[place], n)
+	}
+	switch {
+	case len(at[Along]) == 0 && len(at[Aside]) == 0:
+		return nil, Elsewhere
+	case len(at[Along]) == 0:
+		return at[Aside], Aside
+	case w.Place == nil && w.Commit != "": // one of them has the commit, when any has
+		found := slices.IndexFunc(at[Along], func(n int) bool { return w.counts(a.Revision(n)) })
+		return at[Along][max(0, found):][:1], Along
+	}
+	return at[Along], Along
+}
+
+// Revision is what the sources that must come to the commit were compared at with the cluster: where they differ, the first
+// that has not.
+func (w *Watch) Revision(a *Application) string {
+	n, _ := w.sources(a)
+	return w.last(n, a.Status.Sync.Revisions, a.Status.Sync.Revision)
+}
+
+// last is the revision of the sources that is farthest from the commit.
+func (w *Watch) last(sources []int, revisions []string, single string) string {
+	revision := ""
+	for i, n := range sources {
+		r := of(revisions, single, n)
+		if i == 0 || w.counts(revision) && !w.counts(r) {
+			revision = r
+		}
+	}
+	return revision
+}
+
+// compared reports whether Argo CD has come to the commit.
+func (w *Watch) compared(a *Application) bool {
+	return len(a.failing()) == 0 && a.Compared() && w.counts(w.Revision(a))
+}
+
+func (w *Watch) judge(now time.Time, a *Application) Verdict {
+	if a.Metadata.Deletion != nil {
+		return Verdict{State: Ended, Text: "it is being deleted", Hint: "who deletes it? A root whose manifests do not name it any more prunes it"}
+	}
 	if v, failing := w.failing(now, a); failing {
 		return v
 	}
-	if revision == "" || w.Commit != "" && !isCommit(revision) { // a chart has a version
+	sources, place := w.sources(a)
+	if place == Elsewhere {
+		return w.elsewhere(now, a)
+	}
+	revision := w.last(sources, a.Status.Sync.Revisions, a.Status.Sync.Revision)
+	if revision == "" || !a.Compared() || w.Commit != "" && !isCommit(revision) { // a chart has a version
 		return Verdict{Text: "not compared with the cluster yet"}
 	}
-	switch w.relation(revision) {
-	case Unrelated:
+	relation := w.relation(revision)
+	switch {
+	case relation == Same || relation == Descendant:
+		return w.reached(now, a, sources, revision)
+	case w.marked:
+		return Verdict{Text: w.behind(a, sources, revision)}
+	case place == Aside && w.settled(now, "aside"):
+		follows := a.Origins()[sources[0]].Revision
+		return Verdict{State: Ended, Text: fmt.Sprintf("it follows %s, and not %s: it is at %s, which does not have %s in it", Clean(follows), w.Branch, short(revision), short(w.Commit)),
+			Hint: "wait for a commit of " + Clean(follows) + ", or change the application's targetRevision"}
+	case relation == Unrelated && w.fresh:
 		return Verdict{State: Ended, Text: fmt.Sprintf("it is at %s, which %s is no part of", short(revision), short(w.Commit)),
 			Hint: "was the commit pushed over, or to another branch than the application's targetRevision?"}
-	case Unknown:
+	case relation == Unknown:
 		return Verdict{Text: fmt.Sprintf("it is at %s, a commit that is not known here", short(revision))}
-	case Ancestor:
-		return Verdict{Text: w.behind(a, n, revision)}
 	}
-	return w.reached(now, a, n, revision)
+	return Verdict{Text: w.behind(a, sources, revision), Hint: w.blocked(a, sources)}
+}
+
+// settled reports whether it is not about to be changed any more what an application is deployed from.
+func (w *Watch) settled(now time.Time, what string) bool {
+	return w.fresh && (!w.Declared || w.lasted(now, what) >= creation)
+}
+
+// elsewhere tells of an application that has no source in the repository of the commit.
+func (w *Watch) elsewhere(now time.Time, a *Application) Verdict {
+	v := Verdict{State: Ended, Text: "it is not deployed from the repository of the commit", Hint: "name the applications that are; imgbump list shows which deploy a file"}
+	switch sources := a.Origins(); {
+	case a.Spec.Hydrator != nil && len(sources) == 0:
+		v.Text, v.Hint = "its manifests are hydrated, and what it is at is no commit of this branch", "wait for the commit that the hydrator pushes"
+	case len(sources) > 0 && sources[0].Chart != "":
+		v.Text += ", but from chart " + Clean(sources[0].Chart)
+	case len(sources) > 0:
+		v.Text += ", but from " + Clean(sources[0].Repository)
+	}
+	if w.Declared && w.lasted(now, "elsewhere") < creation {
+		return Verdict{Text: v.Text, Behind: true}
+	}
+	return v
 }
 
 // relation asks about a revision; the commit itself needs no asking.
@@ -120,221 +226,57 @@ func (w *Watch) relation(revision string) Relation {
 	return w.Relation(revision)
 }
 
-// failing tells of errors that Argo CD reports, and whether there are any.
-func (w *Watch) failing(now time.Time, a *Application) (Verdict, bool) {
-	conditions := a.failing()
-	if len(conditions) == 0 {
-		w.forget("failing")
-		return Verdict{}, false
-	}
-	text := conditions[0].Type + ": " + oneLine(conditions[0].Message)
-	if w.lasted(now, "failing") < persistent {
-		return Verdict{Text: text}, true
-	}
-	return Verdict{State: Ended, Text: text, Hint: hintOf(conditions[0])}, true
-}
-
-// behind tells what an application does that has not come to the commit.
-func (w *Watch) behind(a *Application, n int, revision string) string {
-	if state := a.Status.OperationState; a.Operation != nil && state != nil && state.Message != "" {
-		return fmt.Sprintf("still syncing %s: %s", short(of(a.Operation.Sync.Revisions, a.Operation.Sync.Revision, n)), oneLine(state.Message))
-	}
-	if a.Metadata.Annotations[refreshAnnotation] != "" {
-		return fmt.Sprintf("still at %s, being refreshed", short(revision))
-	}
-	return fmt.Sprintf("still at %s", short(revision))
-}
-
-// reached tells how an application does that was compared with the commit, or with one that it is part of.
-func (w *Watch) reached(now time.Time, a *Application, n int, revision string) Verdict {
-	if a.Operation != nil || a.Status.OperationState != nil && a.Status.OperationState.Phase == "Running" {
-		w.forget("idle")
-		return w.operating(a, n)
-	}
-	if a.Metadata.Annotations[refreshAnnotation] != "" {
-		return Verdict{Text: "being refreshed"}
-	}
-	if state := a.Status.OperationState; state != nil {
-		asked := of(state.Operation.Sync.Revisions, state.Operation.Sync.Revision, n)
-		if failed := state.Phase == "Failed" || state.Phase == "Error"; failed && w.counts(asked) {
-			return Verdict{State: Ended, Text: fmt.Sprintf("the sync of %s failed: %s", short(asked), w.reason(a)),
-				Hint: "argocd app get " + a.Metadata.Name + " shows the resources; a new commit starts a new sync"}
-		}
-	}
-	if a.Status.Sync.Status != "Synced" {
-		return w.unsynced(now, a, n)
-	}
-	w.forget("idle")
-	return w.synced(now, a, n, revision)
-}
-
 // counts reports whether a revision is the commit, or has it in it.
 func (w *Watch) counts(revision string) bool {
-	if w.Commit != "" && !isCommit(revision) {
+	if revision == "" || w.Commit != "" && !isCommit(revision) {
 		return false
 	}
 	r := w.relation(revision)
 	return r == Same || r == Descendant
 }
 
-// operating tells of an operation that is queued or running.
-func (w *Watch) operating(a *Application, n int) Verdict {
+// failing tells of errors that Argo CD reports of an application, and whether there are any. That a sync failed is told by
+// the operation.
+func (w *Watch) failing(now time.Time, a *Application) (Verdict, bool) {
+	conditions := slices.DeleteFunc(a.failing(), func(c Condition) bool { return c.Type == syncError })
+	if len(conditions) == 0 {
+		return Verdict{}, false
+	}
+	text := conditions[0].Type + ": " + Clean(conditions[0].Message)
+	if w.lasted(now, "failing") < persistent {
+		return Verdict{Text: text}, true
+	}
+	return Verdict{State: Ended, Text: text, Hint: hintOf(conditions[0].Message)}, true
+}
+
+// behind tells what an application does that has not come to the commit.
+func (w *Watch) behind(a *Application, sources []int, revision string) string {
+	if state := a.Status.OperationState; a.Operation != nil && state != nil && state.Message != "" {
+		return fmt.Sprintf("still syncing %s: %s", short(w.last(sources, a.Operation.Sync.Revisions, a.Operation.Sync.Revision)), Clean(state.Message))
+	}
+	if w.marked {
+		return fmt.Sprintf("still at %s, being refreshed", short(revision))
+	}
+	return fmt.Sprintf("still at %s", short(revision))
+}
+
+// blocked is what may be done about an operation for an older commit, which Argo CD does not leave for a newer one.
+func (w *Watch) blocked(a *Application, sources []int) string {
 	state := a.Status.OperationState
-	if state == nil {
-		return Verdict{Text: "about to be synced"}
-	}
-	asked := of(state.Operation.Sync.Revisions, state.Operation.Sync.Revision, n)
-	text := "syncing" + a.remaining()
-	if isCommit(asked) && !w.counts(asked) {
-		text = "still syncing " + short(asked)
-	}
-	if state.Message != "" {
-		text += ": " + w.reason(a)
-	}
-	return Verdict{Text: text}
-}
-
-// unsynced tells why nothing happens.
-func (w *Watch) unsynced(now time.Time, a *Application, n int) Verdict {
-	text := "out of sync"
-	if w.lasted(now, "idle") < idle {
-		return Verdict{Text: text}
-	}
-	applied := ""
-	if state := a.Status.OperationState; state != nil {
-		applied = of(state.SyncResult.Revisions, state.SyncResult.Revision, n)
-	}
-	switch {
-	case !a.automated():
-		return Verdict{State: Ended, Text: text + ", and is not synced automatically",
-			Hint: "argocd app sync " + a.Metadata.Name + ", or set spec.syncPolicy.automated"}
-	case w.counts(applied):
-		return Verdict{State: Ended, Text: text + " although it was synced: something in the cluster changed what was applied",
-			Hint: "find out with argocd app diff " + a.Metadata.Name + "; spec.syncPolicy.automated.selfHeal undoes such changes"}
-	}
-	if w.Forbids != nil {
-		if what := w.Forbids(); what != "" {
-			return Verdict{State: Ended, Text: text + ": " + what, Hint: "wait for the end of the window, or change syncWindows of AppProject " + a.Spec.Project}
-		}
-	}
-	return Verdict{State: Ended, Text: text + ", and nothing syncs it",
-		Hint: "a sync window may forbid it: argocd app get " + a.Metadata.Name + " shows it"}
-}
-
-// synced tells how an application does that is as the commit wants it.
-func (w *Watch) synced(now time.Time, a *Application, n int, revision string) Verdict {
-	health := a.Status.Health
-	if health.Status != "Degraded" {
-		w.forget("degraded")
-	}
-	switch health.Status {
-	case "Healthy":
-	case "Degraded":
-		text := "degraded" + a.unhealthy()
-		if w.lasted(now, "degraded") < degraded {
-			return Verdict{Text: text}
-		}
-		return Verdict{State: Ended, Text: text, Hint: "kubectl describe the resource; the events and logs say why"}
-	case "Suspended":
-		return Verdict{State: Ended, Text: "suspended: it waits for a promotion" + a.unhealthy(),
-			Hint: "resume the rollout, for example: kubectl argo rollouts promote NAME"}
-	default:
-		return Verdict{Text: strings.ToLower(health.Status) + a.unhealthy()}
-	}
-	state := a.Status.OperationState
-	if state != nil && (state.Phase != "Succeeded" || state.Operation.Sync.DryRun || a.Status.ReconciledAt.Before(state.FinishedAt)) {
-		return Verdict{Text: "synced, to be compared once more"}
-	}
-	text := "live"
-	if state != nil && !w.counts(of(state.SyncResult.Revisions, state.SyncResult.Revision, n)) {
-		text = "live: the commit changes nothing of it"
-	}
-	if w.relation(revision) == Descendant {
-		text += " as part of " + short(revision)
-	}
-	return Verdict{State: Live, Text: text}
-}
-
-// reason is what an operation says, with the resource that could not be applied where there is one.
-func (w *Watch) reason(a *Application) string {
-	for _, r := range a.Status.OperationState.SyncResult.Resources {
-		if r.Status == "SyncFailed" {
-			return fmt.Sprintf("%s: %s", r, oneLine(r.Message))
-		}
-	}
-	return oneLine(a.Status.OperationState.Message)
-}
-
-// remaining says how much of a sync is left: the resources, and the wave that it has come to.
-func (a *Application) remaining() string {
-	left, wave := 0, 0
-	for _, r := range a.Status.Resources {
-		if r.Status == "OutOfSync" {
-			if left++; left == 1 || r.Wave < wave {
-				wave = r.Wave
-			}
-		}
-	}
-	switch {
-	case left == 0:
+	if a.Operation == nil || state == nil || state.RetryCount == 0 && !strings.HasPrefix(state.Message, "waiting") {
 		return ""
-	case wave != 0:
-		return fmt.Sprintf(", %d of %d resources to go, wave %d", left, len(a.Status.Resources), wave)
 	}
-	return fmt.Sprintf(", %d of %d resources to go", left, len(a.Status.Resources))
+	return fmt.Sprintf("Argo CD syncs no newer commit before %s is done or has failed for good; argocd app terminate-op %s ends it",
+		short(w.last(sources, state.Operation.Sync.Revisions, state.Operation.Sync.Revision)), a.Metadata.Name)
 }
 
-// unhealthy names the first resource that is not healthy.
-func (a *Application) unhealthy() string {
-	for _, r := range a.Status.Resources {
-		if r.Health != nil && r.Health.Status != "Healthy" && r.Health.Status != "" {
-			text := fmt.Sprintf(": %s is %s", r, strings.ToLower(r.Health.Status))
-			if r.Health.Message != "" {
-				text += ", " + oneLine(r.Health.Message)
-			}
-			return text
-		}
-	}
-	return ""
-}
-
-// lasted is how long something has been so, which begins with the first call.
+// lasted is how long something has been so: since the first of an unbroken row of looks that asked for it.
 func (w *Watch) lasted(now time.Time, what string) time.Duration {
-	if w.since == nil {
-		w.since = map[string]time.Time{}
-	}
-	if _, known := w.since[what]; !known {
+	if _, asked := w.since[what]; !asked {
 		w.since[what] = now
+		if at, known := w.before[what]; known {
+			w.since[what] = at
+		}
 	}
 	return now.Sub(w.since[what])
 }
-
-func (w *Watch) forget(what string) { delete(w.since, what) }
-
-// hintOf is what to do about a condition.
-func hintOf(c Condition) string {
-	switch text := c.Message; {
-	case strings.Contains(text, "is not permitted in project"):
-		return "allow the repository in the AppProject's sourceRepos"
-	case strings.Contains(text, "app path does not exist"):
-		return "the source's path is not in the repository: imgbump graph shows such applications"
-	case strings.Contains(text, "to a commit SHA"):
-		return "the source's targetRevision is no branch, tag or commit of the repository"
-	case strings.Contains(text, "failed to list refs"), strings.Contains(text, "dial tcp"):
-		return "Argo CD cannot reach the git repository: argocd repo list shows it"
-	}
-	return ""
-}
-
-// widest is how much of a message is shown, in characters.
-const widest = 300
-
-func oneLine(text string) string {
-	runes := []rune(strings.Join(strings.Fields(text), " "))
-	if len(runes) > widest {
-		return string(runes[:widest]) + "…"
-	}
-	return string(runes)
-}
-
-func short(revision string) string { return revision[:min(len(revision), 7)] }

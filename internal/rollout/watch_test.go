@@ -2,11 +2,13 @@ package rollout_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ksera524/imgbump/internal/argotest"
 	"github.com/ksera524/imgbump/internal/rollout"
 )
 
@@ -32,14 +34,24 @@ func TestEnds(t *testing.T) {
 		change       func(*rollout.Application)
 		at, after    rollout.State
 		text, hint   string
+		ancestors    bool // other commits are older
 	}{
 		{name: "errbranch", after: rollout.Ended, text: "ComparisonError: ", hint: "targetRevision is no branch"},
 		{name: "errpath", after: rollout.Ended, text: "nosuchdir: app path does not exist", hint: "imgbump graph"},
 		{name: "errproj", after: rollout.Ended, text: "InvalidSpecError: application repo", hint: "sourceRepos"},
 		{name: "errrepo", after: rollout.Ended, text: "failed to list refs", hint: "cannot reach the git repository"},
-		{name: "errsync", text: "syncing, 1 of 1 resources to go: Deployment/errsync: Deployment.apps \"errsync\" is invalid"},
-		{name: "errkind", text: "syncing: Deployment/errkind: resource apps:Deployment is not permitted in project nokind"},
-		{name: "errsync", text: "the sync of e9b3017 failed: Deployment/errsync: ", at: rollout.Ended, after: rollout.Ended, hint: "argocd app get errsync",
+		{name: "errsync", text: "the sync of e9b3017 failed 3 times: Deployment/errsync: Deployment.apps \"errsync\" is invalid", at: rollout.Ended, after: rollout.Ended, hint: "--sync-retries"},
+		{name: "errkind", text: "failed 3 times: Deployment/errkind: resource apps:Deployment is not permitted in project nokind", at: rollout.Ended, after: rollout.Ended, hint: "namespaceResourceWhitelist"},
+		{name: "errsync", text: "syncing, 1 of 1 resources to go, failed 2 times: Deployment/errsync: Deployment.apps \"errsync\" is invalid",
+			change: func(a *rollout.Application) { a.Status.OperationState.RetryCount = 2 }},
+		{name: "errsync", text: "the sync is being terminated", change: func(a *rollout.Application) { a.Status.OperationState.Phase = "Terminating" }},
+		{name: "manifest", text: "FailedPrecondition desc = Failed to unmarshal", after: rollout.Ended},
+		{name: "asked", commit: "1105cfd84125a591952ab0b0d1ae46ed412d2528", text: "about to be synced"},
+		{name: "back", commit: "bd978562b336decd6648c071c2f63dad446d1f9d", after: rollout.Live, text: "live: the commit changes nothing of it", ancestors: true},
+		{name: "healthy", commit: "c8b561dbe9df44bda194bb576c53f00b8ac1a083", after: rollout.Live, text: "live: the commit changes nothing of it", ancestors: true},
+		{name: "healthy", commit: "e1e732b834c49a2d89c7f55ac2a3decf738cfca2", after: rollout.Live, text: "live as part of c8b561d, applied at 03:46:37Z"},
+		{name: "errdeg", after: rollout.Ended, text: `degraded: Deployment/errdeg is degraded, Deployment "errdeg" exceeded its progress deadline`, hint: "kubectl describe"},
+		{name: "errsync", text: "the sync of e9b3017 failed: Deployment/errsync: ", after: rollout.Ended, hint: "argocd app get errsync",
 			change: func(a *rollout.Application) { a.Operation, a.Status.OperationState.Phase = nil, "Failed" }},
 		{name: "drifted", commit: drifted, after: rollout.Ended, text: "something in the cluster changed", hint: "selfHeal"},
 		{name: "drifted", commit: drifted, after: rollout.Ended, text: "not synced automatically", hint: "argocd app sync plain",
@@ -58,9 +70,8 @@ func TestEnds(t *testing.T) {
 				a.Status.Health.Status = "Degraded"
 				a.Status.Resources[0].Health = &rollout.Health{Status: "Degraded", Message: "no such\nimage"}
 			}},
-		{name: "multi", text: "to be compared once more", change: func(a *rollout.Application) { a.Status.OperationState.Operation.Sync.DryRun = true }},
 		{name: "multi", text: "to be compared once more", change: func(a *rollout.Application) { a.Status.OperationState.FinishedAt = time.Now() }},
-		{name: "multi", after: rollout.Live, text: "live: the commit changes nothing of it as part of bd97856", change: func(a *rollout.Application) {
+		{name: "multi", after: rollout.Live, text: "live as part of bd97856: the commit changes nothing of it", change: func(a *rollout.Application) {
 			a.Status.OperationState.SyncResult.Revisions = []string{"e9b30176dc3ed37208bc16e801ec7cc7855403ab", "e9b30176dc3ed37208bc16e801ec7cc7855403ab"}
 		}},
 	} {
@@ -68,7 +79,7 @@ func TestEnds(t *testing.T) {
 		if tt.change != nil {
 			tt.change(a)
 		}
-		w := &rollout.Watch{Commit: "e9b30176dc3ed37208bc16e801ec7cc7855403aa", Source: func([]rollout.Source) int { return 1 }, Relation: all}
+		w := &rollout.Watch{Commit: "e9b30176dc3ed37208bc16e801ec7cc7855403aa", Retries: 2, Relation: all}
 		if tt.commit != "" {
 			w.Commit = tt.commit
 		}
@@ -79,6 +90,9 @@ func TestEnds(t *testing.T) {
 				}
 				return rollout.Ancestor
 			}
+		}
+		if tt.ancestors {
+			w.Relation = func(string) rollout.Relation { return rollout.Ancestor }
 		}
 		start := time.Now()
 		if v := w.Look(start, a); v.State != tt.at {
@@ -91,12 +105,194 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-func TestRelations(t *testing.T) {
-	for relation, want := range map[rollout.Relation]string{
-		rollout.Unrelated: "is no part of", rollout.Unknown: "not known here", rollout.Ancestor: "still at bd97856"} {
-		w := &rollout.Watch{Commit: strings.Repeat("a", 40), Source: func([]rollout.Source) int { return 0 }, Relation: func(string) rollout.Relation { return relation }}
-		if v := w.Look(time.Now(), recorded(t, "multi")); !strings.Contains(v.Text, want) || (v.State == rollout.Ended) != (relation == rollout.Unrelated) {
-			t.Errorf("%d: %+v", relation, v)
+// at is an application that is healthy at a revision, which Argo CD has just compared.
+func at(revision string, change ...func(*rollout.Application)) *rollout.Application {
+	a := argotest.State{Sync: "Synced", Health: "Healthy", Rev: revision, Op: "Succeeded", Oprev: revision}.Application("web")
+	a.Refreshed = true
+	for _, c := range change {
+		c(a)
+	}
+	return a
+}
+
+var (
+	wanted = strings.Repeat("a", 40)
+	newer  = strings.Repeat("b", 40)
+	older  = strings.Repeat("c", 40)
+	other  = strings.Repeat("d", 40)
+)
+
+// follows is a watch for the commit wanted of repository r, branch main.
+func follows() *rollout.Watch {
+	return &rollout.Watch{Commit: wanted, Branch: "main", Retries: 2,
+		Place: func(s rollout.Source) rollout.Place {
+			switch {
+			case s.Repository != "r":
+				return rollout.Elsewhere
+			case s.Revision != "main" && s.Revision != wanted:
+				return rollout.Aside
+			}
+			return rollout.Along
+		},
+		Relation: func(revision string) rollout.Relation {
+			return map[string]rollout.Relation{newer: rollout.Descendant, older: rollout.Ancestor, other: rollout.Unrelated}[revision]
+		}}
+}
+
+func sources(all ...rollout.Source) func(*rollout.Application) {
+	return func(a *rollout.Application) { a.Spec.Source, a.Spec.Sources = nil, all }
+}
+
+func revisions(all ...string) func(*rollout.Application) {
+	return func(a *rollout.Application) {
+		a.Status.Sync.Revision, a.Status.Sync.Revisions = "", all
+		a.Status.OperationState.SyncResult.Revisions, a.Status.OperationState.SyncResult.Revision = all, ""
+	}
+}
+
+func outOfSync(a *rollout.Application) {
+	a.Status.Sync.Status = "OutOfSync"
+	a.Spec.SyncPolicy.Automated = &struct {
+		Enabled *bool `json:"enabled"`
+	}{}
+}
+
+// TestVerdicts looks twice, with two seconds between, and once more after a minute.
+func TestVerdicts(t *testing.T) {
+	chart := rollout.Source{Repository: "https://charts.example.com", Revision: "1.2.3", Chart: "web"}
+	values := rollout.Source{Repository: "r", Revision: "main"}
+	failed := func(asked string) func(*rollout.Application) {
+		return func(a *rollout.Application) {
+			a.Status.OperationState.Phase, a.Status.OperationState.Message = "Failed", "one or more tasks failed"
+			a.Status.OperationState.Operation.Sync.Revision = asked
+			a.Status.OperationState.SyncResult.Revision = asked
 		}
+	}
+	for _, tt := range []struct {
+		name       string
+		a          *rollout.Application
+		watch      func(*rollout.Watch)
+		soon, late rollout.State
+		text, hint string
+	}{
+		{name: "another branch", a: at(older, func(a *rollout.Application) { a.Spec.Source.Revision = "production" }), soon: rollout.Ended, late: rollout.Ended,
+			text: "it follows production, and not main: it is at ccccccc, which does not have aaaaaaa in it", hint: "targetRevision"},
+		{name: "another branch, not refreshed yet", a: at(older, func(a *rollout.Application) { a.Spec.Source.Revision, a.Refreshed = "production", false }), text: "still at ccccccc"},
+		{name: "another branch that has the commit", a: at(newer, func(a *rollout.Application) { a.Spec.Source.Revision = "production" }), soon: rollout.Live, late: rollout.Live, text: "live as part of bbbbbbb"},
+		{name: "a tag that is about to be changed", a: at(older, func(a *rollout.Application) { a.Spec.Source.Revision = "v1" }), watch: func(w *rollout.Watch) { w.Declared = true }, late: rollout.Ended, text: "it follows v1"},
+		{name: "another repository", a: at(wanted, func(a *rollout.Application) { a.Spec.Source.Repository = "https://me:pw@example.com/x.git" }), soon: rollout.Ended, late: rollout.Ended,
+			text: "it is not deployed from the repository of the commit, but from https://example.com/x.git"},
+		{name: "a chart", a: at("1.2.3", sources(chart)), soon: rollout.Ended, late: rollout.Ended, text: "but from chart web", hint: "imgbump list"},
+		{name: "a chart without a checkout", a: at("1.2.3", sources(chart)), watch: func(w *rollout.Watch) { w.Place = nil }, soon: rollout.Ended, late: rollout.Ended, text: "but from chart web"},
+		{name: "hydrated", a: at(wanted, sources(), func(a *rollout.Application) { a.Spec.Hydrator = &struct{}{} }), soon: rollout.Ended, late: rollout.Ended, text: "hydrated"},
+		{name: "a chart with values", a: at("", sources(chart, values), revisions("1.2.3", wanted)), soon: rollout.Live, late: rollout.Live, text: "live"},
+		{name: "a chart with older values", a: at("", sources(chart, values), revisions("1.2.3", older)), text: "still at ccccccc"},
+		{name: "two folders, one behind", a: at("", sources(values, values), revisions(wanted, older)), text: "still at ccccccc"},
+		{name: "two folders", a: at("", sources(values, values), revisions(wanted, newer)), soon: rollout.Live, late: rollout.Live, text: "live"},
+		{name: "a tag beside the branch", a: at("", sources(rollout.Source{Repository: "r", Revision: "v1"}, values), revisions(older, wanted)), soon: rollout.Live, late: rollout.Live, text: "live"},
+		{name: "without a checkout", a: at("", sources(chart, rollout.Source{Repository: "elsewhere"}, values), revisions("1.2.3", older, wanted)), watch: func(w *rollout.Watch) { w.Place = nil }, soon: rollout.Live, late: rollout.Live, text: "live"},
+		{name: "pushed over", a: at(other), soon: rollout.Ended, late: rollout.Ended, text: "it is at ddddddd, which aaaaaaa is no part of"},
+		{name: "pushed over, not refreshed yet", a: at(other, func(a *rollout.Application) { a.Refreshed = false }), text: "still at ddddddd"},
+		{name: "an unknown commit", a: at(strings.Repeat("e", 40)), text: "not known here"},
+		{name: "being deleted", a: at(wanted, func(a *rollout.Application) { a.Metadata.Deletion = new(time.Time) }), soon: rollout.Ended, late: rollout.Ended, text: "it is being deleted"},
+		{name: "declared otherwise since", a: at(wanted, func(a *rollout.Application) {
+			a.Status.Sync.Compared.Source = *a.Spec.Source
+			a.Spec.Source.Kustomize.Images = []string{"web:2"}
+		}), text: "not compared with the cluster yet"},
+		{name: "an operation without a state", a: at(wanted, func(a *rollout.Application) {
+			a.Operation, a.Status.OperationState = &rollout.Operation{}, nil
+		}), text: "about to be synced"},
+		{name: "an older operation", a: at(wanted, outOfSync, func(a *rollout.Application) {
+			a.Operation = &rollout.Operation{}
+			a.Status.OperationState.Phase, a.Status.OperationState.RetryCount, a.Status.OperationState.Message = "Running", 4, "x"
+			a.Status.OperationState.Operation.Sync.Revision = older
+		}), text: "still syncing ccccccc: x", hint: "terminate-op web"},
+		{name: "the sync of the commit failed, the next one has not begun", a: at(newer, outOfSync, failed(wanted)), late: rollout.Ended, text: "the sync of aaaaaaa failed: one or more tasks failed"},
+		{name: "a hook failed after all was applied", a: at(wanted, failed(wanted)), soon: rollout.Ended, late: rollout.Ended, text: "the sync of aaaaaaa failed"},
+		{name: "reverted after a failure", a: at(wanted, failed(older)), soon: rollout.Live, late: rollout.Live, text: "live: the commit changes nothing of it; the sync of ccccccc before had failed"},
+		{name: "a dry run", a: at(wanted, func(a *rollout.Application) { a.Status.OperationState.Operation.Sync.DryRun = true }), late: rollout.Live, text: "live: the commit changes nothing of it"},
+		{name: "a dry run, and something to do", a: at(wanted, outOfSync, func(a *rollout.Application) { a.Status.OperationState.Operation.Sync.DryRun = true }), late: rollout.Ended, text: "out of sync, and nothing syncs it"},
+		{name: "to be pruned", a: at(wanted, outOfSync, func(a *rollout.Application) {
+			a.Status.Resources = []rollout.Resource{{Kind: "Service", Name: "old", Status: "OutOfSync", Pruning: true}, {Kind: "Deployment", Name: "web", Status: "Synced"}}
+		}), late: rollout.Ended, text: "out of sync: Service/old is in no manifest any more", hint: "automated.prune"},
+		{name: "a sync error", a: at(wanted, outOfSync, func(a *rollout.Application) {
+			a.Status.OperationState, a.Status.Conditions = nil, []rollout.Condition{{Type: "SyncError", Message: "Failed last sync attempt"}}
+		}), late: rollout.Ended, text: "out of sync: SyncError: Failed last sync attempt"},
+		{name: "a sync error of before", a: at(wanted, func(a *rollout.Application) {
+			a.Status.Conditions = []rollout.Condition{{Type: "SyncError", Message: "x"}}
+		}), text: "SyncError: x"},
+		{name: "no error", a: at(wanted, func(a *rollout.Application) {
+			a.Status.Conditions = []rollout.Condition{{Type: "SharedResourceWarning"}}
+		}), soon: rollout.Live, late: rollout.Live, text: "live"},
+		{name: "a suspended job", a: at(wanted, func(a *rollout.Application) {
+			a.Status.Health.Status = "Suspended"
+			a.Status.Resources = []rollout.Resource{{Kind: "CronJob", Name: "nightly", Health: &rollout.Health{Status: "Suspended"}}}
+		}), soon: rollout.Ended, late: rollout.Ended, text: "suspended: CronJob/nightly is suspended", hint: "ignore-healthcheck"},
+		{name: "compared before the end of the operation", a: at(wanted, func(a *rollout.Application) { a.Status.OperationState.FinishedAt = time.Now() }), text: "to be compared once more"},
+		{name: "a window", a: at(wanted, outOfSync, func(a *rollout.Application) { a.Status.OperationState = nil }), watch: func(w *rollout.Watch) {
+			w.Forbids = func() string { return "a window\x1b[2J denies it" }
+		}, late: rollout.Ended, text: "out of sync: a window [2J denies it", hint: "AppProject default"},
+		{name: "switched off", a: at(wanted, outOfSync, func(a *rollout.Application) { a.Spec.SyncPolicy.Automated.Enabled = new(bool) }), late: rollout.Ended, text: "not synced automatically"},
+		{name: "a hostile message", a: at(wanted, func(a *rollout.Application) {
+			a.Status.Conditions = []rollout.Condition{{Type: "ComparisonError", Message: "Get \"https://t0ken@git.example.com/a?key=t0ken\":\n::error::\x1b]0;x\x07 " + strings.Repeat("x", 999)}}
+		}), late: rollout.Ended, text: `ComparisonError: Get "https://git.example.com/a?...": ::error:: ]0;x xxx`},
+	} {
+		w := follows()
+		if tt.watch != nil {
+			tt.watch(w)
+		}
+		start := time.Now()
+		w.Look(start, tt.a)
+		soon := w.Look(start.Add(2*time.Second), tt.a)
+		w.Look(start.Add(time.Minute), tt.a)
+		late := w.Look(start.Add(time.Minute+2*time.Second), tt.a)
+		if soon.State != tt.soon || late.State != tt.late || !strings.Contains(late.Text, tt.text) || !strings.Contains(late.Hint, tt.hint) || len(late.Text) > 400 {
+			t.Errorf("%s: soon %+v\nlate %+v\nwant %d, %d, %q, %q", tt.name, soon, late, tt.soon, tt.late, tt.text, tt.hint)
+		}
+		if text := fmt.Sprint(soon, late); strings.Contains(text, "t0ken") || strings.ContainsAny(text, "\n\x1b") {
+			t.Errorf("%s: %q", tt.name, text)
+		}
+		if late.Behind != (late.State == rollout.Waiting && (w.Revision(tt.a) != wanted || late.Text == "SyncError: x" || strings.HasPrefix(late.Text, "synced, to be") || strings.HasPrefix(late.Text, "not compared"))) {
+			t.Errorf("%s: behind %t: %s", tt.name, late.Behind, late.Text)
+		}
+	}
+}
+
+// TestFresh ends for what an application is at only when Argo CD has compared it since it was asked to.
+func TestFresh(t *testing.T) {
+	stale := at(other, func(a *rollout.Application) { a.Refreshed = false })
+	marked := at(other, func(a *rollout.Application) {
+		a.Refreshed, a.Metadata.Annotations = false, map[string]string{"argocd.argoproj.io/refresh": "normal"}
+	})
+	compared := at(other, func(a *rollout.Application) { a.Refreshed, a.Status.ReconciledAt = false, time.Now() })
+	for i, looks := range [][]*rollout.Application{{stale, marked, stale}, {stale, compared}, {stale, at(other)}} {
+		w := follows()
+		for j, a := range looks {
+			v := w.Look(time.Now(), a)
+			if ended := v.State == rollout.Ended; ended != (j == len(looks)-1) {
+				t.Errorf("%d, %d: %+v", i, j, v)
+			}
+		}
+	}
+}
+
+// TestRows begins anew with how long something has been so when it was otherwise in between.
+func TestRows(t *testing.T) {
+	w, start := follows(), time.Now()
+	out := at(wanted, outOfSync, func(a *rollout.Application) { a.Status.OperationState = nil })
+	failing := at("main", func(a *rollout.Application) {
+		a.Status.Conditions = []rollout.Condition{{Type: "ComparisonError", Message: "x"}}
+	})
+	w.Look(start, out)
+	w.Look(start.Add(time.Second), failing)
+	if v := w.Look(start.Add(20*time.Second), out); v.State != rollout.Waiting {
+		t.Errorf("out of sync, an error, out of sync: %+v", v)
+	}
+	marked := at(wanted, outOfSync, func(a *rollout.Application) {
+		a.Status.OperationState, a.Metadata.Annotations = nil, map[string]string{"argocd.argoproj.io/refresh": "normal"}
+	})
+	w.Look(start.Add(25*time.Second), marked)
+	if v := w.Look(start.Add(30*time.Second), out); v.State != rollout.Ended {
+		t.Errorf("out of sync, refreshed, out of sync: %+v", v)
 	}
 }

@@ -17,10 +17,11 @@ type eye struct {
 	verdicts  chan rollout.Verdict // the last one, which says when to ask again
 	found     chan struct{}        // closed when it was seen: Argo CD is silent about what is not there
 	streaming *atomic.Bool
+	announced bool // Argo CD was told already that there is something new
 }
 
 func newEye(server Server, name string, sightings chan<- sighting) eye {
-	return eye{server, name, sightings, make(chan rollout.Verdict, 1), make(chan struct{}), &atomic.Bool{}}
+	return eye{server, name, sightings, make(chan rollout.Verdict, 1), make(chan struct{}), &atomic.Bool{}, false}
 }
 
 // ask says how the application stands, on which it depends when it is asked about next. Only one goroutine calls it.
@@ -44,6 +45,9 @@ func (e *eye) tell(ctx context.Context, s sighting) {
 // look asks about the application until the context ends.
 func (e *eye) look(ctx context.Context) {
 	var refreshed time.Time
+	if e.announced {
+		refreshed = time.Now()
+	}
 	behind, failures, seen := true, 0, false
 	for ctx.Err() == nil {
 		refresh := behind && (refreshed.IsZero() || time.Since(refreshed) >= refreshing)

@@ -53,6 +53,10 @@ func TestTrouble(t *testing.T) {
 		{name: "it never comes to the commit", states: []moment{{0, app(former)}}, text: "still at 1111111", earliest: 10 * time.Minute, latest: 10 * time.Minute},
 		{name: "a sync window", states: []moment{{0, app(wanted, outOfSync)}}, windows: "a sync window denies it", state: rollout.Ended,
 			text: "out of sync: a sync window denies it", hint: "AppProject default", earliest: 10 * time.Second, latest: 16 * time.Second},
+		{name: "another branch", states: []moment{{0, app(former, func(a *rollout.Application) { a.Spec.Source.Revision = "production" })}}, state: rollout.Ended,
+			text: "it follows production, and not main", latest: time.Second},
+		{name: "another repository", states: []moment{{0, app(former, func(a *rollout.Application) { a.Spec.Source.Repository = "other" })}}, state: rollout.Ended,
+			text: "it is not deployed from the repository of the commit, but from other", latest: time.Second},
 		{name: "it is deleted", states: []moment{{0, app(former)}, {7 * time.Second, nil}}, state: rollout.Ended, text: "it was deleted", earliest: 7 * time.Second, latest: 8 * time.Second},
 		{name: "there is none", err: rollout.ErrMissing.Error(), text: "not seen yet"},
 		{name: "the server is down", states: []moment{{0, app(wanted)}}, failing: func(time.Duration) error { return down }, err: "ask: connection refused", text: "not seen yet"},
@@ -127,4 +131,75 @@ func TestCreated(t *testing.T) {
 			t.Errorf("pending: %s", got)
 		}
 	})
+}
+
+// parent is a root with children, which Argo CD has compared with a commit.
+func parent(revision string, children ...string) *rollout.Application {
+	return app(revision, func(a *rollout.Application) {
+		a.Metadata.Name = "root"
+		for _, child := range children {
+			a.Status.Resources = append(a.Status.Resources, rollout.Resource{Group: "argoproj.io", Kind: "Application", Namespace: "argocd", Name: child})
+		}
+	})
+}
+
+// TestPruned goes on when a child is deleted, of which the root knows a little later.
+func TestPruned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &argo{states: map[string][]moment{
+			"root": {{0, parent(former, "web", "old")}, {2 * time.Second, parent(wanted, "web", "old")}, {30 * time.Second, parent(wanted, "web")}},
+			"web":  {{0, app(wanted)}}, "old": {{0, app(former)}, {5 * time.Second, nil}},
+		}}
+		all, after, told, err := a.keep(t, wanted, []string{former, wanted}, "root")
+		if err != nil || all[0].State != rollout.Live || len(all[0].Children) != 1 || after < 30*time.Second || after > 40*time.Second {
+			t.Errorf("after %v: %+v, %v\n%s", after, all, err, strings.Join(told, "\n"))
+		}
+	})
+}
+
+// TestChildren sees what each of a root's children must come to.
+func TestChildren(t *testing.T) {
+	from := func(repository, revision, at string) *rollout.Application {
+		return app(at, func(a *rollout.Application) { a.Spec.Source.Repository, a.Spec.Source.Revision = repository, revision })
+	}
+	for _, tt := range []struct {
+		name    string
+		nowhere bool
+		child   *rollout.Application
+		state   rollout.State
+	}{
+		{"of the branch", false, from("r", "main", former), rollout.Waiting},
+		{"of the branch, without a checkout", true, from("r.git", "main", former), rollout.Waiting},
+		{"of another branch", false, from("r", "stable", former), rollout.Live},
+		{"of another repository", false, from("x", "main", former), rollout.Live},
+		{"of another repository, without a checkout", true, from("x", "main", former), rollout.Live},
+		{"a chart", true, app("1.2.3", func(a *rollout.Application) {
+			a.Spec.Source = &rollout.Source{Repository: "r", Revision: "main", Chart: "web"}
+		}), rollout.Live},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &argo{nowhere: tt.nowhere, states: map[string][]moment{"root": {{0, parent(wanted, "web", "-bad\n")}}, "web": {{0, tt.child}}}}
+			all, after, told, err := a.keep(t, wanted, []string{former, wanted}, "root")
+			if err != nil || all[0].State != tt.state {
+				t.Errorf("%s: after %v: %+v, %v\n%s", tt.name, after, all, err, strings.Join(told, "\n"))
+			}
+			if tt.state == rollout.Waiting && len(a.refreshs["web"]) < 20 {
+				t.Errorf("%s: refreshed at %v", tt.name, a.refreshs["web"])
+			}
+		})
+	}
+}
+
+// TestAnnounced asks for no refresh when Argo CD was told in another way, unless that does not help: webhooks leave out
+// applications whose files they do not name.
+func TestAnnounced(t *testing.T) {
+	for came, refreshes := range map[time.Duration]int{5 * time.Second: 0, 50 * time.Second: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &argo{announced: true, states: map[string][]moment{"web": {{0, app(former)}, {came, app(wanted)}}}}
+			all, after, _, err := a.keep(t, wanted, []string{former, wanted}, "web")
+			if err != nil || all[0].State != rollout.Live || after > came+7*time.Second || len(a.refreshs["web"]) != refreshes {
+				t.Errorf("after %v: %+v, %v, refreshed at %v", after, all, err, a.refreshs["web"])
+			}
+		})
+	}
 }

@@ -34,8 +34,11 @@ type Vigil struct {
 	Applications []string // those that it must be live in, with what they create
 	Namespace    string   // Argo CD's own
 	Declared     bool     // the applications are known to be declared: those that are not there yet may be about to be created
+	Announced    bool     // Argo CD was just told of the commit in another way: it is asked for a refresh only when that does not help
+	Retries      int      // of a failed sync by Argo CD that are waited for
 
-	Source   func([]rollout.Source) int // the number of the source that the commit is in, -1 for none
+	Branch   string                             // that the commit was pushed to, for people
+	Place    func(rollout.Source) rollout.Place // where a source is; nil when that is not known
 	Relation func(revision string) rollout.Relation
 
 	// Tell is told when something about an application changes. Calls do not overlap.
@@ -49,6 +52,8 @@ type Outcome struct {
 	rollout.Verdict
 	Revision string    // that Argo CD compared with the cluster, "" when it was not seen
 	Children []Outcome // that it creates, by wave
+
+	Application *rollout.Application // as it was seen last, nil when it was not
 }
 
 // Intervals between questions.
@@ -119,9 +124,10 @@ func (k *keeper) follow(name string, wave int, parent *follower) {
 		return
 	}
 	f := &follower{eye: newEye(k.Server, name, k.sightings), wave: wave, parent: parent}
+	f.announced = k.Announced && parent == nil
 	f.watch = &rollout.Watch{
-		Commit: k.Commit, Relation: k.Relation, Forbids: func() string { return k.Server.Forbids(k.ctx, name) },
-		Source: func(all []rollout.Source) int { return max(0, k.Source(all)) },
+		Commit: k.Commit, Branch: k.Branch, Place: k.Place, Relation: k.Relation, Retries: k.Retries, Declared: k.Declared || parent != nil,
+		Forbids: func() string { return k.Server.Forbids(k.ctx, name) },
 	}
 	f.verdict.Text = "not seen yet"
 	k.known[name] = f
@@ -157,15 +163,19 @@ func (k *keeper) see(s sighting) error {
 	return nil
 }
 
-// absent is the verdict on an application that is not there, or not there any more.
+// absent is the verdict on an application that is not there, or not there any more. A root that has pruned a child does not
+// name it soon after.
 func (f *follower) absent(err error) rollout.Verdict {
 	if f.missing.IsZero() {
 		f.missing = time.Now()
 	}
-	switch {
+	deleted := rollout.Verdict{State: rollout.Ended, Text: "it was deleted, or we may not see it any more"}
+	switch waited := time.Since(f.missing) >= creation; {
+	case f.seen != nil && (f.parent == nil || waited):
+		return deleted
 	case f.seen != nil:
-		return rollout.Verdict{State: rollout.Ended, Text: "it was deleted, or we may not see it any more"}
-	case time.Since(f.missing) < creation:
+		return rollout.Verdict{Text: deleted.Text}
+	case !waited:
 		return rollout.Verdict{Text: rollout.ErrMissing.Error() + ": it may yet be created", Behind: true}
 	}
 	return rollout.Verdict{State: rollout.Ended, Text: rollout.ErrMissing.Error(), Hint: fault.HintOf(err)}
@@ -174,10 +184,13 @@ func (f *follower) absent(err error) rollout.Verdict {
 // commitOf is what a child must come to: the commit, when it is deployed from the branch of the repository that its parent
 // is; else whatever it follows itself.
 func (k *keeper) commitOf(f *follower) string {
-	parent := f.parent.seen
-	of, from := k.Source(parent.Origins()), k.Source(f.seen.Origins())
-	if of >= 0 && from >= 0 && parent.Origins()[of].Revision == f.seen.Origins()[from].Revision {
-		return f.parent.watch.Commit
+	for _, s := range f.seen.Origins() {
+		if s.Chart != "" {
+			continue
+		}
+		if k.Place != nil && k.Place(s) == rollout.Along || slices.ContainsFunc(f.parent.seen.Origins(), s.Same) {
+			return f.parent.watch.Commit
+		}
 	}
 	return ""
 }
@@ -249,9 +262,9 @@ func (k *keeper) tell(f *follower) {
 
 // outcome is how the application itself stands.
 func (f *follower) outcome() Outcome {
-	o := Outcome{Name: f.name, Wave: f.wave, Verdict: f.verdict}
+	o := Outcome{Name: f.name, Wave: f.wave, Verdict: f.verdict, Application: f.seen}
 	if f.seen != nil {
-		o.Revision = f.seen.Revision(f.watch.Source(f.seen.Origins()))
+		o.Revision = f.watch.Revision(f.seen)
 	}
 	return o
 }

@@ -21,14 +21,16 @@ import (
 
 // argo is Argo CD as a transcript has it, or as a test makes it: what is so, since when.
 type argo struct {
-	mu       sync.Mutex
-	states   map[string][]moment
-	deaf     bool // no stream
-	failing  func(since time.Duration) error
-	windows  string
-	begun    time.Time
-	asked    map[string]int
-	refreshs map[string][]time.Duration
+	mu        sync.Mutex
+	states    map[string][]moment
+	deaf      bool // no stream
+	failing   func(since time.Duration) error
+	windows   string
+	announced bool
+	nowhere   bool // the repository is not known
+	begun     time.Time
+	asked     map[string]int
+	refreshs  map[string][]time.Duration
 }
 
 type moment struct {
@@ -58,7 +60,9 @@ func (a *argo) Application(_ context.Context, name string, refresh bool) (*rollo
 		}
 	}
 	if now, _ := a.at(name); now != nil {
-		return now, nil
+		said := *now
+		said.Refreshed = refresh
+		return &said, nil
 	}
 	return nil, &fault.Error{Kind: fault.Denied, Hint: "look at the name", Err: rollout.ErrMissing}
 }
@@ -95,8 +99,15 @@ func (a *argo) keep(t *testing.T, commit string, commits []string, names ...stri
 	a.begun, a.asked, a.refreshs = time.Now(), map[string]int{}, map[string][]time.Duration{}
 	v := vigil.Vigil{
 		Server: a, Commit: commit, Applications: names, Namespace: argotest.Namespace,
-		Source: func(all []rollout.Source) int {
-			return slices.IndexFunc(all, func(s rollout.Source) bool { return s.Repository == "r" })
+		Branch: "main", Announced: a.announced, Retries: 9,
+		Place: func(s rollout.Source) rollout.Place {
+			switch {
+			case s.Repository != "r":
+				return rollout.Elsewhere
+			case s.Revision != "main":
+				return rollout.Aside
+			}
+			return rollout.Along
 		},
 		Relation: func(revision string) rollout.Relation {
 			if at := slices.Index(commits, revision); at > slices.Index(commits, commit) {
@@ -107,6 +118,9 @@ func (a *argo) keep(t *testing.T, commit string, commits []string, names ...stri
 		Tell: func(o vigil.Outcome) {
 			told = append(told, fmt.Sprintf("%.1f %s: %s", time.Since(a.begun).Seconds(), o.Name, o.Text))
 		},
+	}
+	if a.nowhere {
+		v.Place = nil
 	}
 	all, err = v.Keep(ctx)
 	return all, time.Since(a.begun), told, err

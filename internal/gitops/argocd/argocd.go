@@ -18,9 +18,15 @@ type Application struct {
 	Line      int
 	Set       string // the ApplicationSet that generates it, "" without one
 	Cluster   string // that it deploys to: its address, or its name
+	Into      string // the cluster's namespace for what does not name its own
 	Automated bool   // Argo CD syncs it by itself
+	Prune     bool   // and removes what is not declared any more
+	SelfHeal  bool   // and undoes what others change in the cluster
 
 	Labels, Annotations []Annotation
+
+	declared string   // the name of the object that declares it, as the file has it
+	through  []string // the folders whose kustomizations make it what it is, nil when none changes it
 }
 
 // Is reports whether name means the application: NAME or NAMESPACE/NAME, as Argo CD's command line has it.
@@ -46,6 +52,7 @@ type Source struct {
 	recurse          bool
 	include, exclude string
 	values           []string // files that Helm reads, as the manifest spells them
+	renamed          string   // what kustomize puts around names, and the namespace that it gives
 	components       []string // folders, relative to Path
 }
 
@@ -60,10 +67,11 @@ const (
 	plugin    kind = "plugin"
 )
 
-// Owner is an application that deploys a file, from the revision that its source names.
+// Owner is an application that deploys a file, from the revision that its source names. Number is its own in Applications.
 type Owner struct {
 	Application
 	Revision string
+	Number   int
 }
 
 // Unclear is something that the manifests leave open, so that an application may be missing. Line may be 0.

@@ -18,7 +18,13 @@ type Declared struct {
 	Applications []Application
 	Sets         []Set
 	Unclear      []Unclear
+
+	file    string
+	objects []*yaml.Node // those that were read
 }
+
+// File is the file that declares it.
+func (d Declared) File() string { return d.file }
 
 // Declares reports whether data may declare Applications or ApplicationSets, for most files at the price of a search for
 // one rare letter. Their definitions, and other objects of Argo's, do not count.
@@ -49,7 +55,7 @@ func says(data []byte, key, value string) bool {
 // Parse is what the file declares: in any of its documents, and in the items of a List. What is no YAML, or a template of
 // YAML, is unclear.
 func Parse(file string, data []byte) Declared {
-	p := parser{file: file}
+	p := parser{Declared: Declared{file: file}}
 	for dec := yaml.NewDecoder(bytes.NewReader(data)); ; {
 		var doc yaml.Node
 		err := dec.Decode(&doc)
@@ -68,7 +74,6 @@ func Parse(file string, data []byte) Declared {
 
 // parser gathers what a file declares.
 type parser struct {
-	file string
 	Declared
 }
 
@@ -96,6 +101,7 @@ func (p *parser) object(node *yaml.Node, lists bool) {
 	if !strings.HasPrefix(o.APIVersion, group) {
 		return
 	}
+	p.objects = append(p.objects, node)
 	switch {
 	case o.Kind == "Application":
 		t := template{Metadata: o.Metadata}
@@ -105,7 +111,7 @@ func (p *parser) object(node *yaml.Node, lists bool) {
 			return
 		}
 	case o.Kind == "ApplicationSet":
-		set := Set{Name: o.Metadata.Name, File: p.file, Line: node.Line}
+		set := Set{Name: o.Metadata.Name, Namespace: o.Metadata.Namespace, File: p.file, Line: node.Line, declared: o.Metadata.Name}
 		if err = errors.Join(err, o.Spec.Decode(&set.spec)); err == nil {
 			p.Sets = append(p.Sets, set)
 			return
@@ -131,11 +137,12 @@ type template struct {
 			DrySource source `yaml:"drySource"`
 		} `yaml:"sourceHydrator"`
 		Destination struct {
-			Server, Name string
+			Server, Name, Namespace string
 		}
 		SyncPolicy struct {
 			Automated *struct {
-				Enabled any // false, or a template
+				Enabled, Prune any // true, false or a template
+				SelfHeal       any `yaml:"selfHeal"`
 			}
 		} `yaml:"syncPolicy"`
 	}
@@ -166,6 +173,9 @@ type source struct {
 	}
 	Kustomize *struct {
 		Components []string
+		NamePrefix string `yaml:"namePrefix"`
+		NameSuffix string `yaml:"nameSuffix"`
+		Namespace  string
 	}
 	Plugin *struct{}
 }
@@ -187,7 +197,8 @@ func (t *template) sources() []*source {
 
 // strings are the places of all strings that count.
 func (t *template) strings() []*string {
-	all := []*string{&t.Metadata.Name, &t.Metadata.Namespace, &t.Spec.Project, &t.Spec.Destination.Server, &t.Spec.Destination.Name}
+	all := []*string{&t.Metadata.Name, &t.Metadata.Namespace, &t.Spec.Project, &t.Spec.Destination.Server,
+		&t.Spec.Destination.Name, &t.Spec.Destination.Namespace}
 	for _, s := range t.sources() {
 		all = append(all, &s.RepoURL, &s.TargetRevision, &s.Path, &s.Chart, &s.Ref)
 		if s.Directory != nil {
@@ -200,7 +211,7 @@ func (t *template) strings() []*string {
 			}
 		}
 		if s.Kustomize != nil {
-			all = append(all, places(s.Kustomize.Components)...)
+			all = append(append(all, places(s.Kustomize.Components)...), &s.Kustomize.NamePrefix, &s.Kustomize.NameSuffix, &s.Kustomize.Namespace)
 		}
 	}
 	return all
@@ -225,15 +236,16 @@ func (t *template) templated() bool {
 }
 
 func (t *template) application(file string, line int) Application {
-	a := Application{Name: t.Metadata.Name, Namespace: t.Metadata.Namespace, Project: t.Spec.Project, File: file, Line: line,
-		Cluster: cmp.Or(t.Spec.Destination.Server, t.Spec.Destination.Name), Labels: t.Metadata.Labels, Annotations: t.Metadata.Annotations}
+	a := Application{Name: t.Metadata.Name, Namespace: t.Metadata.Namespace, Project: t.Spec.Project, File: file, Line: line, declared: t.Metadata.Name,
+		Cluster: cmp.Or(t.Spec.Destination.Server, t.Spec.Destination.Name), Into: t.Spec.Destination.Namespace, Labels: t.Metadata.Labels, Annotations: t.Metadata.Annotations}
 	if automated := t.Spec.SyncPolicy.Automated; automated != nil {
 		a.Automated = automated.Enabled != false
+		a.Prune, a.SelfHeal = automated.Prune == true, automated.SelfHeal == true
 	}
 	if a.Project == "" {
 		a.Project = "default"
 	}
-	a.Wave, _ = strconv.Atoi(strings.TrimSpace(t.Metadata.Annotations.value(waveAnnotation))) // Argo CD takes what is no number for 0
+	a.Wave, _ = strconv.Atoi(t.Metadata.Annotations.value(waveAnnotation)) // Argo CD takes what is no number for 0
 	for _, s := range t.sources() {
 		a.Sources = append(a.Sources, s.value())
 	}
@@ -259,6 +271,9 @@ func (s *source) value() Source {
 	}
 	if s.Kustomize != nil {
 		v.kind, v.components = kustomize, s.Kustomize.Components
+		if k := s.Kustomize; k.NamePrefix+k.NameSuffix+k.Namespace != "" {
+			v.renamed = strings.Join([]string{k.NamePrefix, k.NameSuffix, k.Namespace}, " ")
+		}
 	}
 	if s.Plugin != nil {
 		v.kind = plugin

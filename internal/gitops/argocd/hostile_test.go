@@ -43,6 +43,10 @@ func FuzzIndex(f *testing.F) {
 const setOf = "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nmetadata: {name: set}\nspec:\n  generators: [%s]\n" +
 	"  template: {metadata: {name: '%s'}, spec: {source: {repoURL: r, path: web}}}\n"
 
+func goSetOf(name string) string {
+	return strings.Replace(fmt.Sprintf(setOf, "{list: {elements: [{a: bbbb}]}}", name), "spec:", "spec:\n  goTemplate: true", 1)
+}
+
 // TestHostile gives manifests that ask for more than anybody would look at. Each is refused in words, and soon.
 func TestHostile(t *testing.T) {
 	many := strings.Repeat("{a: b},", 20_000)
@@ -60,8 +64,12 @@ func TestHostile(t *testing.T) {
 		"too many in a folder": {strings.Repeat("apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: a}\nspec: {source: {repoURL: r, path: web}}\n---\n", 1100),
 			"only 1000 of the applications that deploy web are known"},
 		"aliases upon aliases": {bomb + fmt.Sprintf(setOf, "{list: {elements: [{a: *o}]}}", "{{a}}"), "excessive aliasing"},
-		"too deep":             {fmt.Sprintf(setOf, "{list: {elements: [{a: "+strings.Repeat("[", 9000)+strings.Repeat("]", 9000)+"}]}}", "{{a}}"), "nothing that the generator gives"},
-		"deep":                 {fmt.Sprintf(setOf, "{list: {elements: [{a: "+strings.Repeat("[", 40)+"b"+strings.Repeat("]", 40)+"}]}}", "{{a"+strings.Repeat(".0", 40)+"}}"), "nothing that the generator gives"},
+		"too deep":             {fmt.Sprintf(setOf, "{list: {elements: [{values: "+strings.Repeat("[", 9000)+strings.Repeat("]", 9000)+"}]}}", "{{values}}"), "nothing that the generator gives"},
+		"deep":                 {fmt.Sprintf(setOf, "{list: {elements: [{values: "+strings.Repeat("[", 40)+"b"+strings.Repeat("]", 40)+"}]}}", "{{values"+strings.Repeat(".0", 40)+"}}"), "nothing that the generator gives"},
+		"a loop":               {goSetOf("{{range 1000000000}}a{{end}}"), "is not rendered"},
+		"itself":               {goSetOf(`{{define "a"}}{{template "a"}}{{end}}{{template "a"}}`), "is not rendered"},
+		"a wide field":         {goSetOf(`{{printf "%1000000000s" .a}}`), "a text of more than 4096 bytes"},
+		"more of more":         {goSetOf(`{{.a` + strings.Repeat(` | replace "b" "bbbbbbbbbb"`, 20) + `}}`), "a text of more than 4096 bytes"},
 		"braces": {"apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: '{{a}}'}\nspec: {source: {repoURL: r, path: web, directory: {include: '" + strings.Repeat("{a,b,c,d}", 30) + "'}}}\n---\n" +
 			"apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: a}\nspec: {source: {repoURL: r, path: web, directory: {include: '" + strings.Repeat("{a,b,c,d}", 30) + "'}}}\n", "is a template"},
 	} {

@@ -1,6 +1,7 @@
 package argocd
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"path"
@@ -56,6 +57,7 @@ type Index struct {
 	files        map[string][]claim // by path in the repository
 	globs        []claim
 	declared     map[string][]int // by file
+	sets         []Set
 	unclear      []Unclear
 }
 
@@ -75,6 +77,7 @@ func New(declared []Declared, place Place, tree Tree) (*Index, error) {
 	for _, d := range declared {
 		x.applications = append(x.applications, d.Applications...)
 		x.unclear = append(x.unclear, d.Unclear...)
+		x.sets = append(x.sets, d.Sets...)
 		for _, set := range d.Sets {
 			if len(x.applications) > maxApplications {
 				break
@@ -99,6 +102,7 @@ func New(declared []Declared, place Place, tree Tree) (*Index, error) {
 		x.claim(n)
 	}
 	x.elsewhere()
+	slices.SortFunc(x.sets, func(a, b Set) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
 	sortUnclear(x.unclear)
 	return x, nil
 }
@@ -108,6 +112,9 @@ func (x *Index) Unclear() []Unclear { return x.unclear }
 
 // Applications are all that the tree declares, by wave and name.
 func (x *Index) Applications() []Application { return x.applications }
+
+// Sets are the ApplicationSets, by file and line.
+func (x *Index) Sets() []Set { return x.sets }
 
 // claim notes what the sources of an application say.
 func (x *Index) claim(n int) {
@@ -139,30 +146,69 @@ func (x *Index) folder(dir string, c claim) {
 	x.folders[dir] = append(x.folders[dir], c)
 }
 
-// values notes a file of Helm values: relative to the chart, to the top of the repository, or to that of the source that
-// $NAME refers to.
+// values notes a file of Helm values.
 func (x *Index) values(n int, s *Source, file string) {
 	a := &x.applications[n]
-	full := path.Join(s.Path, file)
-	if name, rest, referring := strings.Cut(file, "/"); referring && strings.HasPrefix(name, "$") {
-		i := slices.IndexFunc(a.Sources, func(other Source) bool { return other.Ref == name[1:] })
-		if i >= 0 {
-			s, full = &a.Sources[i], path.Clean(rest)
-		}
-	} else if strings.HasPrefix(file, "/") {
-		full = path.Clean(file[1:])
-	} else if s.Chart != "" {
+	full, of := a.valuesFile(s, file)
+	if of == nil {
 		return // a file in the chart's archive
 	}
-	switch c := (claim{application: n, source: s, kind: helm, glob: full}); {
-	case strings.Contains(file, "://") || !x.place.isHere(s.Repository):
+	switch c := (claim{application: n, source: of, kind: helm, glob: full}); {
+	case strings.Contains(file, "://") || !x.place.isHere(of.Repository):
 	case strings.Contains(full, "$"):
 		x.doubt(a.File, a.Line, "Application %s: the values file %s depends on Argo CD's environment", a.Name, file)
-	case !strings.ContainsAny(full, "*?["):
+	case !globbing(full):
 		x.files[full] = append(x.files[full], c)
 	case len(x.globs) < maxClaims:
 		x.globs = append(x.globs, c)
 	}
+}
+
+func globbing(file string) bool { return strings.ContainsAny(file, "*?[") }
+
+// valuesFile is the path of a file of Helm values in the repository of a source: relative to the chart, to the top of the
+// repository, or to that of the source that $NAME refers to. The source is nil for a file in a chart's archive.
+func (a *Application) valuesFile(s *Source, file string) (full string, of *Source) {
+	if name, rest, referring := strings.Cut(file, "/"); referring && strings.HasPrefix(name, "$") {
+		i := slices.IndexFunc(a.Sources, func(other Source) bool { return other.Ref == name[1:] })
+		if i >= 0 {
+			return path.Clean(rest), &a.Sources[i]
+		}
+	} else if strings.HasPrefix(file, "/") {
+		return path.Clean(file[1:]), s
+	} else if s.Chart != "" {
+		return "", nil
+	}
+	return path.Join(s.Path, file), s
+}
+
+// Values are, for each source of an application that Helm renders, the files of values in the tree, in the order in which
+// the later ones win. Those that a glob means are left out.
+func (x *Index) Values(n int) [][]string {
+	a := &x.applications[n]
+	var all [][]string
+	for i := range a.Sources {
+		s := &a.Sources[i]
+		var files []string
+		add := func(full string, of *Source) {
+			if of == nil || globbing(full) || !x.place.isHere(of.Repository) {
+				return
+			}
+			if file, here := x.place.inTree(full); here {
+				files = append(files, file)
+			}
+		}
+		if dir, here := x.Folder(*s); here && x.tree.Chart(dir) {
+			add(path.Join(s.Path, "values.yaml"), s)
+		}
+		for _, file := range s.values {
+			add(a.valuesFile(s, file))
+		}
+		if len(files) > 1 {
+			all = append(all, files)
+		}
+	}
+	return all
 }
 
 // elsewhere says so when there are applications, but none takes anything from this repository: it may be known to Argo CD
@@ -190,15 +236,16 @@ func (x *Index) doubt(file string, line int, format string, args ...any) {
 // Owners are the applications that deploy a file, by wave and name.
 func (x *Index) Owners(file string) []Owner {
 	var owners []Owner
-	for n, revision := range x.owning(file) {
-		owners = append(owners, Owner{x.applications[n], revision})
+	for n, revision := range x.owning(file, nil) {
+		owners = append(owners, Owner{x.applications[n], revision, n})
 	}
 	slices.SortFunc(owners, func(a, b Owner) int { return a.compare(b.Application) })
 	return owners
 }
 
-// owning are the numbers of the applications that deploy a file, with the revision that they take it from.
-func (x *Index) owning(file string) map[int]string {
+// owning are the numbers of the applications that deploy a file, with the revision that they take it from: those that have
+// it built by a kustomization in one of the folders, nil for any, and those that take it as it is.
+func (x *Index) owning(file string, through []string) map[int]string {
 	full := x.place.inRepository(file)
 	revisions := map[int]string{}
 	take := func(c claim) {
@@ -224,16 +271,19 @@ func (x *Index) owning(file string) map[int]string {
 			break
 		}
 	}
-	x.built(file, take)
+	x.built(file, through, take)
 	return revisions
 }
 
-// built tells the claims of folders whose kustomizations build from the file.
-func (x *Index) built(file string, take func(claim)) {
+// built tells the claims of folders, nil for any, whose kustomizations build from the file.
+func (x *Index) built(file string, through []string, take func(claim)) {
 	if len(x.folders) == 0 {
 		return
 	}
 	for _, dir := range x.tree.Builders(file) {
+		if through != nil && !slices.Contains(through, dir) {
+			continue
+		}
 		full := x.place.inRepository(dir)
 		for _, c := range x.folders[full] {
 			if x.kindOf(c, full) == kustomize {
@@ -281,8 +331,8 @@ func (x *Index) Declared(file, kind, name string) []Owner {
 	var all []Owner
 	for _, n := range x.declared[file] {
 		a := x.applications[n]
-		if (kind == "Application" && a.Set == "" && a.Name == name || kind == "ApplicationSet" && a.Set == name) && len(a.Sources) > 0 {
-			all = append(all, Owner{a, a.Sources[0].Revision})
+		if (kind == "Application") == (a.Set == "") && a.declared == name && len(a.Sources) > 0 {
+			all = append(all, Owner{a, a.Sources[0].Revision, n})
 		}
 	}
 	return all

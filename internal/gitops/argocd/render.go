@@ -45,7 +45,7 @@ func (p parameters) fastTemplate() func(text string) (string, error) {
 			if v, known := flat[key]; known {
 				return v, nil
 			}
-			return "", unknown(key)
+			return "", unknown("{{" + key + "}}")
 		})
 	}
 }
@@ -71,54 +71,8 @@ func flatten(flat map[string]string, key string, value any, depth int) {
 	}
 }
 
-// Of the Go templates, a field and an element are rendered: {{.path.basename}}, {{index .path.segments 0}}.
-var (
-	goField = regexp.MustCompile(`^((?:\.\w+)+)$`)
-	goIndex = regexp.MustCompile(`^index ((?:\.\w+)+) "?([^"]+)"?$`)
-)
-
-func (p parameters) goTemplate(text string) (string, error) {
-	return rendered(text, func(expression string) (string, error) {
-		var keys []string
-		if m := goIndex.FindStringSubmatch(expression); m != nil {
-			keys = append(strings.Split(m[1][1:], "."), m[2])
-		} else if goField.MatchString(expression) {
-			keys = strings.Split(expression[1:], ".")
-		} else {
-			return "", fmt.Errorf("{{%.80s}} in its template is not rendered", expression)
-		}
-		var value any = map[string]any(p)
-		for _, key := range keys {
-			value = field(value, key)
-		}
-		switch value.(type) {
-		case nil, map[string]any, []any, []string:
-			return "", unknown(expression)
-		}
-		return fmt.Sprint(value), nil
-	})
-}
-
-// field is what a value has under a key, nil when nothing.
-func field(value any, key string) any {
-	at, err := strconv.Atoi(key)
-	switch v := value.(type) {
-	case map[string]any:
-		return v[key]
-	case []any:
-		if err == nil && at >= 0 && at < len(v) {
-			return v[at]
-		}
-	case []string:
-		if err == nil && at >= 0 && at < len(v) {
-			return v[at]
-		}
-	}
-	return nil
-}
-
-func unknown(key string) error {
-	return fmt.Errorf("{{%.80s}} in its template is nothing that the generator gives", key)
+func unknown(text string) error {
+	return fmt.Errorf("%.80s in its template is nothing that the generator gives", text)
 }
 
 // addPath adds the parameter path of a git generator, below a prefix when the generator has one: of a folder, or of a file

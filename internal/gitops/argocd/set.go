@@ -2,8 +2,10 @@ package argocd
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"path"
 	"slices"
@@ -14,10 +16,24 @@ import (
 
 // Set is an ApplicationSet.
 type Set struct {
-	Name string
-	File string
-	Line int
-	spec setSpec
+	Name      string
+	Namespace string // "" when the manifest leaves it to whoever applies it
+	File      string
+	Line      int
+	spec      setSpec
+	declared  string   // its name as the file has it
+	through   []string // the folders whose kustomizations make it what it is, nil when none changes it
+}
+
+// Revisions are those of the tree that the set's git generators look into, HEAD where they name none.
+func (s Set) Revisions(place Place) []string {
+	var all []string
+	for _, g := range s.spec.Generators {
+		if g.Git != nil && place.isHere(g.Git.RepoURL) {
+			all = append(all, cmp.Or(g.Git.Revision, "HEAD"))
+		}
+	}
+	return all
 }
 
 type setSpec struct {
@@ -30,7 +46,7 @@ type setSpec struct {
 // generator is one of the kinds that are rendered here, or names Others.
 type generator struct {
 	List *struct {
-		Elements     []map[string]any
+		Elements     []yaml.Node
 		ElementsYaml string `yaml:"elementsYaml"`
 		Template     yaml.Node
 	}
@@ -42,6 +58,7 @@ type generator struct {
 // gitGenerator makes parameters of the folders, or of the files, of a repository.
 type gitGenerator struct {
 	RepoURL         string `yaml:"repoURL"`
+	Revision        string
 	Directories     []pattern
 	Files           []pattern
 	PathParamPrefix string `yaml:"pathParamPrefix"`
@@ -107,7 +124,8 @@ func (s Set) application(p parameters) (Application, error) {
 	}
 	t.Metadata.Annotations, t.Metadata.Labels = t.Metadata.Annotations.rendered(render), t.Metadata.Labels.rendered(render)
 	a := t.application(s.File, s.Line)
-	a.Set = s.Name
+	a.Set, a.Namespace, a.declared, a.through = s.Name, s.Namespace, s.declared, s.through
+	a.Automated = a.Automated || strings.Contains(s.spec.TemplatePatch, "automated") // what for is not known, but to switch it on
 	return a, nil
 }
 
@@ -123,11 +141,7 @@ func (g generator) parameters(l *lister, goTemplate bool) ([]parameters, error) 
 	case g.List != nil && !g.List.Template.IsZero() || g.Git != nil && !g.Git.Template.IsZero():
 		return nil, errors.New("the template of its generator is not rendered")
 	case g.List != nil:
-		var all []parameters
-		for _, element := range g.List.Elements {
-			all = append(all, element)
-		}
-		return all, nil
+		return elements(g.List.Elements, goTemplate)
 	case g.Git != nil:
 		return g.Git.parameters(l, goTemplate)
 	}
@@ -173,23 +187,55 @@ func (g gitGenerator) parameters(l *lister, goTemplate bool) ([]parameters, erro
 	return all, nil
 }
 
-// objectsIn is the mapping, or the list of mappings, that a generator's file holds.
-func objectsIn(data []byte) ([]parameters, error) {
-	var doc yaml.Node
-	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&doc); err != nil {
-		return nil, err
-	}
-	var list []map[string]any
-	if err := doc.Decode(&list); err != nil {
-		list = make([]map[string]any, 1)
-		if err := doc.Decode(&list[0]); err != nil {
+// elements are the parameters that a list has. Without Go's templates they are texts, but for a mapping of values.
+func elements(list []yaml.Node, goTemplate bool) ([]parameters, error) {
+	var all []parameters
+	for i := range list {
+		if err := list[i].Decode(new(any)); err != nil { // what has too many aliases is refused
 			return nil, err
 		}
-	}
-	all := make([]parameters, len(list))
-	for i, object := range list {
-		all[i] = parameters{}
-		maps.Copy(all[i], object)
+		element, ok := plain(&list[i], maxDepth).(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("element %d of its generator is no mapping", i+1)
+		}
+		for key, value := range element {
+			if _, text := value.(string); !text && !goTemplate && key != "values" {
+				return nil, fmt.Errorf("%s in element %d of its generator is no text", key, i+1)
+			}
+		}
+		all = append(all, element)
 	}
 	return all, nil
+}
+
+// objectsIn is the mapping, or the list of mappings, that a generator's file holds. An empty file is an empty mapping.
+func objectsIn(data []byte) ([]parameters, error) {
+	var doc yaml.Node
+	if err := yaml.NewDecoder(bytes.NewReader(data)).Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	var value any
+	if len(doc.Content) > 0 {
+		if err := doc.Decode(&value); err != nil { // what has too many aliases is refused
+			return nil, err
+		}
+		value = plain(doc.Content[0], maxDepth)
+	}
+	switch v := value.(type) {
+	case nil:
+		return []parameters{{}}, nil
+	case map[string]any:
+		return []parameters{v}, nil
+	case []any:
+		var all []parameters
+		for _, element := range v {
+			object, ok := element.(map[string]any)
+			if !ok {
+				return nil, errors.New("it is no list of mappings")
+			}
+			all = append(all, object)
+		}
+		return all, nil
+	}
+	return nil, errors.New("it is no mapping")
 }

@@ -9,11 +9,47 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// ourComment is what a comment for us says.
-var ourComment = regexp.MustCompile(`(?:^|\s)#\s*imgbump:\s*([a-z]\S*(?:\s.*?)?)\s*$`)
+// ourComment begins what a comment says to us.
+var ourComment = regexp.MustCompile(`(?:^|\s)#\s*imgbump:`)
+
+// remark is what a comment says to us: the bytes [start,end) of its line, from the # on. A line may have several, one behind
+// the other, each up to the next.
+type remark struct {
+	text       string
+	start, end int
+}
+
+// remarks are those of a line.
+func remarks(line []byte) (all []remark) {
+	begins := ourComment.FindAllIndex(line, -1)
+	for i, begin := range begins {
+		end := len(line)
+		if i+1 < len(begins) {
+			end = begins[i+1][0]
+		}
+		text := string(bytes.Trim(line[begin[1]:end], whitespace))
+		if text != "" && text[0] >= 'a' && text[0] <= 'z' {
+			start := begin[0] + bytes.IndexByte(line[begin[0]:], '#')
+			all = append(all, remark{text, start, len(bytes.TrimRight(line[:end], whitespace))})
+		}
+	}
+	return all
+}
+
+// whitespace is what regular expressions call so.
+const whitespace = " \t\n\f\r"
 
 // holdText is a comment that forbids to change a site, with its reason.
 var holdText = regexp.MustCompile(`^hold(?:[\s:]+(.*))?$`)
+
+// hold is the reason of a remark that forbids to change a site, "hold" when it gives none.
+func (r remark) hold() (reason string, holds bool) {
+	m := holdText.FindStringSubmatch(r.text)
+	if m == nil {
+		return "", false
+	}
+	return cmp.Or(m[1], "hold"), true
+}
 
 // blankLine is a line without a key or a value: empty, a comment, or the dash of an element that begins on a later one.
 var blankLine = regexp.MustCompile(`^\s*(?:-\s+)*(?:-|#.*)?\s*$`)
@@ -34,11 +70,12 @@ func (s *source) notes() (holds, rules map[int]note) {
 	var hold, rule note
 	for n := 1; n <= len(s.lines); n++ {
 		text := s.line(n)
-		if m := ourComment.FindSubmatch(text); m == nil {
-		} else if reason := holdText.FindSubmatch(m[1]); reason != nil {
-			hold = note{cmp.Or(string(reason[1]), "hold"), n}
-		} else {
-			rule = note{string(m[1]), n}
+		for _, r := range remarks(text) {
+			if reason, holds := r.hold(); holds {
+				hold = note{reason, n}
+			} else {
+				rule = note{r.text, n}
+			}
 		}
 		if blankLine.Match(text) {
 			continue

@@ -194,7 +194,8 @@ func isOverride(p string) bool { return strings.HasPrefix(path.Base(p), ".argocd
 // add keeps the site, unless it was already met through another alias or as another form: what holds it there holds it
 // everywhere.
 func (f *finder) add(site Site, lines ...int) {
-	for _, line := range append(lines, site.Line) {
+	site.about = append(lines, site.Line)
+	for _, line := range site.about {
 		site.Hold = cmp.Or(site.Hold, f.holds[line].text)
 		if m, marked := f.markers[line]; marked {
 			site.Marker = cmp.Or(site.Marker, m.policy)
@@ -208,6 +209,7 @@ func (f *finder) add(site Site, lines ...int) {
 		met := f.seen[site.Start]
 		for _, i := range met {
 			f.sites[i].Hold = cmp.Or(f.sites[i].Hold, site.Hold)
+			f.sites[i].about = append(f.sites[i].about, site.about...)
 		}
 		same := func(i int) bool { return f.sites[i].Ref == site.Ref }
 		if f.ruled[site.Start] || f.further && len(met) > 0 || slices.ContainsFunc(met, same) {

@@ -27,7 +27,7 @@ var (
 // changes, no value but the edited ones, the sites stay the same, the site says what was asked, and a second run
 // changes nothing.
 func FuzzSet(f *testing.F) {
-	addForms(f)
+	addForms(f, func(data []byte, name byte) { f.Add(data, name) })
 	f.Add([]byte("services:\n  a: {image: app:1}\n  b: &b {image: \"app:1\"}\n  c: *b\n"), byte(3))
 	f.Add([]byte("jobs:\n  a:\n    container: é\n    steps:\n    - uses: docker://app:1\n    - uses: 'docker://app'\n"), byte(4))
 	f.Add([]byte("kustomize:\n  images: [a=b:1, c:2]\nhelm:\n  parameters: [{name: image.name, value: a}, {name: image.tag, value: b}]\n"), byte(2))
@@ -52,8 +52,8 @@ func FuzzSet(f *testing.F) {
 	})
 }
 
-// addForms adds all forms that tests have.
-func addForms(f *testing.F) {
+// addForms adds all forms that tests have, with the name that they go by.
+func addForms(f *testing.F, add func(data []byte, name byte)) {
 	paths, _ := filepath.Glob("testdata/set/*.txtar")
 	for _, path := range paths {
 		archive, err := txtar.ParseFile(path)
@@ -61,8 +61,8 @@ func addForms(f *testing.F) {
 			f.Fatal(err)
 		}
 		for _, file := range archive.Files {
-			f.Add(file.Data, byte(0))
-			f.Add(bytes.ReplaceAll(file.Data, []byte("\n"), []byte("\r\n")), byte(1))
+			add(file.Data, 0)
+			add(bytes.ReplaceAll(file.Data, []byte("\n"), []byte("\r\n")), 1)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func rereadLines(sites []Site, before, after []byte, edits []Edit, rules Rules) 
 		return nil, false
 	}
 	values := make(map[int]string, len(edits)) // by where they start
-	edits = slices.SortedFunc(slices.Values(edits), func(a, b Edit) int { return cmp.Compare(a.Start, b.Start) })
+	edits = slices.Compact(slices.SortedFunc(slices.Values(edits), func(a, b Edit) int { return cmp.Compare(a.Start, b.Start) }))
 	for shift := 0; len(edits) > 0; {
 		l := lineOf(edits, before)
 		if !l.reread(before, after[min(l.from+shift, len(after)):], values) {

@@ -76,7 +76,7 @@ func setAll(t *testing.T, data string, sites []manifest.Site, want imageref.Ref)
 
 // FuzzReread holds Reread, which reads only the edited lines where that is enough, against Find, which reads the whole file.
 func FuzzReread(f *testing.F) {
-	addForms(f)
+	addForms(f, func(data []byte, name byte) { f.Add(data, name) })
 	for _, hard := range []string{
 		"- image: a:1\n- {image: 'b:2', x: {image: b:3}} # c:1\n", "image: a:1\n  b\n", "{\nimage: a:1\n}\n", "image: a:1 #&x\n", "images: [{name: a,\nnewTag: 1}]\n",
 		"image: |\n  a:1\n", "values: |\n  image: a:1\n  tag: 1\n", "--- {image: a:1}\n", "image: a:1\rimage: b:1\n", "? image: a:1\n: 2\n", "image:\n  repository: r\n  tag:\n", "image: {repository: r, tag: &t v1}\nmy: {image: {repository: *t, tag: v2}}\n",

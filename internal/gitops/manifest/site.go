@@ -48,6 +48,7 @@ type Site struct {
 
 	write writer
 	root  mapping // the object's
+	about []int   // the lines whose comments are about the site
 }
 
 // Holds reports whether a byte of the file, by its offset, is one of a value that Ref was read from.

@@ -50,6 +50,10 @@ type Options struct {
 	SSH         openssh.Options // the key and the known hosts that were asked for
 	PushOptions []string        // for the server's hooks; none: git's push.pushOption
 
+	// Observe is told of each request to a server, when its answer began: what it was for (refs, fetch, push, api), and the
+	// status of HTTP, 0 without an answer. Several goroutines may call it at once; nil is nobody.
+	Observe func(host, operation string, status int, took time.Duration)
+
 	Now    func() time.Time
 	Getenv func(string) string
 	Warn   func(string) // something the user should know, though the work was done

@@ -31,7 +31,7 @@ func (r *Repo) dialSSH(remote *url.URL) (*server, error) {
 		bare.User = url.User(user)
 	}
 	return &server{
-		url: bare.String(), ssh: client, client: sshCommands(client, remote.Path),
+		url: bare.String(), ssh: client, client: r.observeSSH(remote.Host, sshCommands(client, remote.Path)),
 		endpoint: &transport.Endpoint{Protocol: "ssh", Host: remote.Host, Path: remote.Path},
 	}, nil
 }

@@ -35,13 +35,19 @@ func (r *Repo) dialWeb(name string, remote *url.URL) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.client = githttp.NewClient(&http.Client{Transport: gitOnly{bounded{web, maxAnswer}}})
+	s.client = githttp.NewClient(&http.Client{Transport: gitOnly{bounded{r.observe(web, gitOperation), maxAnswer}}})
 	return s, nil
 }
 
 // Transport is the way to a web server that is no remote, GitHub's API for example, as git is configured: whom to trust,
 // the certificate to show, the proxy. An error is of kind fault.Usage.
-func (r *Repo) Transport(address *url.URL) (*http.Transport, error) { return r.transport("", address) }
+func (r *Repo) Transport(address *url.URL) (http.RoundTripper, error) {
+	web, err := r.transport("", address)
+	if err != nil {
+		return nil, err
+	}
+	return r.observe(web, apiOperation), nil
+}
 
 func (r *Repo) transport(name string, remote *url.URL) (*http.Transport, error) {
 	web := http.DefaultTransport.(*http.Transport).Clone()

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ksera524/imgbump/internal/cli"
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/metrics"
+	"github.com/ksera524/imgbump/internal/reconcile"
+	"github.com/ksera524/imgbump/internal/status"
+	"github.com/ksera524/imgbump/internal/statuspage"
+)
+
+// farewell is how long requests under way may take when the server stops.
+const farewell = 5 * time.Second
+
+// service is serve while it runs.
+type service struct {
+	flags   *httpFlags
+	lease   *leaseFlags
+	loop    *reconcile.Loop
+	board   *status.Board
+	metrics *metrics.Metrics
+	keepers []*upkeep
+	log     *slog.Logger
+
+	stopping atomic.Bool
+	leader   atomic.Pointer[url.URL] // who leads in our stead, nil when that is nobody we know of
+}
+
+// run serves until the context ends. Then rounds that are under way end, and the lead is given up last.
+func (s *service) run(ctx context.Context, c *cli.Console) error {
+	stop := make(chan struct{})
+	handler, err := s.handler(c, stop)
+	if err != nil {
+		return err
+	}
+	elect, err := s.lease.open(c)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", s.flags.listen)
+	if err != nil {
+		return &fault.Error{What: "listen on", Where: s.flags.listen, Hint: "another program may have the port: choose one with --listen", Err: fault.Cause(err)}
+	}
+	s.log.Info("serving", "address", listener.Addr().String(), "targets", len(s.keepers), "interval", s.loop.Interval, "window", s.loop.Window)
+	web := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	leading, resign := context.WithCancel(context.WithoutCancel(ctx))
+	defer resign()
+	running, abort := context.WithCancel(ctx)
+	defer abort()
+	var all errgroup.Group
+	all.Go(func() error {
+		defer abort()
+		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return &fault.Error{What: "serve on", Where: s.flags.listen, Err: err}
+		}
+		return nil
+	})
+	if elect != nil {
+		s.follow(false, "", "")
+		all.Go(func() error { return elect(leading, s.follow) })
+	}
+	all.Go(func() error {
+		err := s.loop.Run(running)
+		s.stopping.Store(true)
+		close(stop)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+		defer cancel()
+		_ = web.Shutdown(ctx) // what is still under way then is cut off
+		resign()
+		return err
+	})
+	err = all.Wait()
+	s.log.Info("stopped")
+	return err
+}
+
+// follow notes who leads.
+func (s *service) follow(leads bool, holder, address string) {
+	var leader *url.URL
+	if u, err := url.Parse(address); !leads && err == nil && u.Host != "" {
+		leader = u
+	}
+	s.leader.Store(leader)
+	s.loop.Lead(leads)
+	s.board.Lead(leads, holder)
+}
+
+// handler answers what this replica answers itself, and hands the rest on to the one that leads.
+func (s *service) handler(c *cli.Console, stop <-chan struct{}) (http.Handler, error) {
+	hooks, err := s.flags.webhooks(c, s)
+	if err != nil {
+		return nil, err
+	}
+	page := statuspage.Options{Board: s.board, Stop: stop}
+	if page.Token = s.flags.token; page.Token != "" {
+		page.Actions = s
+	}
+	leaders := http.NewServeMux()
+	leaders.Handle("/webhook", hooks)
+	leaders.Handle("/webhook/", hooks)
+	leaders.Handle("/", statuspage.New(page))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", s.ready)
+	mux.Handle("GET /metrics", s.metrics.Handler())
+	mux.Handle("/", s.handedOn(leaders))
+	return mux, nil
+}
+
+func (s *service) ready(w http.ResponseWriter, _ *http.Request) {
+	if s.stopping.Load() {
+		answer(w, http.StatusServiceUnavailable, "stopping")
+		return
+	}
+	answer(w, http.StatusOK, "ok")
+}
+
+func answer(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_, _ = w.Write([]byte(text + "\n"))
+}
+
+// handed marks a request that another replica handed on: it goes no further, whoever that one believes to lead.
+const handed = "Imgbump-Handed-On"
+
+// handedOn has the leader answer in the stead of a standby, so that a service may choose either.
+func (s *service) handedOn(own http.Handler) http.Handler {
+	proxy := &httputil.ReverseProxy{
+		FlushInterval: -1,
+		ErrorLog:      slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(cmp.Or(s.leader.Load(), &url.URL{}))
+			r.SetXForwarded()
+			r.Out.Host = r.In.Host
+			r.Out.Header.Set(handed, "1")
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			s.log.Warn("the leader does not answer", "leader", s.leader.Load(), "error", err)
+			w.Header().Set("Retry-After", "15")
+			answer(w, http.StatusServiceUnavailable, "the replica that leads does not answer: try again")
+		},
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.leader.Load() == nil || r.Header.Get(handed) != "" {
+			own.ServeHTTP(w, r)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	})
+}
+
+// Update has the loop look at the image, or at all of the target, at once.
+func (s *service) Update(_ context.Context, target, image string) error {
+	return ask(s.loop, target, image)
+}
+
+// TODO-HOLD
+func (s *service) Hold(ctx context.Context, target, image, reason string) error {
+	return errors.New("TODO-HOLD")
+}
+func (s *service) Release(ctx context.Context, target, image string) error {
+	return errors.New("TODO-HOLD")
+}

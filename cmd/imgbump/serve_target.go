@@ -1,0 +1,163 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/ksera524/imgbump/internal/bump"
+	"github.com/ksera524/imgbump/internal/cli"
+	"github.com/ksera524/imgbump/internal/config"
+	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/imageref"
+	"github.com/ksera524/imgbump/internal/status"
+)
+
+// connection is for how long a repository stays open: tokens of GitHub Apps last an hour, and what was fetched piles up.
+const connection = 30 * time.Minute
+
+// upkeep keeps one target up to date.
+type upkeep struct {
+	flags  jobFlags
+	target config.Target
+	name   string
+	job    bump.Job
+	c      *cli.Console
+	log    *slog.Logger
+
+	mu sync.Mutex // what it does it does one after the other
+
+	// While it is open: the repository, and where commits go.
+	place  *workplace
+	to     *destination
+	branch *watched
+	opened time.Time
+
+	view view
+}
+
+// watched is a branch that remembers where it was seen last. A commit of ours changes versions, and not who deploys what: the
+// view holds for it too.
+type watched struct {
+	bump.Branch
+	tip  string
+	view *view
+}
+
+func (b *watched) Tip(ctx context.Context) (string, error) {
+	tip, err := b.Branch.Tip(ctx)
+	b.tip = cmp.Or(tip, b.tip)
+	return tip, err
+}
+
+func (b *watched) Publish(ctx context.Context, parent string, commits []string) ([]string, error) {
+	published, err := b.Branch.Publish(ctx, parent, commits)
+	if err == nil && len(published) > 0 {
+		b.tip = published[len(published)-1]
+		if b.view.commit == parent {
+			b.view.commit = b.tip
+		}
+	}
+	return published, err
+}
+
+// round chooses versions for the images, or for all, and makes the target name them.
+func (u *upkeep) round(ctx context.Context, images []imageref.Ref) status.Round {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	job, asked := u.job, u.job.Updates
+	job.Updates = &bump.Updates{Images: images, Pin: asked.Pin, Downgrade: asked.Downgrade, MinAge: asked.MinAge}
+	flags := u.flags // each round has its own way to the registries
+	err := flags.registry.prepareUpdate(ctx, u.c, job.Updates)
+	var result bump.Result
+	if err == nil {
+		result, err = u.carryOut(ctx, &flags, job)
+	}
+	if len(images) > 0 && fault.KindOf(err) == fault.Missing {
+		err = nil // no policy is for the image any more
+	}
+	if err != nil {
+		u.close()
+		return status.Round{Err: err}
+	}
+	u.tell(result)
+	r := u.view.round(result)
+	r.Diagram = u.view.diagram
+	debug.FreeOSMemory() // a tree and its policies are most of what there ever is, and nothing is left of them
+	return r
+}
+
+// carryOut does the job and, when the branch has moved, looks at who deploys what there.
+func (u *upkeep) carryOut(ctx context.Context, flags *jobFlags, job bump.Job) (bump.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, flags.git.timeout)
+	defer cancel()
+	if err := u.open(ctx, flags, job); err != nil {
+		return bump.Result{}, flags.inTime(ctx, err)
+	}
+	u.place.pages = &pages{asked: &flags.registry, silent: map[string]bool{}}
+	result, err := flags.through(ctx, u.c, u.place, u.to, u.target, job)
+	if err == nil {
+		err = u.view.look(ctx, u, job)
+	}
+	return result, flags.inTime(ctx, err)
+}
+
+// open opens the repository, unless it is open. A round that proposes has branches of its own.
+func (u *upkeep) open(ctx context.Context, flags *jobFlags, job bump.Job) (err error) {
+	if u.place != nil && time.Since(u.opened) < connection && u.to.proposals == nil && u.to.otherwise == nil {
+		return nil
+	}
+	u.close()
+	if u.place, err = flags.git.open(ctx, u.c, flags.root); err != nil {
+		return err
+	}
+	u.opened, u.place.several = time.Now(), u.target.Name != ""
+	if u.to, err = flags.aim(ctx, u.c, u.place, u.target, job); err != nil {
+		return err
+	}
+	u.branch = &watched{Branch: u.to.branch, view: &u.view}
+	u.to.branch = u.branch
+	return nil
+}
+
+// close lets go of the repository; the next round opens it anew.
+func (u *upkeep) close() {
+	if u.place != nil {
+		if err := u.place.Close(); err != nil {
+			u.log.Debug(err.Error())
+		}
+	}
+	u.place, u.to, u.branch = nil, nil, nil
+}
+
+// tell logs what the loop does not: each change, and what people should know.
+func (u *upkeep) tell(result bump.Result) {
+	for _, x := range result.Changes {
+		u.log.Info("image changed", "file", x.Site.File, "line", x.Line, "application", x.Application, "from", x.From.String(), "to", x.To.String(), "why", x.Why)
+	}
+	for _, w := range result.Warnings {
+		u.log.Warn(w.Text, "file", w.File, "line", w.Line)
+	}
+}
+
+// shown is the target before anything is known of it.
+func (u *upkeep) shown() status.Target {
+	address := cmp.Or(u.target.Repo, u.flags.git.repo)
+	return status.Target{Name: u.name, Repository: fault.Address(address), Branch: u.target.Branch, Page: webOf(address)}
+}
+
+// errorOf is why a round was given up, or what it could not do.
+func errorOf(r status.Round) error {
+	if r.Err != nil || len(r.Failures) == 0 {
+		return r.Err
+	}
+	kind := fault.Failed
+	if len(r.Failures) < len(r.Images) || len(r.Commits) > 0 {
+		kind = fault.Partial
+	}
+	return &fault.Error{Kind: kind, Where: r.Failures[0].Where, Hint: r.Failures[0].Hint, Err: errors.New(r.Failures[0].Err)}
+}
