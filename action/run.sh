@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs one part of the action, next, image, scan or bump: turns the inputs, which arrive as INPUT_* variables, into flags.
+# Runs one part of the action, next, image, scan, bump or wait: turns the inputs, which arrive as INPUT_* variables, into flags.
 # An input becomes --flag=value, so that no value is taken for a flag; an empty one is left out; a list has one value a
 # line. A secret is never here: the binaries read it from their environment.
 set -efu
@@ -166,8 +166,39 @@ bump() {
 	exec "$BIN/imgbump" set "$@"
 }
 
+# The commit just pushed is waited for: in the applications that are named, or in all whose files it touched.
+live() {
+	if [ -n "$INPUT_TARGETS" ] || [ "$INPUT_ALL_TARGETS" = true ]; then
+		echo "::warning::wait is for one repository, and targets are several: nothing is waited for."
+		return
+	fi
+	set -- "--revision=$COMMIT" \
+		${INPUT_WAIT_TIMEOUT:+"--timeout=$INPUT_WAIT_TIMEOUT"} \
+		${INPUT_ARGOCD_SERVER:+"--argocd-server=$INPUT_ARGOCD_SERVER"} \
+		${INPUT_ARGOCD_CA_FILE:+"--argocd-ca-file=$INPUT_ARGOCD_CA_FILE"} \
+		${INPUT_ARGOCD_NAMESPACE:+"--argocd-namespace=$INPUT_ARGOCD_NAMESPACE"} \
+		${INPUT_REFRESH_WEBHOOK:+"--refresh-webhook=$INPUT_REFRESH_WEBHOOK"} \
+		${INPUT_SYNC_RETRIES:+"--sync-retries=$INPUT_SYNC_RETRIES"} \
+		${INPUT_LOG_LINES:+"--log-lines=$INPUT_LOG_LINES"} \
+		${INPUT_ROOT:+"--root=$INPUT_ROOT"} \
+		${INPUT_REPO:+"--repo=$INPUT_REPO"} \
+		${INPUT_BRANCH:+"--branch=$INPUT_BRANCH"} \
+		${INPUT_REMOTE:+"--remote=$INPUT_REMOTE"} \
+		${INPUT_GIT_USERNAME:+"--git-username=$INPUT_GIT_USERNAME"} \
+		${INPUT_APP_ID:+"--app-id=$INPUT_APP_ID"} \
+		${INPUT_KNOWN_HOSTS:+"--known-hosts=$INPUT_KNOWN_HOSTS"} \
+		${INPUT_GIT_CA_FILE:+"--git-ca-file=$INPUT_GIT_CA_FILE"}
+	if [ "$INPUT_WAIT" = true ]; then
+		exec "$BIN/imgbump" wait "$@" --all-changed
+	fi
+	set -- "$@" --
+	for value in $INPUT_WAIT; do set -- "$@" "$value"; done
+	exec "$BIN/imgbump" wait "$@"
+}
+
 case $1 in
 next) with_git next ;;
 image | scan) with_registry "$1" ;;
 bump) with_git with_registry bump ;;
+wait) live ;;
 esac

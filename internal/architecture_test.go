@@ -114,6 +114,7 @@ var quarantine = map[string][]string{
 	"github.com/ProtonMail/go-crypto":                      {"gitops/repo"},
 	"github.com/google/go-github":                          {"gitops/github"},
 	"github.com/sethvargo/go-githubactions":                {"githubactions"},
+	"github.com/prometheus":                                {"metrics"},
 	"github.com/spf13/cobra":                               {"cli", "access", "gitaccess", "cmd/imgbump", "cmd/harborpush"},
 	"github.com/spf13/pflag":                               {"cli", "access", "gitaccess", "cmd/imgbump", "cmd/harborpush"},
 }

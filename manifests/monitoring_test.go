@@ -96,7 +96,7 @@ func TestDashboard(t *testing.T) {
 		queries = append(queries, map[string]any{"expr": "group(" + variables.Replace(expr) + ")", "eval_time": elapsed.String(), "exp_samples": something})
 	}
 	for _, a := range d.Annotations.List {
-		query(a.Expr)
+		query(a.Target.Expr)
 	}
 	for _, p := range d.Panels {
 		for _, target := range p.Targets {
@@ -134,7 +134,7 @@ func TestPanels(t *testing.T) {
 type grafana struct {
 	UID, Title  string
 	Annotations struct {
-		List []struct{ Name, Expr string }
+		List []struct{ Target struct{ Expr string } }
 	}
 	Panels []struct {
 		ID                       int

@@ -13,7 +13,6 @@ import (
 // it. Many are as people write them; those with a reason say it in their file.
 var lacks = map[string]string{
 	"DaemonSet node-exporter":           "token seccomp user root escalation capabilities",
-	"Deployment cloudflared":            "token seccomp user root escalation capabilities",
 	"Deployment grafana":                "token seccomp user root escalation capabilities",
 	"Deployment hitomi":                 "token seccomp user root escalation capabilities",
 	"Deployment hitomi-worker":          "token seccomp user root escalation capabilities",
@@ -22,7 +21,6 @@ var lacks = map[string]string{
 	"Deployment rss":                    "token seccomp user root escalation capabilities memory",
 	"Deployment slack":                  "token seccomp user root escalation capabilities",
 	"CronJob pepup":                     "token seccomp user root escalation capabilities",
-	"Job harbor-sandbox-project":        "token seccomp user root escalation capabilities",
 	"StatefulSet buildkitd":             "seccomp user root escalation capabilities",
 	"StatefulSet prometheus":            "token seccomp root escalation capabilities",
 }

@@ -34,7 +34,8 @@ type gitFlags struct {
 	timeout      time.Duration
 	login        gitaccess.Flags
 	pr           pullRequestFlags
-	flags        *pflag.FlagSet // that these are bound to
+	observe      func(host, operation string, status int, took time.Duration) // of serve: each request
+	flags        *pflag.FlagSet                                               // that these are bound to
 }
 
 // Ways in which a commit is made and published.
@@ -154,7 +155,7 @@ func grouping(flag, value string) (bump.Grouping, error) {
 // options are what the flags say about commits and the way to the server.
 func (f *gitFlags) options(c *cli.Console) (repo.Options, error) {
 	o := f.login.Options(c)
-	o.SignOff, o.PushOptions = f.signOff, f.pushOptions
+	o.SignOff, o.PushOptions, o.Observe = f.signOff, f.pushOptions, f.observe
 	if f.author != "" {
 		var ok bool
 		if o.Author, ok = parseAuthor(f.author); !ok {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/ksera524/imgbump/internal/access"
 	"github.com/ksera524/imgbump/internal/bump"
@@ -22,7 +23,8 @@ type registryFlags struct {
 
 	registries access.Registries // of update, and so are
 	demands    catalog.Demands
-	client     *registry.Client // nil until the registry is asked
+	observe    func(host, operation string, status int, took time.Duration) // of serve: each request
+	client     *registry.Client                                             // nil until the registry is asked
 }
 
 func (f *registryFlags) bind(flags *pflag.FlagSet) {

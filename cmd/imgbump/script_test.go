@@ -45,11 +45,12 @@ func TestScript(t *testing.T) {
 			"asked":          asked,
 			"cluster-serve":  clusterServe,
 
-			"argo-serve": argoServe,
-			"argo-has":   argoHas,
-			"argo-asked": argoAsked,
+			"argo-serve":   argoServe,
+			"argo-has":     argoHas,
+			"argo-asked":   argoAsked,
+			"argo-awaits":  argoAwaits,
 			"argo-answers": argoAnswers,
-			"rev-parse":  revParse,
+			"rev-parse":    revParse,
 		},
 	})
 }

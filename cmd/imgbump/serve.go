@@ -13,7 +13,6 @@ import (
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/config"
 	"github.com/ksera524/imgbump/internal/fault"
-	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/metrics"
 	"github.com/ksera524/imgbump/internal/reconcile"
 	"github.com/ksera524/imgbump/internal/status"
@@ -134,6 +133,9 @@ func (f *serveFlags) run(ctx context.Context, c *cli.Console, job bump.Job) erro
 	}
 	board := status.NewBoard(time.Now(), shown...)
 	counts := metrics.New(cli.Version, board)
+	for _, k := range keepers {
+		k.flags.registry.observe, k.flags.git.observe = counts.RegistryRequest, counts.GitRequest
+	}
 	loop := &reconcile.Loop{Targets: targets, Board: board, Window: f.window, Interval: f.interval, Log: log, Observe: counts.Round}
 	if f.once {
 		return f.look(ctx, c, loop, board)
@@ -273,16 +275,4 @@ func (f *serveFlags) look(ctx context.Context, c *cli.Console, loop *reconcile.L
 		kind = fault.KindOf(failed[0])
 	}
 	return &fault.Error{Kind: kind, Hint: fault.HintOf(failed[0]), Err: fmt.Errorf("%d of %d targets failed: %w", len(failed), len(rounds), errors.Join(failed...))}
-}
-
-// ask has the loop look at an image of a target at once, or at all of them.
-func ask(loop *reconcile.Loop, target, image string) error {
-	if image == "" {
-		return loop.Ask(target)
-	}
-	ref, err := imageref.Parse(image)
-	if err != nil {
-		return err
-	}
-	return loop.Ask(target, ref)
 }

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/kube"
 	"github.com/ksera524/imgbump/internal/reconcile"
 	"github.com/ksera524/imgbump/internal/webhook"
 	"github.com/spf13/pflag"
@@ -147,14 +148,14 @@ func (f *leaseFlags) bind(flags *pflag.FlagSet) {
 
 // check completes the flags.
 func (f *leaseFlags) check(c *cli.Console, listen string) error {
-	namespace, name, ok := strings.Cut(f.name, "/")
 	switch {
 	case f.name == "" && (f.identity != "" || f.address != ""):
 		return fault.Usagef("add --lease", "--identity and --address are for --lease")
 	case f.name == "":
 		return nil
-	case !ok || namespace == "" || name == "" || strings.Contains(name, "/"):
-		return fault.Usagef("for example: --lease imgbump/imgbump", "--lease %s is not NAMESPACE/NAME", f.name)
+	}
+	if _, err := kube.ParseName(f.name); err != nil {
+		return fault.Usagef("for example: --lease imgbump/imgbump", "--lease: %w", err)
 	}
 	if f.identity = cmp.Or(f.identity, c.Getenv("POD_NAME")); f.identity == "" {
 		f.identity, _ = os.Hostname()
@@ -170,9 +171,17 @@ func (f *leaseFlags) check(c *cli.Console, listen string) error {
 }
 
 // open is the election, nil without one.
-func (f *leaseFlags) open(c *cli.Console) (func(ctx context.Context, changed func(leads bool, holder, address string)) error, error) {
+func (f *leaseFlags) open(c *cli.Console, log *slog.Logger) (func(ctx context.Context, changed func(leads bool, holder, address string)) error, error) {
 	if f.name == "" {
 		return nil, nil
 	}
-	return nil, errors.New("TODO-LEASE")
+	name, err := kube.ParseName(f.name)
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := kube.Open(c.Getenv, c.Agent())
+	if err != nil {
+		return nil, err
+	}
+	return kube.Election{Cluster: cluster, Lease: name, Identity: f.identity, Address: f.address, Log: log}.Run, nil
 }

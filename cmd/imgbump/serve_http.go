@@ -14,8 +14,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ksera524/imgbump/internal/bump"
 	"github.com/ksera524/imgbump/internal/cli"
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/metrics"
 	"github.com/ksera524/imgbump/internal/reconcile"
 	"github.com/ksera524/imgbump/internal/status"
@@ -46,7 +48,7 @@ func (s *service) run(ctx context.Context, c *cli.Console) error {
 	if err != nil {
 		return err
 	}
-	elect, err := s.lease.open(c)
+	elect, err := s.lease.open(c, s.log)
 	if err != nil {
 		return err
 	}
@@ -95,6 +97,12 @@ func (s *service) follow(leads bool, holder, address string) {
 	var leader *url.URL
 	if u, err := url.Parse(address); !leads && err == nil && u.Host != "" {
 		leader = u
+	}
+	switch {
+	case leads:
+		s.log.Info("this replica leads")
+	case holder != "":
+		s.log.Info("standing by", "leader", holder, "address", address)
 	}
 	s.leader.Store(leader)
 	s.loop.Lead(leads)
@@ -169,13 +177,40 @@ func (s *service) handedOn(own http.Handler) http.Handler {
 
 // Update has the loop look at the image, or at all of the target, at once.
 func (s *service) Update(_ context.Context, target, image string) error {
-	return ask(s.loop, target, image)
+	if image == "" {
+		return s.loop.Ask(target)
+	}
+	ref, err := imageref.Parse(image)
+	if err != nil {
+		return err
+	}
+	return s.loop.Ask(target, ref)
 }
 
-// TODO-HOLD
+// Hold holds an image of the target back, and has the loop look at what that comes to.
 func (s *service) Hold(ctx context.Context, target, image, reason string) error {
-	return errors.New("TODO-HOLD")
+	return s.hold(ctx, target, image, bump.Hold{Reason: reason})
 }
+
+// Release lets an image of the target be updated again, at once.
 func (s *service) Release(ctx context.Context, target, image string) error {
-	return errors.New("TODO-HOLD")
+	return s.hold(ctx, target, image, bump.Hold{Release: true})
+}
+
+func (s *service) hold(ctx context.Context, target, image string, hold bump.Hold) error {
+	ref, err := imageref.Parse(image)
+	if err != nil {
+		return err
+	}
+	hold.Image = ref.Bare()
+	for _, k := range s.keepers {
+		if k.name != target {
+			continue
+		}
+		if err := k.hold(ctx, hold); err != nil {
+			return err
+		}
+		return s.loop.Ask(target, hold.Image)
+	}
+	return &fault.Error{Kind: fault.Missing, What: "no target is called", Where: target}
 }

@@ -70,9 +70,10 @@ func (u *upkeep) round(ctx context.Context, images []imageref.Ref) status.Round 
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	job, asked := u.job, u.job.Updates
-	job.Updates = &bump.Updates{Images: images, Pin: asked.Pin, Downgrade: asked.Downgrade, MinAge: asked.MinAge}
+	job.Updates = &bump.Updates{Pin: asked.Pin, Downgrade: asked.Downgrade, MinAge: asked.MinAge}
 	flags := u.flags // each round has its own way to the registries
 	err := flags.registry.prepareUpdate(ctx, u.c, job.Updates)
+	job.Updates.Images = images // now: whose registry they are from must not decide where the login goes
 	var result bump.Result
 	if err == nil {
 		result, err = u.carryOut(ctx, &flags, job)
@@ -89,6 +90,26 @@ func (u *upkeep) round(ctx context.Context, images []imageref.Ref) status.Round 
 	r.Diagram = u.view.diagram
 	debug.FreeOSMemory() // a tree and its policies are most of what there ever is, and nothing is left of them
 	return r
+}
+
+// hold holds an image back, or releases it, as a commit of its own.
+func (u *upkeep) hold(ctx context.Context, hold bump.Hold) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err := hold.Check(); err != nil {
+		return err
+	}
+	job := u.job
+	job.Updates, job.Hold = nil, &hold
+	flags := u.flags
+	result, err := u.carryOut(ctx, &flags, job)
+	if err == nil {
+		err = result.Err()
+	}
+	if err != nil {
+		u.close()
+	}
+	return err
 }
 
 // carryOut does the job and, when the branch has moved, looks at who deploys what there.

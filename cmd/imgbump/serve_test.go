@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -91,7 +92,8 @@ func (f *fleet) says() map[string]string {
 	all := map[string]string{}
 	for line := range strings.Lines(text) {
 		name, ref, _ := strings.Cut(strings.TrimSpace(line), ": {image: ")
-		all[name] = strings.TrimSuffix(ref[strings.LastIndex(ref, ":")+1:], "}")
+		ref, _, _ = strings.Cut(ref, "}")
+		all[name] = ref[strings.LastIndex(ref, ":")+1:]
 	}
 	return all
 }
@@ -127,14 +129,22 @@ func (f *fleet) serve(args ...string) *serving {
 	return s
 }
 
-// begin starts imgbump serve, and waits until it listens.
+// begin starts imgbump serve, and waits until it listens. Arguments in capitals are variables of its environment.
 func (f *fleet) begin(args ...string) *serving {
 	f.t.Helper()
 	s := &serving{t: f.t, lines: make(chan string, 10000)}
+	isVariable := func(arg string) bool {
+		name, _, ok := strings.Cut(arg, "=")
+		return ok && strings.ToUpper(name) == name
+	}
+	env := slices.Clone(args)
+	env = slices.DeleteFunc(env, func(arg string) bool { return !isVariable(arg) })
+	args = slices.DeleteFunc(slices.Clone(args), isVariable)
 	s.cmd = exec.Command("imgbump", append([]string{"serve", "--verbose", "--listen", "127.0.0.1:0", "--interval", "1h", "--window", "100ms"}, args...)...)
 	home := f.t.TempDir()
 	s.cmd.Env = append(gittest.Env(), "HOME="+home, "DOCKER_CONFIG="+home, "PATH="+os.Getenv("PATH"), "GORACE=atexit_sleep_ms=10",
 		"HARBOR_URL="+f.registry.URL, "HARBOR_USERNAME="+robot, "HARBOR_PASSWORD="+robotPassword, "IMGBUMP_WEBHOOK_SECRET_HARBOR="+hookSecret)
+	s.cmd.Env = append(s.cmd.Env, env...)
 	log, err := s.cmd.StderrPipe()
 	if err == nil {
 		err = s.cmd.Start()

@@ -31,6 +31,7 @@ type past struct {
 	address string // of the repository, "" when it is not known
 	prefix  string // the folder of it that --root is
 
+	sought bool // on the branch
 	known  map[string]rollout.Relation
 	asked  map[string]time.Time // when it could not be told
 	warned bool
@@ -151,10 +152,26 @@ func (p *past) relation(ctx context.Context, revision string) rollout.Relation {
 	switch {
 	case isOlder && older:
 		p.known[revision] = rollout.Ancestor
+		p.missed(ctx)
 	case is && isOlder:
 		p.known[revision] = rollout.Unrelated
 	}
 	return p.known[revision]
+}
+
+// missed warns, once, of a commit that is not on the branch.
+func (p *past) missed(ctx context.Context) {
+	if p.sought {
+		return
+	}
+	p.sought = true
+	tip, err := p.branch.Tip(ctx)
+	if err != nil {
+		return
+	}
+	if has, known, err := p.branch.Descends(ctx, tip, p.commit); err == nil && known && !has {
+		p.console.Warnf("", 0, "%s of %s does not have %.7s in it: was it pushed?", p.branch.Name(), fault.Address(p.address), p.commit)
+	}
 }
 
 // touched are the applications that deploy, from the branch, what the commit changes.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -69,6 +71,10 @@ func argoHas(ts *testscript.TestScript, neg bool, args []string) {
 		for i, child := range strings.Fields(ts.Getenv("CHILDREN")) {
 			a.Status.Resources = append(a.Status.Resources, rollout.Resource{Group: "argoproj.io", Kind: "Application", Namespace: argotest.Namespace, Name: child, Wave: i + 1})
 		}
+		for _, resource := range strings.Fields(ts.Getenv("RESOURCES")) {
+			parts := strings.Split(resource, "/")
+			a.Status.Resources = append(a.Status.Resources, rollout.Resource{Namespace: parts[0], Kind: parts[1], Name: parts[2]})
+		}
 		writes = append(writes, a)
 	}
 	s.Put(writes[0])
@@ -99,6 +105,15 @@ func argoAsked(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if want == neg {
 		ts.Fatalf("%d requests hold %s:\n%s", n, args[0], strings.Join(all, "\n"))
+	}
+}
+
+// argoAwaits TEXT goes on when there was a request that holds it.
+func argoAwaits(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if !(*ts.Value(argoKey{}).(**argotest.Server)).Await(ctx, args[0]) {
+		ts.Fatalf("nobody asked for %s", args[0])
 	}
 }
 

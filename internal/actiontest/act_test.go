@@ -119,6 +119,12 @@ no bump
 harborpush build
 no image
 imgbump set --if-newer=true --push=true -- c/d:2
+wait
+imgbump set --if-newer=true --push=true -- c/d:2
+imgbump wait --revision=abc --all-changed
+wait for nothing
+imgbump set --if-newer=true --push=true -- c/d:2
+imgbump set --if-newer=true --push=true --all-targets=true -- c/d:2
 `
 	if diff := cmp.Diff(want, conditions(t, `{"head_commit": {"message": "A change"}}`)); diff != "" {
 		t.Error(diff)

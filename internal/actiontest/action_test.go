@@ -101,39 +101,49 @@ var (
 			"all-or-nothing": "all-or-nothing", "pr": "pr", "pr-branch": "pr-branch", "pr-title": "pr-title",
 			"pr-body": "pr-body", "pr-labels": "pr-label",
 		},
+		"imgbump wait": {
+			"wait-timeout": "timeout", "argocd-server": "argocd-server", "argocd-ca-file": "argocd-ca-file", "argocd-namespace": "argocd-namespace",
+			"refresh-webhook": "refresh-webhook", "sync-retries": "sync-retries", "log-lines": "log-lines",
+			"root": "root", "repo": "repo", "branch": "branch", "remote": "remote", "git-username": "git-username",
+			"git-ca-file": "git-ca-file", "app-id": "app-id", "known-hosts": "known-hosts",
+		},
 	}
-	argumentOf = map[string]string{"context": "harborpush build", "archive": "harborpush push", "images": "imgbump set"}
+	argumentOf = map[string]string{"context": "harborpush build", "archive": "harborpush push", "images": "imgbump set", "wait": "imgbump wait"}
 	secrets    = map[string]string{
 		"password": "HARBOR_PASSWORD", "secrets": "HARBORPUSH_SECRETS", "git-token": "IMGBUMP_TOKEN", "app-key": "IMGBUMP_APP_KEY",
 		"sign-key": "IMGBUMP_SIGN_KEY", "sign-key-passphrase": "IMGBUMP_SIGN_KEY_PASSPHRASE",
 		"ssh-key": "IMGBUMP_SSH_KEY", "ssh-key-passphrase": "IMGBUMP_SSH_KEY_PASSPHRASE",
+		"argocd-token": "ARGOCD_AUTH_TOKEN", "refresh-webhook-secret": "IMGBUMP_ARGOCD_WEBHOOK_SECRET",
 	}
 	ofTheAction = []string{"bump", "scan", "binary-path", "download-url", "build-from-source"}
 )
 
 // notInputs are the flags without an input, and why.
 var notInputs = map[string]string{
-	"help":           "for people",
-	"format":         "the results are the action's outputs",
-	"quiet":          "the log is folded",
-	"verbose":        "for people",
-	"password-stdin": "the password is an environment variable",
-	"git-token-file": "the token is an environment variable",
-	"app-key-file":   "the key is an environment variable",
-	"sign-key":       "the key is an environment variable",
-	"ssh-key":        "the key is an environment variable",
-	"metadata-file":  "the metadata is an output",
-	"commit":         "the action pushes what it commits",
-	"create-tag":     "the action pushes the tag that it makes",
-	"exit-code":      "the output changed tells it",
-	"check":          "lint findings are annotations of the build",
-	"iidfile":        "the digest is an output",
-	"progress":       "for people",
-	"secret":         "secrets are an environment variable",
-	"tlscacert":      "a folder holds it",
-	"tlscert":        "a folder holds it",
-	"tlskey":         "a folder holds it",
-	"tlsservername":  "BUILDKIT_HOST has the name that the certificate has",
+	"help":                        "for people",
+	"format":                      "the results are the action's outputs",
+	"quiet":                       "the log is folded",
+	"verbose":                     "for people",
+	"password-stdin":              "the password is an environment variable",
+	"git-token-file":              "the token is an environment variable",
+	"app-key-file":                "the key is an environment variable",
+	"sign-key":                    "the key is an environment variable",
+	"ssh-key":                     "the key is an environment variable",
+	"metadata-file":               "the metadata is an output",
+	"commit":                      "the action pushes what it commits",
+	"create-tag":                  "the action pushes the tag that it makes",
+	"exit-code":                   "the output changed tells it",
+	"check":                       "lint findings are annotations of the build",
+	"iidfile":                     "the digest is an output",
+	"progress":                    "for people",
+	"secret":                      "secrets are an environment variable",
+	"tlscacert":                   "a folder holds it",
+	"tlscert":                     "a folder holds it",
+	"tlskey":                      "a folder holds it",
+	"revision":                    "the action waits for the commit that it pushed",
+	"all-changed":                 "the input wait is true",
+	"refresh-webhook-secret-file": "the secret is an environment variable",
+	"tlsservername":               "BUILDKIT_HOST has the name that the certificate has",
 }
 
 func TestEveryInputHasOnePlace(t *testing.T) {

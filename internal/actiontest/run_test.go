@@ -106,7 +106,7 @@ func TestInputsReachFlags(t *testing.T) {
 	const hostile = `$(touch "x") * --help 'y' \n ;`
 	for command, inputs := range flagOf {
 		binary, verb, _ := strings.Cut(command, " ")
-		id := map[string]string{"next": "next", "build": "image", "push": "image", "scan": "scan", "set": "bump"}[verb]
+		id := map[string]string{"next": "next", "build": "image", "push": "image", "scan": "scan", "set": "bump", "wait": "wait"}[verb]
 		for input, flag := range inputs {
 			t.Run(command+"/"+input, func(t *testing.T) {
 				given := map[string]string{"images": "c:3", input: hostile}
@@ -185,6 +185,10 @@ func TestCalls(t *testing.T) {
 			"harborpush\n[push]\n[--tag=a/b:1.2.3]\n[--tag=a/b:v1.2.3-x]\n[--]\n[x.tar]\n, , \n"},
 		{"scan", "scan", map[string]string{"fail-on": "high", "password": "s3cret"}, map[string]string{"steps.image.outputs.image": "h/a/b@" + digest},
 			"harborpush\n[scan]\n[--fail-on=high]\n[--]\n[h/a/b@" + digest + "]\ns3cret, , \n"},
+		{"wait for all", "wait", map[string]string{"wait": "true", "argocd-server": "argocd.example.com", "git-token": "t0ken"}, map[string]string{"steps.bump.outputs.commit": "abc"},
+			"imgbump\n[wait]\n[--revision=abc]\n[--argocd-server=argocd.example.com]\n[--all-changed]\n, t0ken, \n"},
+		{"wait for some", "wait", map[string]string{"wait": "\nslack\n-x y\n"}, map[string]string{"steps.bump.outputs.commit": "abc"},
+			"imgbump\n[wait]\n[--revision=abc]\n[--]\n[slack]\n[-x y]\n, , \n"},
 		{"what was not pushed is not bumped", "bump", map[string]string{"tags": "a/b:1", "push": "false", "images": "c:3"}, pushed,
 			"imgbump\n[set]\n[--if-newer=true]\n[--push=true]\n[--]\n[c:3]\n, , \n"},
 	} {

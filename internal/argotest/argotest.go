@@ -3,6 +3,7 @@
 package argotest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -65,6 +66,25 @@ func (s *Server) Requests() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.requests)
+}
+
+// Await waits for a request that holds a text, and reports whether there was one before the context ended.
+func (s *Server) Await(ctx context.Context, text string) bool {
+	for {
+		s.edit(func() {}) // so that there is a channel
+		s.mu.Lock()
+		changed := s.changed
+		found := slices.ContainsFunc(s.requests, func(r string) bool { return strings.Contains(r, text) })
+		s.mu.Unlock()
+		if found {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		}
+	}
 }
 
 func (s *Server) edit(change func()) {

@@ -150,15 +150,15 @@ func (b *grapher) made(set argocd.Set) []int {
 // twice says which applications deploy the same.
 func (b *grapher) twice() {
 	for _, t := range b.index.Twice(b.manifests) {
-		last, amount, other := t.Applications[len(t.Applications)-1], "both", "the other does"
+		amount, other := "both", "the other does"
 		if len(t.Applications) > 2 {
 			amount, other = "all", "the others do"
 		}
-		a := b.graph.Applications[last]
-		text := fmt.Sprintf("each will undo what %s", other)
+		text := "each will undo what " + other
 		if t.Apart {
-			text = "what names no namespace is there more than once, and of what does each will undo what " + other
+			text = "it is there once in each of their namespaces, or where it names its own, each will undo what " + other
 		}
+		a := b.graph.Applications[t.Applications[len(t.Applications)-1]]
 		b.warnAt(a.File, a.Line, t.Applications, "%s %s deploy %s: %s", b.named(t.Applications), amount, t.Path, text)
 	}
 }

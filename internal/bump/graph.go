@@ -49,7 +49,7 @@ func (j Job) Graph(ctx context.Context, files Files, branch string) (Graph, erro
 	if err != nil {
 		return Graph{}, err
 	}
-	b := grapher{tree: t, index: owners.Index, branch: branch}
+	b := grapher{surroundings: surroundings{t, o}, index: owners.Index, branch: branch, values: map[string][]byte{}}
 	if err := b.look(files); err != nil {
 		return Graph{}, err
 	}
@@ -65,7 +65,7 @@ func (j Job) Graph(ctx context.Context, files Files, branch string) (Graph, erro
 		}
 	}
 	for n := range b.graph.Applications {
-		b.graph.Applications[n].settle(b.index.Values(n))
+		b.settle(&b.graph.Applications[n], b.index.Values(n))
 	}
 	b.doubts()
 	return b.graph, nil
@@ -73,7 +73,7 @@ func (j Job) Graph(ctx context.Context, files Files, branch string) (Graph, erro
 
 // grapher puts a graph together.
 type grapher struct {
-	*tree
+	surroundings
 	index  *argocd.Index
 	branch string
 	graph  Graph
@@ -83,7 +83,8 @@ type grapher struct {
 	opaque    map[string]bool // what is in the place of a file or folder and was not looked into
 	settings  string          // FILE of Argo CD's own ConfigMap, "" when the tree has none
 
-	repositories map[string]bool // that something is taken from, where the tree's is not known
+	values       map[string][]byte // files of Helm values, by path
+	repositories map[string]bool   // that something is taken from, where the tree's is not known
 }
 
 // look lists the files and folders of the whole tree, and finds Argo CD's settings.
@@ -136,7 +137,7 @@ func (b *grapher) deploys(s Listed) {
 
 // settle leaves each image once, and not what something else in the application replaces: an entry of its own kustomization,
 // since a base may be built without one elsewhere, or one of its files of values that comes later.
-func (a *Deployment) settle(values [][]string) {
+func (b *grapher) settle(a *Deployment, values [][]string) {
 	entry := map[string]bool{}
 	for _, s := range a.Images {
 		if s.Shape == manifest.Kustomize || s.Shape == manifest.Override {
@@ -146,16 +147,42 @@ func (a *Deployment) settle(values [][]string) {
 	a.Images = slices.DeleteFunc(a.Images, func(s Listed) bool {
 		return s.Shape == manifest.Whole && entry[s.Ref.Canonical()] || a.replaced(s, values)
 	})
+	for i := range a.Images {
+		b.retag(&a.Images[i], values)
+	}
 	slices.SortStableFunc(a.Images, func(x, y Listed) int { return cmp.Compare(x.Ref.String(), y.Ref.String()) })
 	a.Images = slices.CompactFunc(a.Images, func(x, y Listed) bool { return x.Ref == y.Ref })
 }
 
 // replaced reports whether a value stands again in one of the files that win over the site's.
 func (a *Deployment) replaced(s Listed, values [][]string) bool {
-	return slices.ContainsFunc(values, func(files []string) bool {
-		own := slices.Index(files, s.File)
-		return own >= 0 && slices.ContainsFunc(a.Images, func(other Listed) bool {
-			return other.Field == s.Field && slices.Index(files, other.File) > own
-		})
+	return slices.ContainsFunc(later(s, values), func(file string) bool {
+		return slices.ContainsFunc(a.Images, func(other Listed) bool { return other.File == file && other.Field == s.Field })
 	})
+}
+
+// retag gives an image the tag that one of the files that win over the site's has for it, without naming it again.
+func (b *grapher) retag(s *Listed, values [][]string) {
+	keys := strings.Split(s.Field, ".")
+	if s.Shape != manifest.Helm || keys[len(keys)-1] != "tag" {
+		return
+	}
+	for _, file := range later(*s, values) {
+		if _, known := b.values[file]; !known {
+			_, b.values[file] = b.content(file)
+		}
+		if tag := argocd.ValueAt(b.values[file], keys...); tag != "" {
+			s.Ref.Tag, s.Ref.Digest = tag, ""
+		}
+	}
+}
+
+// later are the files of values that win over the one that a site is in.
+func later(s Listed, values [][]string) (all []string) {
+	for _, files := range values {
+		if own := slices.Index(files, s.File); own >= 0 {
+			all = append(all, files[own+1:]...)
+		}
+	}
+	return all
 }

@@ -30,8 +30,8 @@ type Election struct {
 }
 
 // Run takes part until the context ends, and then gives the lead away: end it only when nothing is written any more. It
-// reports, on one goroutine that must not wait, each change of who leads: this replica, or the holder at an address; both are
-// "" while nobody is known to. Failures are logged, once each, and tried again. An error is of kind fault.Usage.
+// reports, on one goroutine that must not wait, who leads at first and whenever that changes: this replica, or the holder at an
+// address; both are "" while nobody is known to. Failures are logged, once each, and tried again. An error is of kind fault.Usage.
 func (e Election) Run(ctx context.Context, changed func(leads bool, holder, address string)) error {
 	e.Duration, e.Renew, e.Retry = cmp.Or(e.Duration, 15*time.Second), cmp.Or(e.Renew, 10*time.Second), cmp.Or(e.Retry, 2*time.Second)
 	switch {
@@ -69,19 +69,19 @@ func (e Election) Run(ctx context.Context, changed func(leads bool, holder, addr
 type candidate struct {
 	Election
 	changed func(leads bool, holder, address string)
-	told    *told
-	trouble string // what was logged last
+	told    *standing // what it was called with last
+	trouble string    // what was logged last
 
 	lease *lease    // the newest that is known, nil when it may have changed since
-	seen  leaseSpec // in the Lease when it was last read or written, at which
-	at    string    // the holder is found, and
-	since time.Time // since when it is so, by our own clock
+	seen  leaseSpec // who led when the Lease was last read or written
+	at    string    // the address that was in it
+	since time.Time // when seen became what it is, by our own clock
 	until time.Time // we lead until then
 	named bool      // the Lease may name us
 }
 
-// told is what changed was called with.
-type told struct {
+// standing is who leads, as far as it is known.
+type standing struct {
 	leads           bool
 	holder, address string
 }
@@ -208,7 +208,7 @@ func (c *candidate) pause() time.Duration {
 
 // tell reports who leads if that has changed. The Lease may name us when we cannot be sure any more to lead.
 func (c *candidate) tell() {
-	now := told{c.leads(), c.seen.Holder, c.at}
+	now := standing{c.leads(), c.seen.Holder, c.at}
 	switch {
 	case now.leads:
 		now.holder, now.address = c.Identity, c.Address
@@ -230,6 +230,6 @@ func (c *candidate) report(err error) {
 		c.Log.Info("the Lease is within reach again", lease)
 	case err != nil && c.trouble != err.Error():
 		c.trouble = err.Error()
-		c.Log.Warn("who leads cannot be settled", lease, slog.Any("error", err), slog.String("hint", fault.HintOf(err)))
+		c.Log.Warn("the Lease is out of reach", lease, slog.Any("error", err), slog.String("hint", fault.HintOf(err)))
 	}
 }

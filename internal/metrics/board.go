@@ -15,10 +15,10 @@ func gauge(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	leader      = gauge("leader", "1 on the replica that writes, 0 on those that stand by.")
-	state       = gauge("target_state", "1 for what becomes of the target now.", "target", "state")
-	givenUp     = gauge("target_failing", "1 when the last look at the target was given up.", "target")
-	failures    = gauge("target_failures", "What could not be done in the last look at the target.", "target")
-	lastSuccess = gauge("target_last_success_timestamp_seconds", "When all images of the target were last looked at; none before the first time.", "target")
+	state       = gauge("target_state", "1 for the state that the target is in, 0 for the others.", "target", "state")
+	givenUp     = gauge("target_failing", "1 when the last round of the target was given up.", "target")
+	failures    = gauge("target_failures", "What could not be done in the last round of the target.", "target")
+	lastSuccess = gauge("target_last_success_timestamp_seconds", "End of the last round that looked at all images of the target and was not given up; none before the first.", "target")
 	images      = gauge("images", "Images that a policy governs.", "target", "state")
 )
 

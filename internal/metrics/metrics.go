@@ -26,12 +26,12 @@ type Metrics struct {
 // New are the metrics of a version of the program, and of what the board says.
 func New(version string, board *status.Board) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
-	m.rounds = m.counter("rounds_total", "Looks at a target. partial: some images failed; failed: the round was given up.", "target", "outcome")
-	m.took = m.histogram("round_duration_seconds", "How long a look at a target took.", []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}, "target")
-	m.events = m.counter("round_events_total", "Pushes of images that looks at a target took care of.", "target")
+	m.rounds = m.counter("rounds_total", "Rounds of a target.", "target", "outcome")
+	m.took = m.histogram("round_duration_seconds", "How long rounds of a target took.", []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}, "target")
+	m.events = m.counter("round_events_total", "Pushes of images that rounds of a target took care of.", "target")
 	m.commits = m.counter("commits_total", "Commits published.", "target")
-	m.lag = m.histogram("push_to_commit_seconds", "From the oldest push of an image to the commit that names it.", []float64{.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600, 1800}, "target")
-	m.decisions = m.counter("decisions_total", "What looks at a target came to, image by image. none: no version fits; held: none was looked for; failed: none could be chosen.", "target", "outcome")
+	m.lag = m.histogram("push_to_commit_seconds", "From the oldest push to the commit that it led to; none for a commit that polling led to.", []float64{.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600, 1800}, "target")
+	m.decisions = m.counter("decisions_total", "What rounds of a target came to, image by image.", "target", "outcome")
 	m.webhooks = m.counter("webhooks_total", "Requests to the webhook receiver.", "kind", "outcome")
 	m.registries = m.requests("registry", "registries")
 	m.git = m.requests("git", "git servers")
@@ -67,11 +67,10 @@ func (m *Metrics) Handler() http.Handler {
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: 4,
 		Timeout:             10 * time.Second,
-		OfferedCompressions: []promhttp.Compression{promhttp.Identity, promhttp.Gzip}, // a zstd encoder keeps megabytes
 	})
 }
 
-// Round counts a look at a target, and the pushes of images that it took care of.
+// Round counts a round of a target, and the pushes of images that it took care of.
 func (m *Metrics) Round(target string, r status.Round, took time.Duration, events int) {
 	target = label(target)
 	outcome := "ok"

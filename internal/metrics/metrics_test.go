@@ -3,7 +3,6 @@ package metrics
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -107,6 +106,8 @@ func TestRequests(t *testing.T) {
 // Servers that redirect to ever new hosts, with what is no text in them, cost a bounded number of series.
 func TestBounded(t *testing.T) {
 	m := New("1.2.3\xff", status.NewBoard(began, status.Target{Name: "a\xff"}))
+	m.GitRequest("github.com", "fetch", 200, time.Second)
+	m.RegistryRequest("docker.io", "tags", 200, time.Second)
 	var all sync.WaitGroup
 	for worker := range 4 {
 		all.Go(func() {
@@ -116,6 +117,8 @@ func TestBounded(t *testing.T) {
 		})
 	}
 	all.Wait()
+	m.RegistryRequest("docker.io", "tags", 200, time.Second)
+	m.GitRequest("github.com", "fetch", 200, time.Second)
 	m.Webhook("\xff", "\xff")
 	m.Round("a\xff", status.Round{}, 0, 0)
 	hosts := map[string]bool{}
@@ -126,7 +129,11 @@ func TestBounded(t *testing.T) {
 			hosts[host] = true
 		}
 	}
-	if len(hosts) != maxHosts+1 || !hosts["other"] || len(lines) > 5000 {
+	holds(t, lines, `imgbump_git_requests_total{code="200",host="github.com",operation="fetch"} 2`)
+	if !slices.Contains(lines, `imgbump_registry_requests_total{code="200",host="docker.io",operation="tags"} 2`) {
+		t.Error("one that was there before is lost among others")
+	}
+	if len(hosts) != maxHosts+2 || !hosts["other"] || len(lines) > 5000 {
 		t.Errorf("%d hosts in %d lines", len(hosts), len(lines))
 	}
 }
@@ -164,20 +171,19 @@ func TestBoard(t *testing.T) {
 	board.Lead(false, "other")
 	lines := scrape(t, m)
 	holds(t, lines, "imgbump_leader 0")
-	if slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "imgbump_images") || strings.HasPrefix(l, "imgbump_target_") }) {
+	if slices.ContainsFunc(lines, func(l string) bool {
+		return strings.HasPrefix(l, "imgbump_images") || strings.HasPrefix(l, "imgbump_target_")
+	}) {
 		t.Errorf("a standby speaks of targets: %q", lines)
 	}
 }
 
 func TestOwn(t *testing.T) {
 	m := New("1.2.3", status.NewBoard(began))
-	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
-	r.Header.Set("Accept-Encoding", "zstd")
 	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, r)
-	body, _ := io.ReadAll(w.Result().Body)
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, want := range []string{`imgbump_build_info{goversion="go1.`, `",version="1.2.3"} 1`, "go_goroutines ", "process_resident_memory_bytes ", "process_start_time_seconds "} {
-		if !strings.Contains(string(body), want) {
+		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("no %s", want)
 		}
 	}

@@ -24,8 +24,8 @@ type requests struct {
 
 func (m *Metrics) requests(name, whom string) requests {
 	return requests{
-		total: m.counter(name+"_requests_total", "Requests to "+whom+`; the code is "error" when there was no answer.`, "host", "operation", "code"),
-		took: m.histogram(name+"_request_duration_seconds", "Until an answer of "+whom+" began.",
+		total: m.counter(name+"_requests_total", "Requests to "+whom+", with HTTP's status.", "host", "operation", "code"),
+		took: m.histogram(name+"_request_duration_seconds", "How long "+whom+" took to begin an answer.",
 			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "host", "operation"),
 		hosts: &hosts{own: map[string]bool{}},
 	}

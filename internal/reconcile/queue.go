@@ -163,11 +163,8 @@ func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
 // learn notes which images the target names. An event that came in before that was known leads to nothing when it is of
 // another image.
 func (q *queue) learn(r status.Round) {
-	switch {
-	case r.Whole:
+	if r.Whole { // as the first one is that does not fail
 		q.known = make(map[string]bool, len(r.Images))
-	case q.known == nil:
-		return
 	}
 	for _, image := range r.Images {
 		q.known[canonical(image.Name)] = true

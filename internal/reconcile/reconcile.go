@@ -41,8 +41,8 @@ type Event struct {
 
 // Loop runs the rounds of all targets. Events are gathered for Window before a round begins, counted from the first of them,
 // and a round for all images is due every Interval (5 minutes when 0), give or take a tenth. A round that failed is tried again
-// after 10 s, 20 s, 40 s and so on, up to Interval. At most Parallel rounds (4 when 0) are under way, one a target. Grace is how
-// long they may go on when the loop is to stop (30 s when 0).
+// after 10 s, 20 s, 40 s and so on, up to Interval; events wait with it. At most Parallel rounds (4 when 0) are under way, one a
+// target. Grace is how long they may go on when the loop is to stop (30 s when 0).
 //
 // Observe, if any, is told of each round when it has ended, how long it took, and of how many events it took care; it is called
 // from several goroutines. A Loop must not be copied, and its fields are not to be changed once it is in use.

@@ -25,7 +25,7 @@ func asset(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	if r.FormValue("v") == assetsVersion {
+	if r.URL.Query().Get("v") == assetsVersion {
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
 	send(w, r, http.StatusOK, mime.TypeByExtension(path.Ext(name)), body)

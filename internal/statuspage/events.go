@@ -89,7 +89,7 @@ func (p *page) tell(w http.ResponseWriter, out *http.ResponseController, v *view
 		return err
 	}
 	out.SetWriteDeadline(time.Now().Add(patience))
-	if _, err := fmt.Fprintf(w, "retry: 3000\ndata: %s\n\n", data); err != nil {
+	if _, err := fmt.Fprintf(w, "retry: 2000\ndata: %s\n\n", data); err != nil {
 		return err
 	}
 	return out.Flush()

@@ -10,7 +10,7 @@ import (
 type filter struct{ Show, Text string }
 
 func filterOf(r *http.Request) filter {
-	f := filter{Show: r.FormValue("show"), Text: strings.TrimSpace(r.FormValue("q"))}
+	f := filter{Show: r.URL.Query().Get("show"), Text: strings.TrimSpace(r.URL.Query().Get("q"))}
 	if !slices.Contains([]string{string(due), string(held), string(failing)}, f.Show) {
 		f.Show = ""
 	}

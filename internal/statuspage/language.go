@@ -47,7 +47,7 @@ func languageOf(r *http.Request) *language {
 		}
 	}
 	for _, l := range languages {
-		if r.FormValue("lang") == l.Code {
+		if r.URL.Query().Get("lang") == l.Code {
 			return l
 		}
 	}

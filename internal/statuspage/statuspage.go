@@ -96,14 +96,14 @@ func (p *page) show(w http.ResponseWriter, r *http.Request, code int, tried *for
 	l := languageOf(r)
 	v := p.view()
 	f := filterOf(r)
-	if tried == nil && p.Actions != nil && r.FormValue("act") != "" {
-		tried = &form{Target: r.FormValue("target"), Image: r.FormValue("image")}
+	if tried == nil && p.Actions != nil && r.URL.Query().Get("act") != "" {
+		tried = &form{Target: r.URL.Query().Get("target"), Image: r.URL.Query().Get("image")}
 	}
 	var b bytes.Buffer
 	err := l.templates.ExecuteTemplate(&b, "page", map[string]any{
 		"Since": v.snapshot.Started, "Now": p.Now(), "Version": assetsVersion, "Filter": f, "Form": tried, "Acts": p.Actions != nil,
 		"Summary": v.region("summary").html(l, false), "Sections": v.sections(l, p.Actions != nil, f), "Counts": v.counts(),
-		"Language": l, "Languages": languages, "Asked": r.FormValue("lang"), "Longest": longest,
+		"Language": l, "Languages": languages, "Asked": r.URL.Query().Get("lang"), "Longest": longest,
 	})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)

@@ -81,6 +81,17 @@ func host(address string) string {
 	return address
 }
 
+// path is a repository's full name; where that is not told, its parts make it.
+func path(full, namespace, name string) (string, error) {
+	if full == "" && name != "" {
+		full = strings.TrimPrefix(namespace+"/"+name, "/")
+	}
+	if full == "" {
+		return "", errRepository
+	}
+	return full, nil
+}
+
 // stamp is a time as RFC 3339 writes it, zero for another text.
 func stamp(text string) time.Time {
 	at, _ := time.Parse(time.RFC3339, text)
@@ -112,12 +123,9 @@ type harborData struct {
 }
 
 func (d harborData) pushes(at time.Time) ([]push, error) {
-	repository := d.Repository.FullName
-	if repository == "" && d.Repository.Namespace != "" {
-		repository = d.Repository.Namespace + "/" + d.Repository.Name
-	}
-	if repository == "" {
-		return nil, errRepository
+	repository, err := path(d.Repository.FullName, d.Repository.Namespace, d.Repository.Name)
+	if err != nil {
+		return nil, err
 	}
 	var pushes []push
 	for _, r := range d.Resources {
@@ -168,12 +176,9 @@ func parseDockerHub(d delivery) (said, error) {
 	if err := decode(d.body, &body); err != nil {
 		return said{}, err
 	}
-	repository := body.Repository.FullName
-	if repository == "" && body.Repository.Name != "" {
-		repository = strings.TrimPrefix(body.Repository.Namespace+"/", "/") + body.Repository.Name
-	}
-	if repository == "" {
-		return said{}, errRepository
+	repository, err := path(body.Repository.FullName, body.Repository.Namespace, body.Repository.Name)
+	if err != nil {
+		return said{}, err
 	}
 	if body.Data == nil {
 		return said{}, nil
@@ -221,12 +226,9 @@ func parseAliyun(d delivery) (said, error) {
 	if err := decode(d.body, &body); err != nil {
 		return said{}, err
 	}
-	repository := body.Repository.FullName
-	if repository == "" && body.Repository.Namespace != "" {
-		repository = body.Repository.Namespace + "/" + body.Repository.Name
-	}
-	if repository == "" {
-		return said{}, errRepository
+	repository, err := path(body.Repository.FullName, body.Repository.Namespace, body.Repository.Name)
+	if err != nil {
+		return said{}, err
 	}
 	registry := host(d.query.Get("registry_url"))
 	if registry == "" {

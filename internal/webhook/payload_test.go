@@ -187,6 +187,21 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// Where the full name is missing, the parts are taken.
+func TestNameInParts(t *testing.T) {
+	for kind, tt := range map[webhook.Kind][2]string{
+		webhook.Harbor:    {`{"type":"PUSH_ARTIFACT","event_data":{"resources":[{"tag":"1","resource_url":"example.com/a/b:1"}],"repository":{"namespace":"a","name":"b"}}}`, "example.com/a/b:1"},
+		webhook.DockerHub: {`{"push_data":{"tag":"1"},"repository":{"name":"nginx"}}`, "docker.io/nginx:1"},
+		webhook.Aliyun:    {`{"push_data":{"tag":"1"},"repository":{"namespace":"a","name":"b","region":"cn-beijing"}}`, "registry.cn-beijing.aliyuncs.com/a/b:1"},
+	} {
+		rc := newReceiver(t, webhook.Options{Open: []webhook.Kind{kind}})
+		rc.post("/webhook/"+string(kind), nil, []byte(tt[0]))
+		if len(rc.events) != 1 || rc.events[0].Image.String() != tt[1] {
+			t.Errorf("%s: %v", kind, rc.events)
+		}
+	}
+}
+
 // A host that only the registry knows itself by is told apart by its port, and letters do not matter.
 func TestAliases(t *testing.T) {
 	rc := newReceiver(t, webhook.Options{

@@ -2,6 +2,7 @@ package argocd
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -12,20 +13,32 @@ const (
 	HealthKey = "resource.customizations.health.argoproj.io_Application"
 )
 
-// Settings reports whether a file has Argo CD's ConfigMap, and whether it, a generator of it or values of a chart give
-// Applications a health of their own. Comments do not count.
+// The same in the one setting of old for all kinds, and in the ArgoCD object of Argo CD's operator.
+const (
+	oldHealthKey = "argoproj.io/Application:"
+	oldHealth    = "health.lua"
+	operatorKey  = "resourceHealthChecks"
+)
+
+// Settings reports whether a file has Argo CD's ConfigMap, and whether it, a generator of it, values of a chart or the
+// operator's object give Applications a health of their own. Comments do not count.
 func Settings(data []byte) (settings, health bool) {
-	if !bytes.Contains(data, []byte(ConfigMap)) && !bytes.Contains(data, []byte(HealthKey)) {
+	words := []string{ConfigMap, HealthKey, operatorKey, oldHealth}
+	if !slices.ContainsFunc(words, func(word string) bool { return bytes.Contains(data, []byte(word)) }) {
 		return false, false
 	}
+	old, lua, operator := false, false, false
 	for line := range strings.Lines(string(data)) {
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
 		key, value, _ := strings.Cut(strings.TrimPrefix(line, "- "), ":")
-		settings = settings || key == "name" && strings.Trim(value, ` "'`) == ConfigMap
-		health = health || strings.Contains(line, HealthKey)
+		value = strings.Trim(value, ` "'`)
+		settings = settings || key == "name" && value == ConfigMap
+		operator = operator || key == operatorKey
+		old, lua = old || line == oldHealthKey, lua || key == oldHealth
+		health = health || strings.Contains(line, HealthKey) || operator && key == "kind" && value == "Application"
 	}
-	return settings, health
+	return settings, health || old && lua
 }

@@ -54,7 +54,7 @@ type Commented struct {
 }
 
 // HoldBack writes comments that hold sites of a file back, for a reason that CheckReason lets pass: those chosen among what Find
-// finds. A comment goes to the end of the line with the version, or above that line when other tools' comments stand there. It
+// finds, in that order. A comment goes to the end of the line with the version, or above that line when other tools' comments stand there. It
 // is an error when the file would not be the same but for that.
 func HoldBack(path string, data []byte, rules Rules, chosen []int, reason string) ([]Commented, error) {
 	return comment(path, data, rules, chosen, reasonRead(reason), func(c *commenter, site Site) ([]Edit, error) {
@@ -103,33 +103,24 @@ func sameSite(a, b Site) bool {
 
 // commenter writes comments about some sites of a file.
 type commenter struct {
-	src     *source
-	sites   []Site
-	chosen  map[int]bool
-	readers map[int][]int // the sites that the comments about a line are about, by line
+	src    *source
+	others map[int]error  // why the comments about a line must stay as they are: they are about other sites, too
+	made   map[int][]Edit // the edits for the comments about a line, once they are made
 }
 
 func newCommenter(src *source, sites []Site, chosen []int) *commenter {
-	c := &commenter{src: src, sites: sites, chosen: map[int]bool{}, readers: map[int][]int{}}
-	for _, i := range chosen {
-		c.chosen[i] = true
-	}
+	c := &commenter{src, map[int]error{}, map[int][]Edit{}}
 	for i, site := range sites {
+		if _, is := slices.BinarySearch(chosen, i); is {
+			continue
+		}
 		for _, line := range site.about {
-			c.readers[line] = append(c.readers[line], i)
+			if c.others[line] == nil {
+				c.others[line] = fmt.Errorf("line %d is about %s, too", line, site.Ref.Name())
+			}
 		}
 	}
 	return c
-}
-
-// others is an error when comments about the line are about sites, too, that were not chosen.
-func (c *commenter) others(line int) error {
-	for _, i := range c.readers[line] {
-		if !c.chosen[i] {
-			return fmt.Errorf("line %d is about %s, too", line, c.sites[i].Ref.Name())
-		}
-	}
-	return nil
 }
 
 // errJSON is why JSON has no comments.
@@ -148,9 +139,12 @@ func (c *commenter) hold(site Site, comment string) ([]Edit, error) {
 	}
 	var refused error
 	for _, line := range lines {
-		err := c.others(line)
+		err := c.others[line]
 		if err == nil {
-			return []Edit{c.place(line, comment)}, nil
+			if c.made[line] == nil {
+				c.made[line] = []Edit{c.place(line, comment)}
+			}
+			return c.made[line], nil
 		}
 		if refused == nil {
 			refused = err
@@ -191,11 +185,14 @@ func (c *commenter) above(line int, comment string) Edit {
 func (c *commenter) release(site Site) ([]Edit, error) {
 	var edits []Edit
 	for _, line := range slices.Compact(slices.Sorted(slices.Values(site.about))) {
-		var found []Edit
-		for n := line; n > 0 && (n == line || blankLine.Match(c.src.line(n))); n-- {
-			found = append(found, c.without(n)...)
+		found, known := c.made[line]
+		if !known {
+			for n := line; n > 0 && (n == line || blankLine.Match(c.src.line(n))); n-- {
+				found = append(found, c.without(n)...)
+			}
+			c.made[line] = found
 		}
-		if err := c.others(line); err != nil && len(found) > 0 {
+		if err := c.others[line]; err != nil && len(found) > 0 {
 			return nil, err
 		}
 		edits = append(edits, found...)

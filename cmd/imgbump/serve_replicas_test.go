@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ksera524/imgbump/internal/kubetest"
+)
+
+// replica starts one that takes part in the election.
+func (f *fleet) replica(kubeconfig, name string) *serving {
+	f.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	return f.begin("--repo", f.repository.URL, "--branch", "main", "--listen", address,
+		"--lease", "imgbump/imgbump", "--identity", name, "--address", "http://"+address, "KUBECONFIG="+kubeconfig)
+}
+
+// One of two replicas writes. The other one hands on what it is asked, and takes over when the first one stops.
+func TestServeReplicas(t *testing.T) {
+	f := newFleet(t, 3)
+	cluster := kubetest.New(kubetest.Config{
+		Leases:   &kubetest.Leases{},
+		Accounts: []kubetest.Account{{User: "system:serviceaccount:imgbump:imgbump", Token: "T0kenOfTheUpdater", May: []string{"imgbump/imgbump", "imgbump/*"}}},
+	})
+	t.Cleanup(cluster.Close)
+	kubeconfig := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(kubeconfig, []byte(cluster.Kubeconfig("T0kenOfTheUpdater")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first := f.replica(kubeconfig, "imgbump-a")
+	first.sees("msg=round ", "images=all")
+	second := f.replica(kubeconfig, "imgbump-b")
+	second.sees("standing by", "leader=imgbump-a")
+
+	if code := second.hook(hookSecret, f.push("app1", "1.2.0")); code/100 != 2 {
+		t.Fatalf("a webhook to the standby: %d", code)
+	}
+	first.sees("msg=round ", "commits=1")
+	for name, s := range map[string]*serving{"first": first, "second": second} {
+		var d serveDocument
+		if err := json.Unmarshal([]byte(s.ask("/status.json")), &d); err != nil || !d.Leader || len(d.Targets[0].Commits) != 1 {
+			t.Errorf("what the leader knows is not what %s shows: %v, %+v", name, err, d)
+		}
+	}
+	if metrics := second.ask("/metrics"); !strings.Contains(metrics, "imgbump_leader 0\n") {
+		t.Errorf("the standby's own metrics:\n%s", metrics)
+	}
+	if code := first.stop(); code != 0 {
+		t.Errorf("it ended with %d\n%s", code, first.log())
+	}
+	second.sees("msg=round ", "images=all")
+	if code := second.hook(hookSecret, f.push("app2", "1.3.0")); code/100 != 2 {
+		t.Fatalf("a webhook: %d", code)
+	}
+	second.sees("msg=round ", "commits=1")
+	f.isCurrent()
+	if code := second.stop(); code != 0 {
+		t.Errorf("it ended with %d\n%s", code, second.log())
+	}
+}
+
+// Somebody with the token holds an image on the page; what is pushed then stays away until it is released.
+func TestServeActions(t *testing.T) {
+	f := newFleet(t, 3)
+	s := f.serve("--ui-actions", "IMGBUMP_UI_TOKEN=t0ken-of-the-page")
+	do := func(action, token string, form url.Values) int {
+		t.Helper()
+		req, err := http.NewRequest("POST", s.url+"/actions/"+action, strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	image := url.Values{"target": {"gitops"}, "image": {f.registry.Host + "/team/app1"}, "reason": {"waits for the new database"}}
+	if code := do("hold", "t0ken", image); code != 401 || f.commits() != 0 {
+		t.Errorf("a wrong token: %d, %d commits", code, f.commits())
+	}
+	if code := do("hold", "t0ken-of-the-page", image); code/100 > 3 || f.commits() != 1 {
+		t.Fatalf("hold: %d, %d commits\n%s", code, f.commits(), s.log())
+	}
+	if text, err := f.repository.File("main", "values.yaml"); err != nil || !strings.Contains(text, "app1:1.0.0} # imgbump: hold waits for the new database\n") {
+		t.Errorf("%v:\n%s", err, text)
+	}
+	s.sees("msg=round ")
+	f.push("app1", "1.2.0")
+	if code := do("update", "t0ken-of-the-page", image); code/100 > 3 {
+		t.Fatalf("update: %d", code)
+	}
+	s.sees("msg=round ")
+	if got := f.says()["app1"]; got != "1.0.0" {
+		t.Errorf("it is held, and became %s", got)
+	}
+	if page := s.ask("/"); !strings.Contains(page, "waits for the new database") {
+		t.Errorf("the page does not tell of the hold:\n%s", page)
+	}
+	if code := do("release", "t0ken-of-the-page", image); code/100 > 3 {
+		t.Fatalf("release: %d", code)
+	}
+	s.sees("msg=round ", "commits=1")
+	f.isCurrent()
+	if strings.Contains(s.log(), "t0ken") {
+		t.Errorf("the log tells the token:\n%s", s.log())
+	}
+}
