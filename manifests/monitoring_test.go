@@ -39,22 +39,22 @@ func TestAlerts(t *testing.T) {
 	var tests []any
 	for name, c := range map[string]struct {
 		told   []series
-		alerts []string
+		alerts map[string]int
 	}{
 		"one leads, the other stands by, all is well": {slices.Concat(replica(t, "a", true, well), replica(t, "b", false, well)), nil},
-		"nothing runs":         {nil, []string{"ImgbumpDown"}},
-		"all stand by":         {slices.Concat(replica(t, "a", false, well), replica(t, "b", false, well)), []string{"ImgbumpNoLeader"}},
-		"both lead":            {slices.Concat(replica(t, "a", true, well), replica(t, "b", true, well)), []string{"ImgbumpSeveralLeaders"}},
+		"nothing runs":         {nil, map[string]int{"ImgbumpDown": 1}},
+		"all stand by":         {slices.Concat(replica(t, "a", false, well), replica(t, "b", false, well)), map[string]int{"ImgbumpNoLeader": 1}},
+		"both lead":            {slices.Concat(replica(t, "a", true, well), replica(t, "b", true, well)), map[string]int{"ImgbumpSeveralLeaders": 1}},
 		"nothing goes well":    {slices.Concat(replica(t, "a", true, badly), replica(t, "b", false, well)), sick},
 		"one target of two":    {replica(t, "a", true, well, badly), sick},
 		"a standby is no news": {slices.Concat(replica(t, "a", true, well), replica(t, "b", false, quiet)), nil},
 	} {
 		firing := []any{}
-		for _, alert := range c.alerts {
-			firing = append(firing, map[string]any{"labels": fmt.Sprintf("{alertname=%q}", alert), "value": 1})
+		for alert, times := range c.alerts {
+			firing = append(firing, map[string]any{"labels": fmt.Sprintf("{alertname=%q}", alert), "value": times})
 		}
 		tests = append(tests, unit(name, c.told, map[string]any{
-			"expr": `group by (alertname) (ALERTS{alertstate="firing"})`, "eval_time": elapsed.String(), "exp_samples": firing,
+			"expr": `count by (alertname) (ALERTS{alertstate="firing"})`, "eval_time": elapsed.String(), "exp_samples": firing,
 		}))
 	}
 	judge(t, rules, tests)
@@ -213,9 +213,10 @@ var (
 		m.Round("well", round, time.Second, 2)
 		m.Webhook(string(webhook.Harbor), webhook.Accepted)
 		for _, code := range []int{401, 401, 401, 200, 200, 200, 200, 200, 200, 503} { // most ask for a login, one has a bad moment
-			m.RegistryRequest("harbor.internal.example.com", "list", code, time.Millisecond)
+			m.RegistryRequest("harbor.internal.example.com", "tags", code, time.Millisecond)
 		}
 		m.GitRequest("github.com", "refs", 200, time.Millisecond)
+		m.GitRequest("github.com", "api", 404, time.Millisecond) // is there such a branch? no
 	}}
 	badly = course{"badly", func(m *metrics.Metrics, b *status.Board) {
 		whole := status.Round{Whole: true, Images: []status.Image{image("1.0", "", ""), image("1.1", "", "down")}}
@@ -233,16 +234,17 @@ var (
 			m.Webhook(string(webhook.GHCR), webhook.Unauthorized)
 		}
 		for _, code := range []int{0, 200, 429, 503} {
-			m.RegistryRequest("ghcr.io", "list", code, time.Millisecond)
+			m.RegistryRequest("ghcr.io", "tags", code, time.Millisecond)
 		}
-		m.GitRequest("git.example.com", "refs", 403, time.Millisecond)
+		m.GitRequest("denied.example.com", "api", 403, time.Millisecond)
+		m.GitRequest("hidden.example.com", "refs", 404, time.Millisecond)
 	}}
 )
 
-// sick are the alerts that fire when a target goes badly.
-var sick = []string{
-	"ImgbumpGitFailing", "ImgbumpImagesFailing", "ImgbumpImagesOutdated", "ImgbumpRegistryFailing",
-	"ImgbumpSlow", "ImgbumpTargetFailing", "ImgbumpTargetStale", "ImgbumpWebhooksRefused",
+// sick are the alerts that fire when a target goes badly, and how many of each.
+var sick = map[string]int{
+	"ImgbumpGitFailing": 2, "ImgbumpImagesFailing": 1, "ImgbumpImagesOutdated": 1, "ImgbumpRegistryFailing": 1,
+	"ImgbumpSlow": 1, "ImgbumpTargetFailing": 1, "ImgbumpTargetStale": 1, "ImgbumpWebhooksRefused": 1,
 }
 
 // image is one whose newest version is 1.1.

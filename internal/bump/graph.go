@@ -136,16 +136,15 @@ func (b *grapher) deploys(s Listed) {
 }
 
 // settle leaves each image once, and not what something else in the application replaces: an entry of its own kustomization,
-// since a base may be built without one elsewhere, or one of its files of values that comes later.
+// since a base may be built without one elsewhere; the Application's own values; or one of its files of values that comes later.
 func (b *grapher) settle(a *Deployment, values [][]string) {
-	entry := map[string]bool{}
+	entry, own := map[string]bool{}, map[string]bool{}
 	for _, s := range a.Images {
-		if s.Shape == manifest.Kustomize || s.Shape == manifest.Override {
-			entry[s.Ref.Canonical()] = true
-		}
+		entry[s.Ref.Canonical()] = entry[s.Ref.Canonical()] || s.Shape == manifest.Kustomize || s.Shape == manifest.Override
+		own[s.Ref.Canonical()] = own[s.Ref.Canonical()] || s.Object.Kind == "Application"
 	}
 	a.Images = slices.DeleteFunc(a.Images, func(s Listed) bool {
-		return s.Shape == manifest.Whole && entry[s.Ref.Canonical()] || a.replaced(s, values)
+		return s.Shape == manifest.Whole && entry[s.Ref.Canonical()] || s.Object.Kind == "" && own[s.Ref.Canonical()] || a.replaced(s, values)
 	})
 	for i := range a.Images {
 		b.retag(&a.Images[i], values)

@@ -56,11 +56,15 @@ func TestHold(t *testing.T) {
 			tree{"a.yaml": "[{image: app:1}, {image: app:2}]"}, bump.Job{Hold: &hold}, tree{"a.yaml": "[{image: app:1}, {image: app:2}] # imgbump: hold it"}, nil, fault.Failed,
 		},
 		"two places, released": {
-			tree{"a.yaml": "[{image: app:1}, {image: app:2}] # imgbump: hold it"}, bump.Job{Hold: &release}, tree{"a.yaml": "[{image: app:1}, {image: app:2}]"}, nil, fault.Failed,
+			tree{"a.yaml": "[{image: app:1}, {image: app:2}] # imgbump: hold until the new database is there and everybody has seen it"}, bump.Job{Hold: &release}, tree{"a.yaml": "[{image: app:1}, {image: app:2}]"}, nil, fault.Failed,
 		},
 		"those of a path": {
 			tree{"a.yaml": "image: app:1", "b.yaml": "image: app:1"}, bump.Job{Hold: &hold, Paths: []string{"b.yaml"}},
 			tree{"b.yaml": "image: app:1 # imgbump: hold it"}, nil, fault.Failed,
+		},
+		"those of an application": {
+			tree{"one.yaml": application("one", "apps/one", 0), "two.yaml": application("two", "apps/two", 0), "apps/one/a.yaml": "image: app:1", "apps/two/a.yaml": "image: app:1"},
+			bump.Job{Hold: &hold, Applications: []string{"one"}}, tree{"apps/one/a.yaml": "image: app:1 # imgbump: hold it"}, nil, fault.Failed,
 		},
 		"where the version is set": {
 			tree{"o/kustomization.yaml": "resources: [d.yaml]\nimages:\n- name: app\n  newTag: '1'\n", "o/d.yaml": "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: app}]}\n"},

@@ -163,7 +163,7 @@ func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
 // learn notes which images the target names. An event that came in before that was known leads to nothing when it is of
 // another image.
 func (q *queue) learn(r status.Round) {
-	if r.Whole { // as the first one is that does not fail
+	if r.Whole { // as is the first one that did not fail: until then, all images are due
 		q.known = make(map[string]bool, len(r.Images))
 	}
 	for _, image := range r.Images {

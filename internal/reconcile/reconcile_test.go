@@ -788,6 +788,7 @@ func TestBoardFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &branch{name: "prod", names: []string{"a.example/x", "a.example/y"}, takes: 10 * time.Second}
 		l, _ := loopOf(b)
+		l.Interval = 0 // which is five minutes
 		state := func(want status.State, next time.Duration) {
 			t.Helper()
 			s := at(l, 0)

@@ -32,13 +32,15 @@ func TestBrowser(t *testing.T) {
 }
 
 // serve serves a board until the test ends.
-func serve(t *testing.T, b *browser, o statuspage.Options) string {
+func serve(t *testing.T, b *browser, o statuspage.Options) *httptest.Server {
+	stop := make(chan struct{})
+	o.Stop = stop
 	s := httptest.NewServer(statuspage.New(o))
 	b.mu.Lock()
 	b.said, b.asked = nil, nil
 	b.mu.Unlock()
-	t.Cleanup(s.Close)
-	return s.URL
+	t.Cleanup(func() { close(stop); s.Close() })
+	return s
 }
 
 const rssRow = `document.querySelector("tr:has(b)")`
@@ -46,7 +48,7 @@ const rssRow = `document.querySelector("tr:has(b)")`
 // live: a change is shown without a reload, and what the reader was at stays.
 func live(t *testing.T, b *browser) {
 	bd := shown()
-	url := serve(t, b, statuspage.Options{Board: bd})
+	url := serve(t, b, statuspage.Options{Board: bd}).URL
 	b.visit(url + "/")
 	b.wait(`document.getElementById("live").textContent === "live"`)
 	b.run(`window.mark = 1; document.querySelector("tr details").open = true; window.row = ` + rssRow + `;
@@ -81,7 +83,7 @@ const rows = `[...document.querySelectorAll("tr[data-s]")].filter(r => r.checkVi
 
 func filters(t *testing.T, b *browser) {
 	bd := shown()
-	url := serve(t, b, statuspage.Options{Board: bd})
+	url := serve(t, b, statuspage.Options{Board: bd}).URL
 	b.visit(url + "/")
 	for _, tt := range []struct{ text, show, want, said string }{
 		{"", "", "rss hitomi postgres slack very-long-name-of-an-image-that-somebody-chose-on-a-monday argocd", ""},
@@ -115,7 +117,7 @@ func filters(t *testing.T, b *browser) {
 
 // keyboard: everything can be reached and used by keyboard alone, and one sees where one is.
 func keyboard(t *testing.T, b *browser) {
-	url := serve(t, b, statuspage.Options{Board: shown()})
+	url := serve(t, b, statuspage.Options{Board: shown()}).URL
 	b.visit(url + "/")
 	b.key("Tab", 0)
 	if got := b.run(`document.activeElement.className + document.activeElement.checkVisibility() + (document.activeElement.getBoundingClientRect().left >= 0)`); got != `"skiptruetrue"` {
@@ -148,7 +150,7 @@ func keyboard(t *testing.T, b *browser) {
 
 func act(t *testing.T, b *browser) {
 	a := &actions{}
-	url := serve(t, b, statuspage.Options{Board: shown(), Actions: a, Token: "secret"})
+	url := serve(t, b, statuspage.Options{Board: shown(), Actions: a, Token: "secret"}).URL
 	b.visit(url + "/")
 	const inRow, said = `document.querySelector("tr:nth-child(1) a.act")`, `document.getElementById("said").textContent`
 	if got := b.run(inRow + `.checkVisibility()`); got != "false" {
@@ -197,7 +199,7 @@ func act(t *testing.T, b *browser) {
 // scriptless: without scripts the page can be read, filtered and acted on.
 func scriptless(t *testing.T, b *browser) {
 	a := &actions{}
-	url := serve(t, b, statuspage.Options{Board: shown(), Actions: a, Token: "secret"})
+	url := serve(t, b, statuspage.Options{Board: shown(), Actions: a, Token: "secret"}).URL
 	b.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)
 	defer b.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": false}, nil)
 	loaded := func(path string) {
@@ -233,7 +235,7 @@ func scriptless(t *testing.T, b *browser) {
 
 // languages and colours are those that the reader likes.
 func languages(t *testing.T, b *browser) {
-	url := serve(t, b, statuspage.Options{Board: shown()})
+	url := serve(t, b, statuspage.Options{Board: shown()}).URL
 	b.call("Network.setExtraHTTPHeaders", map[string]any{"headers": map[string]string{"Accept-Language": "ja"}}, nil)
 	defer b.call("Network.setExtraHTTPHeaders", map[string]any{"headers": map[string]string{}}, nil)
 	b.window(390, 844, "dark")
@@ -263,7 +265,7 @@ func sizes(t *testing.T, b *browser) {
 	bd.Record(target, now, status.Round{Images: []status.Image{{Name: long, Policy: long, Origin: long, Newest: long, Why: long, Err: long, Hint: long,
 		Places: []status.Place{{File: long, Application: long, Current: long, Hold: long}}}}, Failures: []status.Failure{{Where: long, Err: long, Hint: long}},
 		Commits: []status.Commit{{SHA: long, Summary: long}}})
-	url := serve(t, b, statuspage.Options{Board: bd, Actions: &actions{}, Token: "secret"})
+	url := serve(t, b, statuspage.Options{Board: bd, Actions: &actions{}, Token: "secret"}).URL
 	for _, width := range []int{320, 390, 768, 1200, 2560} {
 		for _, address := range []string{"/", "/?lang=ja"} {
 			b.window(width, 800, "light")
@@ -281,7 +283,7 @@ func hostile(t *testing.T, b *browser) {
 	bd := status.NewBoard(now, status.Target{Name: evil, Repository: evil, Branch: evil, Page: "javascript:window.evil=1"})
 	r := status.Round{Whole: true, Images: []status.Image{{Name: evil, Policy: evil, Newest: evil, Why: evil, Places: []status.Place{{File: evil, Current: evil, Hold: evil}}}},
 		Diagram: []byte(`<svg xmlns="http://www.w3.org/2000/svg" onload="top.evil=1"><script>top.evil=1</script></svg>`)}
-	url := serve(t, b, statuspage.Options{Board: bd})
+	url := serve(t, b, statuspage.Options{Board: bd}).URL
 	b.visit(url + "/")
 	b.wait(`document.getElementById("live").textContent === "live"`)
 	bd.Record(evil, now, r)
@@ -303,7 +305,7 @@ func thousand(t *testing.T, b *browser) {
 	bd := board(now)
 	r := fleet(1000)
 	bd.Record(target, now, r)
-	url := serve(t, b, statuspage.Options{Board: bd})
+	url := serve(t, b, statuspage.Options{Board: bd}).URL
 	b.visit(url + "/")
 	b.wait(`document.getElementById("live").textContent === "live"`)
 	t.Logf("loaded in %s ms", b.run(`performance.timing.loadEventEnd - performance.timing.navigationStart`))
@@ -328,8 +330,7 @@ func thousand(t *testing.T, b *browser) {
 // lost: the page says that it is not live, comes back by itself, and then knows what it missed.
 func lost(t *testing.T, b *browser) {
 	bd := shown()
-	s := httptest.NewServer(statuspage.New(statuspage.Options{Board: bd}))
-	defer s.Close()
+	s := serve(t, b, statuspage.Options{Board: bd})
 	b.visit(s.URL + "/")
 	b.wait(`document.getElementById("live").textContent === "live"`)
 	b.run(`window.states = []; new MutationObserver(() => states.push(document.getElementById("live").textContent)).observe(document.getElementById("live"), { childList: true })`)

@@ -3,9 +3,9 @@ package statuspage_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -159,44 +159,65 @@ func (b *browser) post(method string, params any) <-chan answer {
 // call does a command.
 func (b *browser) call(method string, params, result any) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
-	defer cancel()
+	if err := b.try(method, params, result); err != nil {
+		b.t.Fatalf("%s: %v", method, err)
+	}
+}
+
+func (b *browser) try(method string, params, result any) error {
 	select {
 	case a := <-b.post(method, params):
-		if a.Error != nil {
-			b.t.Fatalf("%s: %s", method, a.Error.Message)
+		switch {
+		case a.Error != nil:
+			return errors.New(a.Error.Message)
+		case result != nil:
+			return json.Unmarshal(a.Result, result)
 		}
-		if result != nil {
-			if err := json.Unmarshal(a.Result, result); err != nil {
-				b.t.Fatalf("%s: %v", method, err)
-			}
-		}
-	case <-ctx.Done():
+		return nil
+	case <-time.After(60 * time.Second):
 		b.t.Fatalf("%s: no answer", method)
+		return nil
 	}
 }
 
 // run runs an expression in the page, waits for it if it is a promise, and gives its value as JSON.
 func (b *browser) run(expression string) string {
 	b.t.Helper()
+	value, err := b.evaluate(expression)
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+func (b *browser) evaluate(expression string) (string, error) {
 	var r struct {
-		Result           struct{ Value json.RawMessage }
+		Result           struct{ Value any }
 		ExceptionDetails *struct {
 			Exception struct{ Description string }
 		}
 	}
-	b.call("Runtime.evaluate", map[string]any{"expression": expression, "awaitPromise": true, "returnByValue": true}, &r)
-	if r.ExceptionDetails != nil {
-		b.t.Fatalf("%s: %s", expression, r.ExceptionDetails.Exception.Description)
+	if err := b.try("Runtime.evaluate", map[string]any{"expression": expression, "awaitPromise": true, "returnByValue": true}, &r); err != nil {
+		return "", err
 	}
-	return string(r.Result.Value)
+	if r.ExceptionDetails != nil {
+		return "", errors.New(r.ExceptionDetails.Exception.Description)
+	}
+	return quoted(r.Result.Value), nil
 }
 
 // wait waits until an expression is true.
 func (b *browser) wait(expression string) {
 	b.t.Helper()
-	if got := b.run(`new Promise(done => { let n = 0; const look = () => { let is; try { is = ` + expression +
-		` } catch {} if (is || ++n > 400) done(!!is); else setTimeout(look, 25) }; look() })`); got != "true" {
+	got, err := "", error(nil)
+	for range 5 { // as the page may be replaced meanwhile
+		got, err = b.evaluate(`new Promise(done => { let n = 0; const look = () => { let is; try { is = ` + expression +
+			` } catch {} if (is || ++n > 400) done(!!is); else setTimeout(look, 25) }; look() })`)
+		if err == nil {
+			break
+		}
+	}
+	if got != "true" {
 		b.t.Fatalf("never: %s\n%s\n%s", expression, b.said, b.run("document.body.innerText.slice(0, 2000)"))
 	}
 }
@@ -265,7 +286,13 @@ func (b *browser) clean(server string) {
 	}
 }
 
-func quoted(text string) string {
-	q, _ := json.Marshal(text)
-	return string(q)
+// quoted is a value as JSON and JavaScript write it.
+func quoted(value any) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(value); err != nil {
+		panic(err)
+	}
+	return strings.TrimSpace(b.String())
 }

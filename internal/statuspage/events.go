@@ -9,10 +9,11 @@ import (
 )
 
 const (
-	most      = 128              // clients with live updates at a time
-	pace      = time.Second      // between two events for a client
-	heartbeat = 20 * time.Second // of silence, for proxies that end silent connections
-	patience  = 10 * time.Second // for a client to take an event
+	most      = 128                   // clients with live updates at a time
+	pace      = time.Second           // between two events for a client
+	gather    = 50 * time.Millisecond // after a change, for those that come with it
+	heartbeat = 20 * time.Second      // of silence, for proxies that end silent connections
+	patience  = 10 * time.Second      // for a client to take an event
 )
 
 // clients counts those who get live updates.
@@ -46,20 +47,19 @@ func (p *page) events(w http.ResponseWriter, r *http.Request) {
 	defer p.clients.leave()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
-	out := http.NewResponseController(w)
+	l := listener{w, http.NewResponseController(w)}
 	for {
 		v := p.view()
-		if err := p.tell(w, out, v); err != nil {
+		if l.send("retry: 2000\ndata: %s\n\n", p.pulse(v)) != nil {
 			return
 		}
-		for waiting := true; waiting; {
+		next := time.After(pace)
+		for changed := false; !changed; {
 			select {
 			case <-v.changed:
-				waiting = false
+				changed = true
 			case <-time.After(heartbeat):
-				out.SetWriteDeadline(time.Now().Add(patience))
-				fmt.Fprint(w, ":\n\n")
-				if out.Flush() != nil {
+				if l.send(":\n\n") != nil {
 					return
 				}
 			case <-r.Context().Done():
@@ -68,29 +68,42 @@ func (p *page) events(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
-		select {
-		case <-time.After(pace):
-		case <-r.Context().Done():
-			return
-		case <-p.Stop:
-			return
+		for _, wait := range []<-chan time.Time{time.After(gather), next} {
+			select {
+			case <-wait:
+			case <-r.Context().Done():
+				return
+			case <-p.Stop:
+				return
+			}
 		}
 	}
 }
 
-// tell sends what is the newest.
-func (p *page) tell(w http.ResponseWriter, out *http.ResponseController, v *view) error {
+// pulse is what an event tells of a view.
+func (p *page) pulse(v *view) []byte {
 	m := pulse{Now: p.Now().UnixMilli(), Assets: assetsVersion, Regions: map[string]string{}}
 	for _, r := range v.regions {
 		m.Regions[r.ID] = r.Version
 	}
-	data, err := json.Marshal(m)
+	text, err := json.Marshal(m)
 	if err != nil {
+		panic(err) // plain values
+	}
+	return text
+}
+
+// listener is a client of events.
+type listener struct {
+	w   http.ResponseWriter
+	out *http.ResponseController
+}
+
+// send writes at once, and gives a client up that does not read.
+func (l listener) send(format string, args ...any) error {
+	_ = l.out.SetWriteDeadline(time.Now().Add(patience)) // where it is not supported the server has its own
+	if _, err := fmt.Fprintf(l.w, format, args...); err != nil {
 		return err
 	}
-	out.SetWriteDeadline(time.Now().Add(patience))
-	if _, err := fmt.Fprintf(w, "retry: 2000\ndata: %s\n\n", data); err != nil {
-		return err
-	}
-	return out.Flush()
+	return l.out.Flush()
 }

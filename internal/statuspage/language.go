@@ -65,7 +65,7 @@ func (l *language) say(key string, args ...any) (string, error) {
 			phrase = one
 		}
 	}
-	if !strings.Contains(phrase, "%") {
+	if len(args) == 0 || !strings.Contains(phrase, "%") {
 		return phrase, nil
 	}
 	for i, a := range args {

@@ -57,7 +57,7 @@ func (x *Index) Values(n int) [][]string {
 				return
 			}
 			if file, here := x.place.inTree(full); here {
-				files = append(files, file)
+				files = append(slices.DeleteFunc(files, func(before string) bool { return before == file }), file)
 			}
 		}
 		if dir, here := x.Folder(*s); here && x.tree.Chart(dir) {

@@ -37,14 +37,15 @@ func sameNode(a, b *yaml.Node, nesting int) bool {
 	return slices.EqualFunc(a.Content, b.Content, func(a, b *yaml.Node) bool { return sameNode(a, b, nesting) })
 }
 
-// sameBlock reports whether two block scalars are the same YAML but for comments, which JSON has none of.
+// sameBlock reports whether two block scalars are the same YAML but for comments. JSON has none, and text is no YAML.
 func sameBlock(a, b *yaml.Node, nesting int) bool {
 	if a.Kind != yaml.ScalarNode || a.Style&yaml.LiteralStyle == 0 || nesting == maxNesting {
 		return false
 	}
 	one, ok := read([]byte(a.Value))
 	two, okay := read([]byte(b.Value))
-	return ok && okay && slices.EqualFunc(one, two, func(a, b *yaml.Node) bool {
-		return len(a.Content) == 1 && a.Content[0].Style&yaml.FlowStyle == 0 && sameNode(a, b, nesting+1)
+	return ok && okay && len(one) > 0 && slices.EqualFunc(one, two, func(a, b *yaml.Node) bool {
+		root := a.Content[0]
+		return root.Kind != yaml.ScalarNode && root.Style&yaml.FlowStyle == 0 && sameNode(a, b, nesting+1)
 	})
 }

@@ -39,6 +39,9 @@ func commented(t *testing.T, data string, made []manifest.Commented, err error) 
 	return string(after)
 }
 
+// unlike is what comes of a file in which a comment would be more than that.
+const unlike = "file: a comment there would be more than a comment; the file is left alone"
+
 // TestHoldBack has app held back, wherever it stands.
 func TestHoldBack(t *testing.T) {
 	const object, literal = "apiVersion: v1\nkind: A\n", "apiVersion: v1\nkind: A\npatch: |\n"
@@ -67,8 +70,9 @@ func TestHoldBack(t *testing.T) {
 		},
 		"two images on one line":        {"a.yaml", "[{image: app:1}, {image: tool:1}]\n", "line 1 is about tool, too"},
 		"a comment that would go along": {"a.yaml", "- image: app:1\n  sidecarImage: tool:1\n", "line 1 is about tool, too"},
+		"a line that is no comment's":   {"a.yaml", "- image: |-\n    app:1\n  sidecarImage: tool:1\n", "line 1 is about tool, too"},
 		"JSON":                          {"a.json", `{"apiVersion": "v1", "kind": "A", "image": "app:1"}`, "JSON has no place for a comment"},
-		"JSON in a block":               {"a.yaml", literal + "  [{\"image\": \"app:1\"}]\n", "file: a comment there would be more than a comment; the file is left alone"},
+		"JSON in a block":               {"a.yaml", literal + "  [{\"image\": \"app:1\"}]\n", unlike},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found, err := manifest.Find(tt.file, []byte(tt.in), manifest.Rules{})
@@ -91,6 +95,17 @@ func TestHoldBack(t *testing.T) {
 	}
 }
 
+// TestUnchecked has a reason that CheckReason does not let pass.
+func TestUnchecked(t *testing.T) {
+	for _, reason := range []string{": it", "it # imgbump: semver", "it\nb: 1"} {
+		data := "image: app:1"
+		made, err := manifest.HoldBack("a.yaml", []byte(data), manifest.Rules{}, []int{0}, reason)
+		if got := commented(t, data, made, err); got != unlike {
+			t.Errorf("%q: %q", reason, got)
+		}
+	}
+}
+
 // TestRelease takes comments away as people write them.
 func TestRelease(t *testing.T) {
 	for in, want := range map[string]string{
@@ -105,7 +120,11 @@ func TestRelease(t *testing.T) {
 		"spec: # imgbump: hold\n  image: app:1\n":                          "spec:\n  image: app:1\n",
 		"spec: # imgbump: hold\n  image: app:1\n  sidecarImage: tool:1\n":  "line 1 is about tool, too",
 		"a: '# imgbump: hold'\nimage: app:1\n":                             "a: '# imgbump: hold'\nimage: app:1\n",
-		"[{image: app:1, b: 'x # imgbump: hold y'}]":                       "file: a comment there would be more than a comment; the file is left alone",
+		"image: &x app:1\nb:\n  image: *x # imgbump: hold\n":               "image: &x app:1\nb:\n  image: *x\n",
+		"- b: \"x # imgbump: hold y\n    z\"\n  image: app:1":              unlike,
+		"- b: |\n    # imgbump: hold y\n  image: app:1":                    unlike,
+		"- b: |\n    x\n    # imgbump: hold y\n  image: app:1":             unlike,
+		"[{image: app:1, b: 'x # imgbump: hold y'}]":                       unlike,
 	} {
 		found, err := manifest.Find("a.yaml", []byte(in), manifest.Rules{})
 		if err != nil {
