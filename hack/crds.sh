@@ -4,12 +4,12 @@
 set -eu
 
 modules='
-github.com/argoproj/argo-cd/v3                   v3.5.1  manifests/crds
-github.com/cert-manager/cert-manager             v1.19.1 deploy/crds
-github.com/external-secrets/external-secrets     v0.20.4 config/crds/bases
+github.com/argoproj/argo-cd/v3                     v3.5.1  manifests/crds
+github.com/cert-manager/cert-manager               v1.19.1 deploy/crds
+github.com/external-secrets/external-secrets       v0.20.4 config/crds/bases
 github.com/prometheus-operator/prometheus-operator v0.85.0 example/prometheus-operator-crd
-go.universe.tf/metallb                           v0.15.2 config/crd/bases
-sigs.k8s.io/gateway-api                          v1.6.1  config/crd/standard
+go.universe.tf/metallb                             v0.15.2 config/crd/bases
+sigs.k8s.io/gateway-api                            v1.6.1  config/crd/standard
 '
 
 top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)

@@ -49,6 +49,22 @@ func crds(t *testing.T) string {
 	return folder
 }
 
+// TestSchemas shows that a chart and the schemas that its resources are checked against are of one version.
+func TestSchemas(t *testing.T) {
+	script, err := os.ReadFile("../hack/crds.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range applications(t) {
+		for _, s := range a.sources() {
+			pinned := regexp.MustCompile(`\n\S+/` + regexp.QuoteMeta(s.Chart) + ` +v(\S+)`).FindSubmatch(script)
+			if s.Chart != "" && pinned != nil && string(pinned[1]) != strings.TrimPrefix(s.TargetRevision, "v") {
+				t.Errorf("chart %s is %s, hack/crds.sh has v%s", s.Chart, s.TargetRevision, pinned[1])
+			}
+		}
+	}
+}
+
 // TestRunners validates the pods of the scale sets, which are values for the chart: a misspelt field of a securityContext
 // would be left out in silence.
 func TestRunners(t *testing.T) {

@@ -38,6 +38,16 @@ func shown(text string) string {
 	}, text)
 }
 
+// shown is the box with its texts as they are shown.
+func (b Box) shown() Box {
+	lines := make([]string, len(b.Lines))
+	for i, line := range b.Lines {
+		lines[i] = shown(line)
+	}
+	b.Title, b.Tag, b.Lines = shown(b.Title), shown(b.Tag), lines
+	return b
+}
+
 // columns is how wide a rune is in a font whose letters are one column wide: East Asian ones are two, marks on others none.
 func columns(r rune) int {
 	switch kind := width.LookupRune(r).Kind(); {
@@ -55,7 +65,8 @@ type Level struct {
 	Again bool
 }
 
-// Outline is the boxes as an indented list: each below every one that leads to it, in full the first time.
+// Outline is the boxes as an indented list: each below every one that leads to it, in full the first time. Their texts are
+// fit for a terminal.
 func (d Diagram) Outline() iter.Seq2[Level, Box] {
 	return func(yield func(Level, Box) bool) {
 		next, entered := d.arrows()
@@ -64,7 +75,7 @@ func (d Diagram) Outline() iter.Seq2[Level, Box] {
 		visit = func(n, depth int) bool {
 			again := seen[n]
 			seen[n] = true
-			if !yield(Level{depth, again}, d.Boxes[n]) {
+			if !yield(Level{depth, again}, d.Boxes[n].shown()) {
 				return false
 			}
 			for _, to := range next[n] {

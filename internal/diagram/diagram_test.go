@@ -111,6 +111,88 @@ func rectangle(t *testing.T, e xml.StartElement) (r [4]float64) {
 	return r
 }
 
+// Texts that a terminal, a browser or XML would take for more than text are none.
+func TestShown(t *testing.T) {
+	d := diagram.Diagram{Boxes: []diagram.Box{{Title: "\x1b[31mred\u202e \ufffe\u009b", Lines: []string{"$$x^2$$ \xff"}}}}
+	for at, box := range d.Outline() {
+		if at.Depth != 0 || box.Title != " [31mred    " || box.Lines[0] != "$$x^2$$ \ufffd" {
+			t.Errorf("%q %q", box.Title, box.Lines)
+		}
+	}
+	if text := d.Mermaid(); strings.Contains(text, "$$") || strings.Contains(text, "\u202e") {
+		t.Error(text)
+	}
+	if err := xml.Unmarshal([]byte(d.SVG()), new(struct{})); err != nil {
+		t.Error(err)
+	}
+}
+
+// A box is wide enough for East Asian letters, and cut where it would be too wide.
+func TestWidth(t *testing.T) {
+	width := func(title string) float64 {
+		d := diagram.Diagram{Boxes: []diagram.Box{{Title: title}}}
+		m := regexp.MustCompile(`<rect [^>]* width="([0-9.]+)"`).FindStringSubmatch(d.SVG())
+		v, err := strconv.ParseFloat(m[1], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	if got, want := width("本番環境"), width("12345678"); got != want {
+		t.Errorf("four wide letters take %v, not %v", got, want)
+	}
+	if got, want := width("e\u0301"), width("e"); got != want {
+		t.Errorf("a letter with a mark takes %v, not %v", got, want)
+	}
+	if got, want := width(strings.Repeat("本", 200)), width(strings.Repeat("x", 63)); got != want {
+		t.Errorf("a long title takes %v, not %v", got, want)
+	}
+	d := diagram.Diagram{Boxes: []diagram.Box{{Title: strings.Repeat("本", 200)}}}
+	if !strings.Contains(d.SVG(), ">"+strings.Repeat("本", 31)+"…<") {
+		t.Error("it is not cut at a letter")
+	}
+}
+
+func TestMermaidFits(t *testing.T) {
+	long := diagram.Diagram{Boxes: []diagram.Box{{Title: strings.Repeat("x", 50_000-len("flowchart LR\n  n0[\"\"]\n"))}}}
+	if !long.MermaidFits() {
+		t.Error("50,000 characters do not fit")
+	}
+	if long.Boxes[0].Title += "x"; long.MermaidFits() {
+		t.Error("50,001 characters fit")
+	}
+	many := diagram.Diagram{Boxes: make([]diagram.Box, 2), Arrows: make([]diagram.Arrow, 500)}
+	if !many.MermaidFits() {
+		t.Error("500 arrows do not fit")
+	}
+	if many.Arrows = append(many.Arrows, diagram.Arrow{}); many.MermaidFits() {
+		t.Error("501 arrows fit")
+	}
+}
+
+// What leads to many is not so far down that it is out of sight.
+func TestParentInSight(t *testing.T) {
+	d := diagram.Diagram{Boxes: make([]diagram.Box, 300)}
+	for n := range 299 {
+		d.Arrows = append(d.Arrows, diagram.Arrow{From: 0, To: n + 1})
+	}
+	m := regexp.MustCompile(`<rect x="16.0" y="([0-9.]+)"`).FindStringSubmatch(d.SVG())
+	if y, err := strconv.ParseFloat(m[1], 64); err != nil || y > 200 {
+		t.Error(y, err)
+	}
+}
+
+func BenchmarkSVG(b *testing.B) {
+	var d diagram.Diagram
+	for n := range 300 {
+		d.Boxes = append(d.Boxes, diagram.Box{Title: fmt.Sprint("application-", n), Tag: "wave 1", Lines: []string{"registry.example.com/team/web:1", "redis:8"}})
+		d.Arrows = append(d.Arrows, diagram.Arrow{From: n / 10, To: n})
+	}
+	for b.Loop() {
+		d.SVG()
+	}
+}
+
 func TestOutline(t *testing.T) {
 	d := diagram.Diagram{Boxes: []diagram.Box{{Title: "a"}, {Title: "b"}, {Title: "c"}, {Title: "x"}, {Title: "y"}},
 		Arrows: []diagram.Arrow{{0, 2}, {1, 2}, {0, 1}, {3, 4}, {4, 3}}}

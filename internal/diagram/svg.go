@@ -15,6 +15,7 @@ const (
 	gapY       = 12
 	charWidth  = 7.25 // of the monospaced font at 12 px
 	widest     = 64   // columns of a line; the rest is in the box's tooltip
+	lowest     = 160  // that a box stands below the first of those that it leads to, so that one sees both
 )
 
 // place is where a box is drawn.
@@ -55,9 +56,10 @@ func (b Box) draw(out *strings.Builder, p place) {
 	if b.Alert {
 		class += " alert"
 	}
-	all := append([]string{b.Title + " " + b.Tag}, b.Lines...)
+	b = b.shown()
+	all := append([]string{strings.TrimSpace(b.Title + " " + b.Tag)}, b.Lines...)
 	fmt.Fprintf(out, `<g class="%s"><title>%s</title><rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="6"/>`,
-		class, html.EscapeString(strings.Join(shownAll(all), "\n")), p.x, p.y, p.width, p.height)
+		class, html.EscapeString(strings.Join(all, "\n")), p.x, p.y, p.width, p.height)
 	x, y := p.x+padding, p.y+padding+12
 	fmt.Fprintf(out, `<text x="%.1f" y="%.1f" xml:space="preserve"><tspan class="title">%s</tspan><tspan class="tag">%s</tspan></text>`,
 		x, y, html.EscapeString(cut(b.Title)), html.EscapeString(b.suffix()))
@@ -73,13 +75,6 @@ func (b Box) suffix() string {
 		return ""
 	}
 	return "  " + cut(b.Tag)
-}
-
-func shownAll(lines []string) []string {
-	for i := range lines {
-		lines[i] = shown(lines[i])
-	}
-	return lines
 }
 
 // cut is as much of a line as is drawn.
@@ -138,7 +133,7 @@ func (d Diagram) layout() (places []place, width, height float64) {
 		if own := top + places[n].height + gapY; own > height {
 			height = own
 		} else {
-			places[n].y = (top + height - gapY - places[n].height) / 2
+			places[n].y = min((top+height-gapY-places[n].height)/2, top+lowest)
 		}
 		width = max(width, places[n].x+places[n].width+margin)
 	}

@@ -64,13 +64,13 @@ var dotText = strings.NewReplacer("\\", "\\\\", `"`, "\\\"")
 
 // text is the box's lines.
 func (b Box) text(escape *strings.Replacer) []string {
-	title := shown(b.Title)
+	b = b.shown()
 	if b.Tag != "" {
-		title += " (" + shown(b.Tag) + ")"
+		b.Title += " (" + b.Tag + ")"
 	}
-	all := []string{escape.Replace(title)}
+	all := []string{escape.Replace(b.Title)}
 	for _, line := range b.Lines {
-		all = append(all, escape.Replace(shown(line)))
+		all = append(all, escape.Replace(line))
 	}
 	return all
 }

@@ -22,12 +22,11 @@ const (
 	actionTime = 2 * time.Minute // for an action, whether or not the browser waits for it
 )
 
-// form is what somebody wants done, and what became of it.
-type form struct {
-	Target, Image, Reason string
-	Message, Hint         string
-	Done                  bool
-}
+// form is what somebody wants done.
+type form struct{ Target, Image, Reason string }
+
+// message is what became of it, for people.
+type message struct{ text, hint string }
 
 // act does what a form asks for. The token comes with each request, in the header or in the form: there is no cookie, so that
 // no other site can make a browser act in its reader's name, and nothing to expire, to store or to steal on the server.
@@ -36,26 +35,21 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 	l := languageOf(r)
 	r.Body = http.MaxBytesReader(w, r.Body, formBytes)
 	if err := r.ParseForm(); err != nil {
-		p.answer(w, r, http.StatusBadRequest, form{Message: l.word("bad form")})
+		p.answer(w, r, http.StatusBadRequest, form{}, message{text: l.word("bad form")})
 		return
 	}
 	f := form{Target: r.PostFormValue("target"), Image: strings.TrimSpace(r.PostFormValue("image")), Reason: strings.TrimSpace(r.PostFormValue("reason"))}
 	switch p.admit(r) {
 	case http.StatusOK:
+		code, said := p.do(l, r, f)
+		p.answer(w, r, code, f, said)
 	case http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", "60")
-		f.Message = l.word("too often")
-		p.answer(w, r, http.StatusTooManyRequests, f)
-		return
+		p.answer(w, r, http.StatusTooManyRequests, f, message{text: l.word("too often")})
 	default:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="imgbump"`)
-		f.Message = l.word("bad token")
-		p.answer(w, r, http.StatusUnauthorized, f)
-		return
+		p.answer(w, r, http.StatusUnauthorized, f, message{text: l.word("bad token")})
 	}
-	code, message := p.do(l, r, f)
-	f.Done, f.Message, f.Hint = code == http.StatusOK, message.text, message.hint
-	p.answer(w, r, code, f)
 }
 
 // admit holds the request's token against ours, in a time that does not depend on how much of it is right.
@@ -65,8 +59,6 @@ func (p *page) admit(r *http.Request) int {
 	want := sha256.Sum256([]byte(p.Token))
 	return p.attempts.try(r, subtle.ConstantTimeCompare(given[:], want[:]) == 1 && p.Token != "")
 }
-
-type message struct{ text, hint string }
 
 // do does the action that the address names.
 func (p *page) do(l *language, r *http.Request, f form) (int, message) {
@@ -130,13 +122,13 @@ func codeOf(err error) int {
 	return http.StatusBadGateway
 }
 
-// answer says what became of an action: to page.js as JSON, to others as the page with the form.
-func (p *page) answer(w http.ResponseWriter, r *http.Request, code int, f form) {
+// answer says what became of an action: to page.js as JSON, to others as a page of its own.
+func (p *page) answer(w http.ResponseWriter, r *http.Request, code int, f form, said message) {
 	if !strings.Contains(r.Header.Get("Accept"), "application/json") {
-		p.show(w, r, code, &f)
+		p.show(w, r, code, "answer", map[string]any{"Form": f, "Done": code == http.StatusOK, "Message": said.text, "Hint": said.hint})
 		return
 	}
-	body, err := json.Marshal(map[string]string{"message": f.Message, "hint": f.Hint})
+	body, err := json.Marshal(map[string]string{"message": said.text, "hint": said.hint})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

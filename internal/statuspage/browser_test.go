@@ -231,6 +231,8 @@ func scriptless(t *testing.T, b *browser) {
 	if got := b.run(`document.getElementById("said").textContent.trim()`); got != `"Held back."` || len(a.done) != 1 {
 		t.Error(got, a.done)
 	}
+	b.run(`document.querySelector("main a").click()`)
+	loaded("/")
 }
 
 // languages and colours are those that the reader likes.

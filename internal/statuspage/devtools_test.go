@@ -39,7 +39,15 @@ type answer struct {
 // open starts a Chromium with one empty page.
 func open(t testing.TB) *browser {
 	t.Helper()
-	program := without.Program(t, "chromium", "Debian's package chromium")
+	program := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil && program == "" {
+			program = path
+		}
+	}
+	if program == "" {
+		without.Skip(t, "Chromium on PATH: Debian's package chromium, or Google Chrome")
+	}
 	theirIn, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

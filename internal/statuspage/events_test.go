@@ -101,11 +101,23 @@ func TestEvents(t *testing.T) {
 		if changed != 1 || len(after) != 4 {
 			t.Errorf("%d of %d regions changed", changed, len(after))
 		}
+		time.Sleep(time.Minute)
+		b.Record(target, time.Now(), round())
+		b.Mark(target, status.Idle, time.Now())
+		time.Sleep(60 * time.Millisecond)
+		if got := len(s.told()) - len(events); got != 1 {
+			t.Errorf("a round that ended after a while came as %d events", got)
+		}
+		time.Sleep(2 * time.Second)
+		events = s.told()
+		if quiet := len(s.written) - len(events); quiet != 3 {
+			t.Errorf("%d heartbeats in a minute", quiet)
+		}
 		time.Sleep(3 * time.Minute)
 		if got := len(s.told()); got != len(events) {
 			t.Errorf("%d events without a change", got-len(events))
 		}
-		if quiet := len(s.written) - len(events); quiet < 8 || quiet > 10 {
+		if quiet := len(s.written) - len(events); quiet < 11 || quiet > 13 {
 			t.Errorf("%d heartbeats in 3 minutes", quiet)
 		}
 		leave()

@@ -86,26 +86,26 @@ func guarded(next http.Handler) http.Handler {
 	})
 }
 
-// index answers with the whole page.
+// index answers with the whole page, with the form for actions when the query asks for it.
 func (p *page) index(w http.ResponseWriter, r *http.Request) {
-	p.show(w, r, http.StatusOK, nil)
+	l, f, v := languageOf(r), filterOf(r), p.view()
+	query := r.URL.Query()
+	p.show(w, r, http.StatusOK, "page", map[string]any{
+		"Filter": f, "Counts": v.counts(), "Since": v.snapshot.Started, "Languages": languages,
+		"Summary": v.region("summary").html(l, false), "Sections": v.sections(l, p.Actions != nil, f),
+		"Acts": p.Actions != nil, "Form": query.Has("act"), "Target": query.Get("target"), "Image": query.Get("image"), "Longest": longest,
+	})
 }
 
-// show answers with the whole page, with the form for actions when the query asks for it or an action was tried.
-func (p *page) show(w http.ResponseWriter, r *http.Request, code int, tried *form) {
+// show answers with a template of the reader's language.
+func (p *page) show(w http.ResponseWriter, r *http.Request, code int, name string, model map[string]any) {
 	l := languageOf(r)
-	v := p.view()
-	f := filterOf(r)
-	if tried == nil && p.Actions != nil && r.URL.Query().Get("act") != "" {
-		tried = &form{Target: r.URL.Query().Get("target"), Image: r.URL.Query().Get("image")}
+	model["Language"], model["Version"], model["Asked"] = l, assetsVersion, ""
+	if r.URL.Query().Get("lang") == l.Code {
+		model["Asked"] = l.Code // so that links lead to pages in it
 	}
 	var b bytes.Buffer
-	err := l.templates.ExecuteTemplate(&b, "page", map[string]any{
-		"Since": v.snapshot.Started, "Now": p.Now(), "Version": assetsVersion, "Filter": f, "Form": tried, "Acts": p.Actions != nil,
-		"Summary": v.region("summary").html(l, false), "Sections": v.sections(l, p.Actions != nil, f), "Counts": v.counts(),
-		"Language": l, "Languages": languages, "Asked": r.URL.Query().Get("lang"), "Longest": longest,
-	})
-	if err != nil {
+	if err := l.templates.ExecuteTemplate(&b, name, model); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

@@ -98,6 +98,7 @@ var english = map[string]string{
 	"hold":          "Hold back",
 	"release":       "Release",
 	"close":         "Close",
+	"back":          "Back to the page",
 
 	"done update":  "A round is on its way.",
 	"done hold":    "Held back.",
@@ -212,6 +213,7 @@ var japanese = map[string]string{
 	"hold":          "保留する",
 	"release":       "保留を解除",
 	"close":         "閉じる",
+	"back":          "ページに戻る",
 
 	"done update":  "更新を受け付けました。",
 	"done hold":    "保留にしました。",

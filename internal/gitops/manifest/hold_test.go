@@ -70,7 +70,7 @@ func TestHoldBack(t *testing.T) {
 		},
 		"two images on one line":        {"a.yaml", "[{image: app:1}, {image: tool:1}]\n", "line 1 is about tool, too"},
 		"a comment that would go along": {"a.yaml", "- image: app:1\n  sidecarImage: tool:1\n", "line 1 is about tool, too"},
-		"a line that is no comment's":   {"a.yaml", "- image: |-\n    app:1\n  sidecarImage: tool:1\n", "line 1 is about tool, too"},
+		"a line that is not about it":   {"values.yaml", "a: 1\nb: [{image: {repository: app, tag: 1}}, {image: {repository: tool, tag: 1}}]", "line 2 is about tool, too"},
 		"JSON":                          {"a.json", `{"apiVersion": "v1", "kind": "A", "image": "app:1"}`, "JSON has no place for a comment"},
 		"JSON in a block":               {"a.yaml", literal + "  [{\"image\": \"app:1\"}]\n", unlike},
 	} {
@@ -124,6 +124,7 @@ func TestRelease(t *testing.T) {
 		"- b: \"x # imgbump: hold y\n    z\"\n  image: app:1":              unlike,
 		"- b: |\n    # imgbump: hold y\n  image: app:1":                    unlike,
 		"- b: |\n    x\n    # imgbump: hold y\n  image: app:1":             unlike,
+		"- b: >\n    x: 1\n    # imgbump: hold y\n  image: app:1":          unlike,
 		"[{image: app:1, b: 'x # imgbump: hold y'}]":                       unlike,
 	} {
 		found, err := manifest.Find("a.yaml", []byte(in), manifest.Rules{})

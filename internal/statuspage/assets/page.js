@@ -105,6 +105,15 @@ async function follow() {
   loading = false;
 }
 
+// A page of another version than its server loads itself anew; while replicas of two versions answer, not over and over.
+function reload() {
+  const last = Number(sessionStorage.getItem("imgbump-reload"));
+  if (Date.now() - last < 30000) return false;
+  sessionStorage.setItem("imgbump-reload", Date.now());
+  location.reload();
+  return true;
+}
+
 let source;
 const live = byId("live");
 function say(state) {
@@ -112,20 +121,23 @@ function say(state) {
   live.className = state;
   if (live.textContent !== said) live.textContent = said;
 }
+let again;
 function listen() {
+  clearTimeout(again);
+  source?.close();
   source = new EventSource("events");
   source.onmessage = event => {
     const told = JSON.parse(event.data);
     ahead = told.now - Date.now();
     say("live");
     const other = told.assets !== text.version || Object.keys(told.regions).some(id => !byId(id));
-    if (other && !byId("act")?.open) return location.reload();
+    if (other && !byId("act")?.open && reload()) return;
     newest = told.regions;
     follow();
   };
   source.onerror = () => {
     say("lost");
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 15000);
+    if (source.readyState === EventSource.CLOSED) again = setTimeout(listen, 15000);
   };
 }
 document.addEventListener("visibilitychange", () => {
@@ -209,7 +221,7 @@ if (act) {
     e.submitter.disabled = e.submitter.hidden;
     if (document.activeElement === document.body && act.open) e.submitter.focus();
   });
-  if (act.open && !said.textContent.trim()) act.close(); // it came from a link without us
+  act.close(); // it is open when the address asks for it, for those without scripts
   showLock();
 }
 
