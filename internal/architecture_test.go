@@ -23,6 +23,7 @@ var imports = map[string][]string{
 	"bench":          {"*"},
 	"bench/images":   {"*"},
 	"bench/update":   {"*"},
+	"bench/serve":    {"*"},
 
 	"internal/demo/app": {},
 

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -83,24 +84,21 @@ func (s *steps) end() {
 	s.view.end()
 }
 
-// running are the steps that have not ended, in their order.
-func (s *steps) running() (all []*shownStep) {
-	for _, step := range s.known {
-		if !step.ended() {
-			all = append(all, step)
-		}
-	}
-	slices.SortFunc(all, func(a, b *shownStep) int { return cmp.Compare(a.Number, b.Number) })
-	return all
+// ordered are the steps that were begun, in their order.
+func (s *steps) ordered() []*shownStep {
+	return slices.SortedFunc(maps.Values(s.known), func(a, b *shownStep) int { return cmp.Compare(a.Number, b.Number) })
 }
+
+// running are the steps that have not ended, in their order.
+func (s *steps) running() []*shownStep { return slices.DeleteFunc(s.ordered(), (*shownStep).ended) }
 
 // unfinished are the steps that were begun and did not get done.
 func (s *steps) unfinished() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var titles []string
-	for n := range len(s.known) {
-		if step := s.known[n+1]; step != nil && !step.Done {
+	for _, step := range s.ordered() {
+		if !step.Done {
 			titles = append(titles, step.title)
 		}
 	}
@@ -210,12 +208,11 @@ func (s *steps) documents(result ship.Result) []stepDocument {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for n := 1; n <= len(s.known); n++ {
-		step := s.known[n]
-		if step == nil || !step.ended() {
+	for _, step := range s.ordered() {
+		if !step.ended() {
 			continue
 		}
-		d := stepDocument{Number: n, Stage: step.Stage, Platform: step.Platform, Line: step.Line, Instruction: step.Instruction,
+		d := stepDocument{Number: step.Number, Stage: step.Stage, Platform: step.Platform, Line: step.Line, Instruction: step.Instruction,
 			Status: step.status(), WhyNot: step.Why}
 		took := step.Took
 		if step.Layer != nil && result.MediaType != "" {

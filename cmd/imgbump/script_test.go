@@ -49,6 +49,7 @@ func TestScript(t *testing.T) {
 			"argo-has":     argoHas,
 			"argo-asked":   argoAsked,
 			"argo-awaits":  argoAwaits,
+			"argo-down":    argoDown,
 			"argo-answers": argoAnswers,
 			"rev-parse":    revParse,
 		},

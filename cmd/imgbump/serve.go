@@ -1,12 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/ksera524/imgbump/internal/bump"
@@ -118,7 +119,7 @@ func (f *serveFlags) run(ctx context.Context, c *cli.Console, job bump.Job) erro
 	log := f.logger(c)
 	keepers, err := f.keepers(ctx, c, log, job)
 	if err != nil {
-		return err
+		return f.unserved(c, err)
 	}
 	defer func() {
 		for _, k := range keepers {
@@ -138,7 +139,7 @@ func (f *serveFlags) run(ctx context.Context, c *cli.Console, job bump.Job) erro
 	}
 	loop := &reconcile.Loop{Targets: targets, Board: board, Window: f.window, Interval: f.interval, Log: log, Observe: counts.Round}
 	if f.once {
-		return f.look(ctx, c, loop, board)
+		return look(ctx, c, loop, keepers)
 	}
 	debug.SetGCPercent(50) // a service is idle most of the time, and is to be small then
 	s := service{flags: &f.http, lease: &f.lease, loop: loop, board: board, metrics: counts, keepers: keepers, log: log}
@@ -200,11 +201,32 @@ func (f *serveFlags) keepers(ctx context.Context, c *cli.Console, log *slog.Logg
 		if u.name == "" {
 			u.name = nameOf(f.git.repo)
 		}
-		u.log = log.With("target", u.name)
+		u.said = &sayings{}
+		u.log = slog.New(once{Handler: log.Handler(), said: u.said}).With("target", u.name)
 		u.c = c.Logging(u.log)
 		all = append(all, u)
 	}
-	return all, nil
+	return all, checked(ctx, all)
+}
+
+// checked is what is wrong with all targets, and therefore with the flags. One that is wrong by itself is told of by its rounds,
+// for it must not keep the others from being updated.
+func checked(ctx context.Context, keepers []*upkeep) (err error) {
+	for _, k := range slices.Backward(keepers) {
+		if err = k.check(ctx); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// unserved is the end of a run that does not know its targets.
+func (f *serveFlags) unserved(c *cli.Console, err error) error {
+	if f.once && fault.KindOf(err) != fault.Usage {
+		nothing, _ := status.NewBoard(time.Now()).Snapshot()
+		return cmp.Or(c.Print(serveStatus(nothing), ""), err)
+	}
+	return err
 }
 
 // served are the targets that the flags name.
@@ -249,30 +271,19 @@ func fromFile(name string) ([]config.Target, error) {
 }
 
 // look looks once at everything, and prints what came of it.
-func (f *serveFlags) look(ctx context.Context, c *cli.Console, loop *reconcile.Loop, board *status.Board) error {
-	var failed []error
-	rounds := loop.Once(ctx)
-	for _, r := range rounds {
-		if err := errorOf(r); err != nil {
-			failed = append(failed, err)
-		}
+func look(ctx context.Context, c *cli.Console, loop *reconcile.Loop, keepers []*upkeep) error {
+	var outcomes []outcome
+	for i, r := range loop.Once(ctx) {
+		outcomes = append(outcomes, outcome{target: keepers[i].name, err: cmp.Or(r.Err, keepers[i].verdict)})
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	snapshot, _ := board.Snapshot()
-	if err := c.Print(serveStatus(snapshot), outlined(snapshot)); err != nil {
+	snapshot, _ := loop.Board.Snapshot()
+	commits := slices.ContainsFunc(snapshot.Targets, func(t status.Target) bool { return len(t.Commits) > 0 })
+	err := together(outcomes)
+	if fault.KindOf(err) == fault.Usage && !commits {
 		return err
 	}
-	switch {
-	case len(failed) == 0:
-		return nil
-	case len(failed) == 1 && len(rounds) == 1:
-		return failed[0]
+	if printing := c.Print(serveStatus(snapshot), outlined(snapshot)); printing != nil {
+		return printing
 	}
-	kind := fault.Partial
-	if len(failed) == len(rounds) {
-		kind = fault.KindOf(failed[0])
-	}
-	return &fault.Error{Kind: kind, Hint: fault.HintOf(failed[0]), Err: fmt.Errorf("%d of %d targets failed: %w", len(failed), len(rounds), errors.Join(failed...))}
+	return err
 }

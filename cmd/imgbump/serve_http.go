@@ -1,14 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -24,8 +21,11 @@ import (
 	"github.com/ksera524/imgbump/internal/statuspage"
 )
 
-// farewell is how long requests under way may take when the server stops.
-const farewell = 5 * time.Second
+const (
+	farewell = 5 * time.Second // that requests under way may take when the server stops
+	arrival  = 3 * time.Minute // that the body of a request may take, and more than what it asks for does
+	sending  = time.Minute     // that each part of an answer may take
+)
 
 // service is serve while it runs.
 type service struct {
@@ -38,7 +38,7 @@ type service struct {
 	log     *slog.Logger
 
 	stopping atomic.Bool
-	leader   atomic.Pointer[url.URL] // who leads in our stead, nil when that is nobody we know of
+	replicas
 }
 
 // run serves until the context ends. Then rounds that are under way end, and the lead is given up last.
@@ -58,13 +58,14 @@ func (s *service) run(ctx context.Context, c *cli.Console) error {
 	}
 	s.log.Info("serving", "address", listener.Addr().String(), "targets", len(s.keepers), "interval", s.loop.Interval, "window", s.loop.Window)
 	web := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: hurried(handler), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	leading, resign := context.WithCancel(context.WithoutCancel(ctx))
 	defer resign()
 	running, abort := context.WithCancel(ctx)
 	defer abort()
+	context.AfterFunc(running, func() { s.stopping.Store(true) })
 	var all errgroup.Group
 	all.Go(func() error {
 		defer abort()
@@ -73,13 +74,12 @@ func (s *service) run(ctx context.Context, c *cli.Console) error {
 		}
 		return nil
 	})
-	if elect != nil {
+	if s.leads.Store(elect == nil); elect != nil {
 		s.follow(false, "", "")
-		all.Go(func() error { return elect(leading, s.follow) })
+		all.Go(func() error { defer abort(); return elect(leading, s.follow) })
 	}
 	all.Go(func() error {
 		err := s.loop.Run(running)
-		s.stopping.Store(true)
 		close(stop)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 		defer cancel()
@@ -87,26 +87,12 @@ func (s *service) run(ctx context.Context, c *cli.Console) error {
 		resign()
 		return err
 	})
-	err = all.Wait()
+	if err = all.Wait(); err != nil {
+		s.log.Error("stopped", "error", err)
+		return err
+	}
 	s.log.Info("stopped")
-	return err
-}
-
-// follow notes who leads.
-func (s *service) follow(leads bool, holder, address string) {
-	var leader *url.URL
-	if u, err := url.Parse(address); !leads && err == nil && u.Host != "" {
-		leader = u
-	}
-	switch {
-	case leads:
-		s.log.Info("this replica leads")
-	case holder != "":
-		s.log.Info("standing by", "leader", holder, "address", address)
-	}
-	s.leader.Store(leader)
-	s.loop.Lead(leads)
-	s.board.Lead(leads, holder)
+	return nil
 }
 
 // handler answers what this replica answers itself, and hands the rest on to the one that leads.
@@ -132,11 +118,14 @@ func (s *service) handler(c *cli.Console, stop <-chan struct{}) (http.Handler, e
 }
 
 func (s *service) ready(w http.ResponseWriter, _ *http.Request) {
-	if s.stopping.Load() {
+	switch {
+	case s.stopping.Load():
 		answer(w, http.StatusServiceUnavailable, "stopping")
-		return
+	case !s.leads.Load() && s.leader.Load() == nil:
+		answer(w, http.StatusServiceUnavailable, "no replica is known to lead")
+	default:
+		answer(w, http.StatusOK, "ok")
 	}
-	answer(w, http.StatusOK, "ok")
 }
 
 func answer(w http.ResponseWriter, code int, text string) {
@@ -146,33 +135,25 @@ func answer(w http.ResponseWriter, code int, text string) {
 	_, _ = w.Write([]byte(text + "\n"))
 }
 
-// handed marks a request that another replica handed on: it goes no further, whoever that one believes to lead.
-const handed = "Imgbump-Handed-On"
-
-// handedOn has the leader answer in the stead of a standby, so that a service may choose either.
-func (s *service) handedOn(own http.Handler) http.Handler {
-	proxy := &httputil.ReverseProxy{
-		FlushInterval: -1,
-		ErrorLog:      slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(cmp.Or(s.leader.Load(), &url.URL{}))
-			r.SetXForwarded()
-			r.Out.Host = r.In.Host
-			r.Out.Header.Set(handed, "1")
-		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			s.log.Warn("the leader does not answer", "leader", s.leader.Load(), "error", err)
-			w.Header().Set("Retry-After", "15")
-			answer(w, http.StatusServiceUnavailable, "the replica that leads does not answer: try again")
-		},
-	}
+// hurried cuts off who takes too long to send a request, or to take a part of the answer. Live updates are parts of one answer,
+// and go on.
+func hurried(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.leader.Load() == nil || r.Header.Get(handed) != "" {
-			own.ServeHTTP(w, r)
-			return
+		if r.ContentLength != 0 { // without a body, what is read is only whether the client is still there
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(arrival))
 		}
-		proxy.ServeHTTP(w, r)
+		next.ServeHTTP(inParts{w}, r)
 	})
+}
+
+// inParts has each part of an answer leave in time.
+type inParts struct{ http.ResponseWriter }
+
+func (w inParts) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w inParts) Write(p []byte) (int, error) {
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(sending))
+	return w.ResponseWriter.Write(p)
 }
 
 // Update has the loop look at the image, or at all of the target, at once.

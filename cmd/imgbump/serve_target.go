@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -27,9 +26,11 @@ type upkeep struct {
 	name   string
 	job    bump.Job
 	c      *cli.Console
+	said   *sayings
 	log    *slog.Logger
 
-	mu sync.Mutex // what it does it does one after the other
+	mu      sync.Mutex // what it does it does one after the other
+	verdict error      // of the last round, as update would have ended
 
 	// While it is open: the repository, and where commits go.
 	place  *workplace
@@ -54,6 +55,9 @@ func (b *watched) Tip(ctx context.Context) (string, error) {
 	return tip, err
 }
 
+// has reports whether a commit was published upon the branch, and not upon that of a pull request.
+func (b *watched) has(x bump.Commit) bool { return b != nil && x.Branch == b.Name() }
+
 func (b *watched) Publish(ctx context.Context, parent string, commits []string) ([]string, error) {
 	published, err := b.Branch.Publish(ctx, parent, commits)
 	if err == nil && len(published) > 0 {
@@ -65,31 +69,61 @@ func (b *watched) Publish(ctx context.Context, parent string, commits []string) 
 	return published, err
 }
 
+// check refuses what no round could do: what is wrong with flags, environment or address. No server is asked, as the context
+// has ended.
+func (u *upkeep) check(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	flags, updates := u.flags, bump.Updates{}
+	err := flags.registry.prepareUpdate(ctx, u.c, &updates)
+	if err == nil {
+		_, err = updates.Open(nil)
+	}
+	if fault.KindOf(err) != fault.Usage {
+		err = u.open(ctx, &flags, u.job)
+	}
+	u.close()
+	if fault.KindOf(err) == fault.Usage {
+		return err
+	}
+	return nil
+}
+
 // round chooses versions for the images, or for all, and makes the target name them.
 func (u *upkeep) round(ctx context.Context, images []imageref.Ref) status.Round {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	job, asked := u.job, u.job.Updates
-	job.Updates = &bump.Updates{Pin: asked.Pin, Downgrade: asked.Downgrade, MinAge: asked.MinAge}
-	flags := u.flags // each round has its own way to the registries
-	err := flags.registry.prepareUpdate(ctx, u.c, job.Updates)
-	job.Updates.Images = images // now: whose registry they are from must not decide where the login goes
-	var result bump.Result
-	if err == nil {
-		result, err = u.carryOut(ctx, &flags, job)
+	if len(images) == 0 {
+		u.said.turn()
 	}
-	if len(images) > 0 && fault.KindOf(err) == fault.Missing {
-		err = nil // no policy is for the image any more
-	}
-	if err != nil {
-		u.close()
-		return status.Round{Err: err}
-	}
+	result, err := u.update(ctx, images)
 	u.tell(result)
-	r := u.view.round(result)
+	r := u.view.round(result, u.branch)
+	if u.verdict = err; err != nil {
+		u.close()
+		return status.Round{Commits: r.Commits, Err: err}
+	}
+	u.verdict = u.flags.verdict(result)
 	r.Diagram = u.view.diagram
 	debug.FreeOSMemory() // a tree and its policies are most of what there ever is, and nothing is left of them
 	return r
+}
+
+// update is update, in a way to the registries of its own.
+func (u *upkeep) update(ctx context.Context, images []imageref.Ref) (bump.Result, error) {
+	job, asked := u.job, u.job.Updates
+	job.Updates = &bump.Updates{Pin: asked.Pin, Downgrade: asked.Downgrade, MinAge: asked.MinAge}
+	flags := u.flags
+	if err := flags.registry.prepareUpdate(ctx, u.c, job.Updates); err != nil {
+		return bump.Result{}, err
+	}
+	job.Updates.Images = images // now: whose registry they are from must not decide where the login goes
+	defer func() {
+		if flags.registry.client != nil {
+			flags.registry.client.Close()
+		}
+	}()
+	return u.carryOut(ctx, &flags, job)
 }
 
 // hold holds an image back, or releases it, as a commit of its own.
@@ -155,10 +189,23 @@ func (u *upkeep) close() {
 	u.place, u.to, u.branch = nil, nil, nil
 }
 
-// tell logs what the loop does not: each change, and what people should know.
+// tell logs what the loop does not: each change, what could not be done, and what people should know.
 func (u *upkeep) tell(result bump.Result) {
-	for _, x := range result.Changes {
-		u.log.Info("image changed", "file", x.Site.File, "line", x.Line, "application", x.Application, "from", x.From.String(), "to", x.To.String(), "why", x.Why)
+	changed := func(message string, x bump.Change, more ...any) {
+		u.log.Info(message, append([]any{"file", x.Site.File, "line", x.Line, "application", x.Application, "from", x.From.String(), "to", x.To.String(), "why", x.Why}, more...)...)
+	}
+	for _, commit := range result.Commits {
+		for _, x := range commit.Changes {
+			changed("image changed", x, "branch", commit.Branch, "commit", commit.SHA, "pull_request", commit.PullRequest)
+		}
+	}
+	if u.flags.dryRun {
+		for _, x := range result.Changes {
+			changed("image would change", x)
+		}
+	}
+	for _, x := range result.Failures {
+		u.log.Warn("an image was left alone", "where", whereFailed(x), "error", x.Err.Error(), "hint", fault.HintOf(x.Err))
 	}
 	for _, w := range result.Warnings {
 		u.log.Warn(w.Text, "file", w.File, "line", w.Line)
@@ -169,16 +216,4 @@ func (u *upkeep) tell(result bump.Result) {
 func (u *upkeep) shown() status.Target {
 	address := cmp.Or(u.target.Repo, u.flags.git.repo)
 	return status.Target{Name: u.name, Repository: fault.Address(address), Branch: u.target.Branch, Page: webOf(address)}
-}
-
-// errorOf is why a round was given up, or what it could not do.
-func errorOf(r status.Round) error {
-	if r.Err != nil || len(r.Failures) == 0 {
-		return r.Err
-	}
-	kind := fault.Failed
-	if len(r.Failures) < len(r.Images) || len(r.Commits) > 0 {
-		kind = fault.Partial
-	}
-	return &fault.Error{Kind: kind, Where: r.Failures[0].Where, Hint: r.Failures[0].Hint, Err: errors.New(r.Failures[0].Err)}
 }

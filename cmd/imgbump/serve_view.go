@@ -58,13 +58,15 @@ func (v *view) look(ctx context.Context, u *upkeep, job bump.Job) error {
 	return nil
 }
 
-// round is what a result comes to.
-func (v *view) round(result bump.Result) status.Round {
+// round is what a result comes to for a branch.
+func (v *view) round(result bump.Result, branch *watched) status.Round {
 	now := time.Now()
 	var r status.Round
 	changed := map[spot]string{}
-	for _, x := range result.Changes {
-		changed[spotOf(x.Site)] = bump.VersionOf(x.To)
+	for _, commit := range slices.DeleteFunc(slices.Clone(result.Commits), func(x bump.Commit) bool { return !branch.has(x) }) {
+		for _, x := range commit.Changes {
+			changed[spotOf(x.Site)] = bump.VersionOf(x.To)
+		}
 	}
 	for _, x := range result.Choices {
 		image := shownImage(x.Found, now)

@@ -131,10 +131,12 @@ func (f *waitFlags) run(ctx context.Context, c *cli.Console, args []string) (err
 	if w.names, err = f.names(args); err == nil {
 		err = w.wait(ctx)
 	}
-	if fault.KindOf(err) == fault.Usage {
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case fault.KindOf(err) == fault.Usage:
 		return err
-	}
-	if ctx.Err() == nil {
+	default:
 		w.look(ctx)
 	}
 	return cmp.Or(w.report(err), err)
@@ -174,9 +176,6 @@ func (w *waiting) wait(ctx context.Context) (err error) {
 		Tell: func(o vigil.Outcome) { w.console.Progressf("%s", told(o)) },
 	}
 	w.outcomes, err = v.Keep(limited)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	return cmp.Or(err, w.verdict(w.outcomes, w.commit))
 }
 

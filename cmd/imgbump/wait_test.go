@@ -108,6 +108,11 @@ func argoAsked(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// argoDown makes Argo CD answer nobody any more.
+func argoDown(ts *testscript.TestScript, neg bool, args []string) {
+	(*ts.Value(argoKey{}).(**argotest.Server)).Down()
+}
+
 // argoAwaits TEXT goes on when there was a request that holds it.
 func argoAwaits(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -187,7 +187,7 @@ func unapplied(a *rollout.Application) []rollout.Trouble {
 		return nil
 	}
 	for _, r := range a.Status.OperationState.SyncResult.Resources {
-		if r.Status == "SyncFailed" && len(all) < mostOthers {
+		if r.Failed() && len(all) < mostOthers {
 			all = append(all, rollout.Trouble{Resource: said(r.String()), State: said(r.Message)})
 		}
 	}

@@ -25,7 +25,11 @@ func (c *Cluster) Troubles(ctx context.Context, application string, a *rollout.A
 	}
 	namespaces := map[string][]rollout.Resource{}
 	var order []string
-	for _, r := range a.Status.Resources {
+	resources := a.Status.Resources
+	if a.Status.OperationState != nil { // which has the hooks
+		resources = slices.Concat(resources, a.Status.OperationState.SyncResult.Resources)
+	}
+	for _, r := range resources {
 		if !slices.Contains(makers, r.Kind) || !validName.MatchString(r.Namespace) {
 			continue
 		}

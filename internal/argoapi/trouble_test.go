@@ -19,7 +19,7 @@ const (
 	crashed   = "running, container web: CrashLoopBackOff: back-off 1m20s, ended with 1 before: Error, 4 restarts"
 	backingOf = `{"items":[{"type":"Normal","reason":"Pulled","message":"pulled","involvedObject":{"kind":"Pod","uid":"u1"}},
 {"type":"Warning","reason":"BackOff","message":"Back-off restarting\u001b[2J failed container","count":12,"lastTimestamp":"2026-11-23T04:00:01Z","involvedObject":{"kind":"Pod","uid":"u1"}},
-{"type":"Warning","reason":"Unhealthy","message":"probe failed","lastTimestamp":null,"eventTime":"2026-11-23T04:00:00.123456Z","involvedObject":{"kind":"Pod","uid":"u1"}},
+{"type":"Warning","reason":"Unhealthy","message":"probe failed","lastTimestamp":null,"eventTime":"2026-11-23T04:00:02.123456Z","involvedObject":{"kind":"Pod","uid":"u1"}},
 {"type":"Warning","reason":"FailedCreate","message":"exceeded quota","involvedObject":{"kind":"ReplicaSet","name":"kust-7bf87b6875"}}]}`
 )
 
@@ -27,7 +27,7 @@ const (
 func kust() *rollout.Application {
 	a := at("main", "Degraded")
 	a.Metadata.Name = "kust"
-	a.Status.Resources = []rollout.Resource{{Group: "apps", Kind: "Deployment", Namespace: "demo", Name: "kust"}, {Kind: "Service", Namespace: "../x", Name: "kust"}}
+	a.Status.Resources = []rollout.Resource{{Group: "apps", Kind: "Deployment", Namespace: "demo", Name: "kust"}, {Kind: "Deployment", Namespace: "../x", Name: "kust"}}
 	return a
 }
 
@@ -42,7 +42,7 @@ func TestTroubles(t *testing.T) {
 	manifest := fmt.Sprintf(`{"manifest":%q}`, crashing)
 	log := `{"result":{"content":"one","last":false}}` + "\n" + `{"result":{"content":"two\u001b[2J https://t0ken@x/"}}` + "\n" + `{"result":{"content":"","last":true}}` + "\n"
 	pod := rollout.Trouble{Resource: "Pod/kust-7bf87b6875-g9h8b", State: crashed,
-		Events: []string{"Unhealthy: probe failed", "BackOff: Back-off restarting [2J failed container (12 times)"}, Log: []string{"one", "two [2J https://x/"}}
+		Events: []string{"BackOff: Back-off restarting [2J failed container (12 times)", "Unhealthy: probe failed"}, Log: []string{"one", "two [2J https://x/"}}
 	for _, tt := range []struct {
 		name, kind string
 		answers    map[string]string
@@ -77,6 +77,14 @@ func TestTroubles(t *testing.T) {
 		{name: "no right to anything", kind: "cluster", want: []rollout.Trouble{{Note: `its pods: pods is forbidden: User "ci" cannot do that`}}},
 		{name: "no pods", kind: "cluster", want: []rollout.Trouble{{Resource: "ReplicaSet/kust-7bf87b6875", Events: []string{"FailedCreate: exceeded quota"}}},
 			answers: map[string]string{in + "pods": `{}`, in + "events": backingOf}},
+		{name: "a hook", kind: "cluster", want: []rollout.Trouble{{Resource: "Job/migrate", State: "failed"}, {Resource: "Pod/migrate-x", State: "failed, OOM"}},
+			answers: map[string]string{in + "pods": `{"items":[{"metadata":{"name":"migrate-x","ownerReferences":[{"kind":"Job","name":"migrate"}]},"status":{"phase":"Failed","reason":"OOM"}}]}`, in + "events": `{}`},
+			change: func(a *rollout.Application) {
+				a.Status.OperationState = &rollout.OperationState{}
+				a.Status.OperationState.SyncResult.Resources = []rollout.Resource{{Kind: "Job", Namespace: "demo", Name: "migrate", Hook: "PreSync", Phase: "Failed", Message: "failed"}}
+			}},
+		{name: "on another server", kind: "cluster", change: func(a *rollout.Application) { a.Spec.Destination.Server = "https://edge.example.com" },
+			want: []rollout.Trouble{{Note: "its resources are in another cluster: Argo CD's own API knows of them"}}},
 		{name: "elsewhere", kind: "cluster", change: func(a *rollout.Application) { a.Spec.Destination.Name = "edge" },
 			want: []rollout.Trouble{{Note: "its resources are in another cluster: Argo CD's own API knows of them"}}},
 	} {
@@ -128,7 +136,11 @@ func TestPods(t *testing.T) {
 	} {
 		s := &argotest.Server{Token: token, Answers: map[string]string{in + "events": `{}`,
 			in + "pods": `{"items":[{"metadata":{"name":"kust-1-x","namespace":"demo","ownerReferences":[{"kind":"ReplicaSet","name":"kust-1"}]},"status":` + status + `}]}`}}
-		got := clients(t, s)["cluster"].Troubles(t.Context(), "kust", kust(), 0)
+		got := clients(t, s)["cluster"].Troubles(t.Context(), "kust", kust(), 9)
+		ran := strings.Contains(status, `"running"`) || strings.Contains(status, "exitCode")
+		if len(got) == 1 && (got[0].Note != "") != ran { // of what ran, there is no right to see the log
+			t.Errorf("%s: %+v", status, got)
+		}
 		if len(got) > 1 || (want == "") != (len(got) == 0) || want != "" && got[0].State != want {
 			t.Errorf("%s: %+v", status, got)
 		}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ksera524/imgbump/internal/rollout"
 )
@@ -29,6 +30,7 @@ type Server struct {
 
 	Answers map[string]string // what is said at further paths; who asks for another path has no right to
 
+	down         atomic.Bool
 	mu           sync.Mutex
 	applications map[string]*application
 	requests     []string
@@ -60,6 +62,9 @@ func (s *Server) Delete(name string) {
 		a.gone, a.now = a.now, nil
 	})
 }
+
+// Down ends every connection from now on without an answer.
+func (s *Server) Down() { s.down.Store(true) }
 
 // Requests are those that there were, as METHOD PATH?QUERY.
 func (s *Server) Requests() []string {
@@ -120,6 +125,9 @@ const (
 )
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.down.Load() {
+		panic(http.ErrAbortHandler)
+	}
 	s.edit(func() { s.requests = append(s.requests, r.Method+" "+r.URL.RequestURI()) })
 	query := r.URL.Query()
 	answer, answered := s.Answers[r.URL.Path]

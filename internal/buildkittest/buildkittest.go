@@ -28,7 +28,7 @@ type Daemon struct {
 }
 
 // patience is how long a daemon may take to start.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Start runs buildkitd, which needs root, runc and what hack/buildkit.sh builds. config is added to its configuration.
 func Start(t testing.TB, config string, args ...string) *Daemon {

@@ -64,7 +64,8 @@ func (b *grapher) unclear() {
 	}
 }
 
-// sources says which folders are not there, and what is deployed from another branch. When everything is, that is said once.
+// sources says which folders and files are not there, and what is deployed from another branch. When everything is, that is
+// said once.
 func (b *grapher) sources() {
 	ours, others := false, map[string][]int{} // by revision
 	for n, a := range b.graph.Applications {
@@ -78,19 +79,14 @@ func (b *grapher) sources() {
 			}
 		}
 	}
-	for n, a := range b.graph.Applications {
-		for _, s := range a.Sources {
-			dir, here := b.index.Folder(s)
-			if here && b.fromHere(s) && (!ours || b.tracks(s.Revision)) && !b.folders[dir] && !b.hidden(dir) {
-				b.warn([]int{n}, "application %s: there is no folder %s", a.Name, s.Path)
-			}
-		}
+	for n := range b.graph.Applications {
+		b.missing(n, func(s argocd.Source) bool { return b.fromHere(s) && (!ours || b.tracks(s.Revision)) })
 	}
 	if !ours && len(others) > 0 {
 		b.warnAt("", 0, nil, "no application deploys the branch %s", b.branch)
 		return
 	}
-	for _, revision := range slices.SortedFunc(maps.Keys(others), func(x, y string) int { return cmp.Compare(others[x][0], others[y][0]) }) {
+	for _, revision := range slices.SortedFunc(maps.Keys(others), func(x, y string) int { return cmp.Or(cmp.Compare(others[x][0], others[y][0]), cmp.Compare(x, y)) }) {
 		verb := map[bool]string{true: "deploys", false: "deploy"}[len(others[revision]) == 1]
 		b.warn(others[revision], "%s %s %s, not %s", b.named(others[revision]), verb, revision, b.branch)
 	}
@@ -98,6 +94,22 @@ func (b *grapher) sources() {
 		if i := slices.IndexFunc(set.Revisions(b.index.Place()), func(revision string) bool { return !b.tracks(revision) }); i >= 0 {
 			b.warnAt(set.File, set.Line, b.made(set), "ApplicationSet %s looks for its applications in %s, not %s",
 				set.Name, set.Revisions(b.index.Place())[i], b.branch)
+		}
+	}
+}
+
+// missing says what an application lacks of the sources that this tree tells about.
+func (b *grapher) missing(n int, counts func(argocd.Source) bool) {
+	a := b.graph.Applications[n]
+	for _, s := range a.Sources {
+		dir, here := b.index.Folder(s)
+		if here && counts(s) && !b.folders[dir] && !b.hidden(dir) {
+			b.warn([]int{n}, "application %s: there is no folder %s", a.Name, s.Path)
+		}
+	}
+	for _, f := range b.index.Needed(n) {
+		if counts(f.Source) && !b.files[f.Path] && !b.hidden(f.Path) {
+			b.warn([]int{n}, "application %s: there is no file %s, which its Helm values are to be read from", a.Name, f.Path)
 		}
 	}
 }
@@ -111,8 +123,11 @@ func (b *grapher) tracks(revision string) bool {
 // source takes something from that is there.
 func (b *grapher) fromHere(s argocd.Source) bool {
 	place := b.index.Place()
-	if s.Chart != "" || !place.Has(s.Repository) || place.Repository != "" {
-		return s.Chart == "" && place.Has(s.Repository)
+	if s.Chart != "" || !place.Has(s.Repository) {
+		return false
+	}
+	if place.Repository != "" {
+		return true
 	}
 	if b.repositories == nil {
 		b.repositories = map[string]bool{}

@@ -80,6 +80,7 @@ type grapher struct {
 
 	manifests []string
 	folders   map[string]bool // of the tree
+	files     map[string]bool // of the tree
 	opaque    map[string]bool // what is in the place of a file or folder and was not looked into
 	settings  string          // FILE of Argo CD's own ConfigMap, "" when the tree has none
 
@@ -89,12 +90,13 @@ type grapher struct {
 
 // look lists the files and folders of the whole tree, and finds Argo CD's settings.
 func (b *grapher) look(files Files) error {
-	b.folders, b.opaque = map[string]bool{".": true}, map[string]bool{}
+	b.folders, b.files, b.opaque = map[string]bool{".": true}, map[string]bool{}, map[string]bool{}
 	var buf []byte
 	for f, err := range files(nil) {
 		if err != nil {
 			return err
 		}
+		b.files[f.Path] = true
 		for dir := path.Dir(f.Path); !b.folders[dir]; dir = path.Dir(dir) {
 			b.folders[dir] = true
 		}

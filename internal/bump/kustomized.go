@@ -1,6 +1,7 @@
 package bump
 
 import (
+	"io/fs"
 	"path"
 	"slices"
 
@@ -68,6 +69,9 @@ func (s surroundings) content(p string) (file string, data []byte) {
 		if data, ok := s.kustomizations[file]; ok {
 			return file, data
 		}
+	}
+	if !fs.ValidPath(p) {
+		return p, nil
 	}
 	for f, err := range s.below([]string{p}) {
 		if err == nil && f.Path == p && f.Skip == "" {

@@ -46,7 +46,7 @@ type Sources struct {
 type Step struct {
 	Stage       string // its name, or its number
 	Platform    string // of the stage
-	Number      int    // from 1
+	Number      int    // from 1, in the order of the Dockerfile; platforms come one after the other
 	Total       int
 	Line        int
 	Instruction string // as written
@@ -165,6 +165,7 @@ type builder struct {
 
 // outcome is what a stage comes to, once done is closed.
 type outcome struct {
+	before int // steps of the stages before it
 	done   chan struct{}
 	rootfs *rootfs
 
@@ -198,13 +199,13 @@ func (b *builder) stage(ctx context.Context, s *stage) (*rootfs, error) {
 	if err != nil {
 		return nil, b.fail(s.line, err)
 	}
-	b.report(s, s.line, s.source).done(nil)
+	b.report(s, 1, s.line, s.source).done(nil)
 	r, course := parent.child(), b.course(s)
 	for at, c := range s.commands {
 		if err := course.wait(ctx, at); err != nil {
 			return nil, err
 		}
-		step := b.report(s, c.line, fmt.Sprint(c.Command))
+		step := b.report(s, at+2, c.line, fmt.Sprint(c.Command))
 		layers := len(r.added)
 		if err := course.take(ctx, r, at, step); err != nil {
 			return nil, step.failed(ctx, b.fail(c.line, err))

@@ -1,6 +1,7 @@
 package dockerfile
 
 import (
+	"cmp"
 	"context"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -14,8 +15,8 @@ func Made(ctx context.Context, img v1.Image) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	platform := *r.config.Platform()
-	return Image{Image: img, Platform: platform, Runs: platform, rootfs: r}, nil
+	platform := cmp.Or(r.config.Platform(), &v1.Platform{}) // which it need not say
+	return Image{Image: img, Platform: *platform, Runs: *platform, rootfs: r}, nil
 }
 
 // Runs reports whether a stage that the target needs has a RUN. Base images may demand further ones with ONBUILD.

@@ -248,6 +248,34 @@ func TestStepSays(t *testing.T) {
 	}
 }
 
+// backwards is a sandbox in which the step a begins after the step b.
+type backwards struct {
+	*witness
+	begun chan struct{}
+}
+
+func (s backwards) Run(ctx context.Context, p step.Process) error {
+	switch p.Args[len(p.Args)-1] {
+	case "a":
+		<-s.begun
+	case "b":
+		close(s.begun)
+	}
+	return s.witness.Run(ctx, p)
+}
+
+// The number of a step is its place in the Dockerfile, whenever it begins.
+func TestStepNumbers(t *testing.T) {
+	pull, _ := countedBase(t, nil)
+	const text = "FROM base AS one\nRUN a\nENV A=1\nFROM base AS two\nRUN b\nFROM one\nCOPY --from=two /etc/passwd /etc/\n"
+	_, err := runs(t, text, dockerfile.Sources{Base: pull, Sandbox: backwards{&witness{}, make(chan struct{})}}, dockerfile.Options{}, func(s dockerfile.Step) {
+		if s.Number != s.Line || s.Total != 7 {
+			t.Errorf("%d/%d in line %d", s.Number, s.Total, s.Line)
+		}
+	})
+	must(t, err)
+}
+
 // What is wrong is known before anything is run.
 func TestStepRefused(t *testing.T) {
 	for text, want := range map[string]struct{ err, hint string }{

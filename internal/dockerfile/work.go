@@ -25,11 +25,11 @@ type work struct {
 	bases   *bases
 	caching *caching // nil without a cache
 
-	mu           sync.Mutex                   // of what follows
-	layers       map[string]v1.Layer          // by what they hold
-	known        map[string]map[string]string // sums of what plans write, by the plans' identities
-	progress     func(Step)
-	begun, total int
+	mu       sync.Mutex                   // of what follows
+	layers   map[string]v1.Layer          // by what they hold
+	known    map[string]map[string]string // sums of what plans write, by the plans' identities
+	progress func(Step)
+	steps    int // of all stages
 }
 
 func newWork(ctx context.Context, src Sources, progress func(Step)) (*work, error) {
@@ -82,7 +82,8 @@ func (w *work) carryOut(ctx context.Context, builders []*builder) error {
 		defer w.caching.keeping.Wait()
 	}
 	for _, j := range jobs {
-		w.total += 1 + len(j.stage.commands)
+		j.of().before = w.steps
+		w.steps += 1 + len(j.stage.commands)
 		if err := j.expectRun(ctx, j.stage); err != nil {
 			return err
 		}
@@ -136,16 +137,15 @@ func (b *builder) key(s *stage) string {
 	return b.keys[s]
 }
 
-// report tells of a step that begins.
-func (b *builder) report(s *stage, line int, instruction string) *reported {
+// report tells of a step that begins, the nth of its stage.
+func (b *builder) report(s *stage, n, line int, instruction string) *reported {
 	r := &reported{work: b.work, began: time.Now()}
 	if b.progress == nil {
 		return r
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.begun++
-	r.step = Step{Stage: s.label(), Platform: s.platform.String(), Number: b.begun, Total: b.total, Line: line, Instruction: instruction}
+	r.step = Step{Stage: s.label(), Platform: s.platform.String(), Number: b.outcome[s].before + n, Total: b.steps, Line: line, Instruction: instruction}
 	b.progress(r.step)
 	return r
 }

@@ -53,7 +53,7 @@ func calverReader(layout string) (reader, error) {
 		rest = rest[at[1]:]
 	}
 	expression, err := regexp.Compile("^" + pattern.String() + regexp.QuoteMeta(rest) + "$")
-	if err != nil || !slices.Contains(weights, 0) || len(layout) > maxPattern {
+	if err != nil || !slices.Contains(weights, 0) {
 		return reader{}, fault.Usagef("for example: YYYY.0M.0D, YY.0M.MICRO, vYYYY.MM-MODIFIER; the words are those of calver.org",
 			"constraint %q is no layout of dates with a year", layout)
 	}

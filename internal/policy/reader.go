@@ -54,8 +54,9 @@ type semantic struct{ *semver.Version }
 
 func (s semantic) compare(other version) int { return s.Compare(other.(semantic).Version) }
 
-// semverReader reads versions loosely, as both tools do: "1", "v1.2" and "1.02.3" are versions. Flux takes those of
-// three numbers only. A pre-release in a bound admits pre-releases to all bounds that are joined with it.
+// semverReader reads versions loosely, as both tools do: "1", "v1.2" and "1.02.3" are versions. Flux takes those of three
+// parts with dots between them only (fluxcd/pkg/version). A pre-release in a bound admits pre-releases to all bounds that are
+// joined with it.
 func semverReader(r Rules) (reader, error) {
 	if r.Strategy == FluxSemver && r.Constraint == "" {
 		return reader{}, fault.Usagef("for example: >=0.0.0", "strategy flux-semver needs a range of versions")

@@ -2,11 +2,8 @@ package registry
 
 import (
 	"context"
-	"encoding/base64"
 	"net/http"
 	"net/url"
-
-	"github.com/google/go-containerregistry/pkg/authn"
 )
 
 // API is the way to what a registry's host serves beside the registry, such as Harbor's own API. HTTP logs in with each
@@ -24,19 +21,14 @@ func (c *Client) API(ctx context.Context, host string) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &API{Root: s.home(), HTTP: &http.Client{Transport: ownHost{inner: s.http, home: s.home(), authorization: s.basic(ctx)}}, session: s}, nil
+	authorization, err := s.basic(ctx)
+	if err != nil {
+		return nil, s.failed(ctx, "log in to", host, err)
+	}
+	return &API{Root: s.home(), HTTP: &http.Client{Transport: ownHost{inner: s.http, home: s.home(), authorization: authorization}}, session: s}, nil
 }
 
 // Failed says what an error of HTTP means: what could not be done, on what, why, and what to do next.
 func (a *API) Failed(ctx context.Context, what, where string, err error) error {
 	return a.session.failed(ctx, what, where, err)
-}
-
-// basic is the header that logs in with each request, "" for nobody.
-func (s *session) basic(ctx context.Context) string {
-	login, err := authn.Authorization(ctx, s.auth)
-	if err != nil || login.Username == "" || login.Password == "" {
-		return ""
-	}
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(login.Username+":"+login.Password))
 }

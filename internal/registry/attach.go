@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"reflect"
 	"slices"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -36,8 +34,7 @@ const mostAttachments = 1000
 var cosignTags = []string{".sig", ".att", ".sbom"}
 
 // Copy gives what from names the name to: all platforms, and whatever is attached to them in from's repository, which are
-// referrers (distribution specification, "Listing Referrers", and its tag for registries without) and what cosign tags.
-// What is attached stands before the tag does.
+// referrers and what cosign tags. What is attached stands before the tag does.
 func (c *Client) Copy(ctx context.Context, from, to imageref.Ref) (image.Receipt, error) {
 	f, err := c.fetch(ctx, "copy", from)
 	if err != nil {
@@ -121,9 +118,6 @@ func (f *fetch) attachedTo(subjects []v1.Hash) ([]attachment, error) {
 	return slices.Concat(found...), err
 }
 
-// tagOf is the tag that stands for a digest where a registry cannot list referrers, and the beginning of cosign's tags.
-func tagOf(h v1.Hash) string { return h.Algorithm + "-" + h.Hex }
-
 // tagged is what a tag names, or nothing.
 func (f *fetch) tagged(tag string) ([]attachment, error) {
 	artifact, err := f.artifact(tag, 1)
@@ -137,25 +131,11 @@ func (f *fetch) tagged(tag string) ([]attachment, error) {
 	return []attachment{{artifact: artifact, digest: digest, tag: tag}}, err
 }
 
-// referrers are those of a subject, as the registry lists them, else as the subject's tag does.
+// referrers are what refers to a subject.
 func (f *fetch) referrers(subject v1.Hash) ([]attachment, error) {
-	listed, supported, err := f.list(subject)
+	listed, err := f.referring(subject)
 	if err != nil {
 		return nil, err
-	}
-	if !supported {
-		raw, mediaType, err := f.manifest(tagOf(subject))
-		if errors.Is(err, ErrNotFound) || err == nil && !mediaType.IsIndex() {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
-		if err != nil {
-			return nil, &fault.Error{What: f.what, Where: f.where, Err: fmt.Errorf("tag %s: %w", tagOf(subject), err)}
-		}
-		listed = index.Manifests
 	}
 	var all []attachment
 	for _, d := range listed {
@@ -169,44 +149,6 @@ func (f *fetch) referrers(subject v1.Hash) ([]attachment, error) {
 		all = append(all, attachment{artifact: artifact, digest: d.Digest, subject: subject, listed: d})
 	}
 	return all, nil
-}
-
-// list asks the registry for the referrers of a subject, page by page.
-func (f *fetch) list(subject v1.Hash) (all []v1.Descriptor, supported bool, err error) {
-	page := f.url("%s/referrers/%s", f.repository, subject)
-	for page != "" {
-		r := request{method: http.MethodGet, url: page, scopes: f.scopes, header: http.Header{"Accept": {string(types.OCIImageIndex)}}}
-		resp, err := f.expect(f.ctx, f.what, f.where, r, http.StatusOK, http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented)
-		if err != nil {
-			return nil, false, err
-		}
-		raw, err := f.all(resp.Body)
-		if err != nil {
-			return nil, false, err
-		}
-		index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
-		if resp.StatusCode != http.StatusOK || err != nil {
-			return nil, false, nil // a web page answers 200 too
-		}
-		all = append(all, index.Manifests...)
-		if page = f.following(resp); len(all) > mostAttachments {
-			page = ""
-		}
-	}
-	return all, true, nil
-}
-
-// following is the next page of a list (RFC 8288), "" when there is none on this registry.
-func (f *fetch) following(resp *http.Response) string {
-	target, parameters, found := strings.Cut(strings.TrimPrefix(resp.Header.Get("Link"), "<"), ">")
-	if !found || !strings.Contains(parameters, `rel="next"`) {
-		return ""
-	}
-	u, err := resp.Request.URL.Parse(target)
-	if err != nil || !sameServer(u, f.home()) || u.String() == resp.Request.URL.String() {
-		return ""
-	}
-	return u.String()
 }
 
 // attach brings what is attached to the artifact, which stands there without a tag by then.

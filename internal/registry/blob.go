@@ -200,7 +200,7 @@ func (d *destination) mayPullFrom(artifact image.Artifact) {
 const mostOrigins = 8
 
 func (d *destination) mayPull(repository string) {
-	if scope := "repository:" + repository + ":pull"; repository != "" && len(d.scopes) <= mostOrigins && !slices.Contains(d.scopes, scope) {
+	if scope := pulling(repository); repository != "" && len(d.scopes) <= mostOrigins && !slices.Contains(d.scopes, scope) {
 		d.scopes = append(d.scopes, scope)
 	}
 }
@@ -209,7 +209,7 @@ func (d *destination) mayPull(repository string) {
 // instead; one that refuses will say why when the blob is uploaded, if that is refused too.
 func (d *destination) mount(ctx context.Context, l v1.Layer, digest v1.Hash) (bool, *url.URL, error) {
 	from := d.origin(l)
-	if from == "" || !slices.Contains(d.scopes, "repository:"+from+":pull") {
+	if from == "" || !slices.Contains(d.scopes, pulling(from)) {
 		return false, nil, nil
 	}
 	query := url.Values{"mount": {digest.String()}, "from": {from}}

@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/ksera524/imgbump/internal/fault"
@@ -74,8 +73,9 @@ type Client struct {
 	wait    func(context.Context, time.Duration) error
 	now     func() time.Time
 
-	mu       sync.Mutex
-	sessions map[string]*session
+	mu         sync.Mutex
+	sessions   map[string]*session
+	transports []*http.Transport
 }
 
 // New is a client; it sends nothing before it is asked to.
@@ -91,8 +91,18 @@ func New(options Options) *Client {
 	return c
 }
 
-// watched is a transport with what each request is due.
+// Close closes the connections that no request is using. Otherwise they stay open for a minute.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.transports {
+		t.CloseIdleConnections()
+	}
+}
+
+// watched is a transport with what each request is due. The caller has c.mu, or the client alone.
 func (c *Client) watched(t *http.Transport) http.RoundTripper {
+	c.transports = append(c.transports, t)
 	var inner http.RoundTripper = named{t, c.options.UserAgent}
 	if c.options.Observe != nil {
 		inner = observed{inner, c.options.Observe}
@@ -167,7 +177,7 @@ func (c *Client) greeted(ctx context.Context, host string) (*session, error) {
 	s, ok := c.sessions[host]
 	if !ok {
 		var err error
-		if s, err = c.newSession(ctx, host); err != nil {
+		if s, err = c.newSession(host); err != nil {
 			c.mu.Unlock()
 			return nil, err
 		}
@@ -177,7 +187,7 @@ func (c *Client) greeted(ctx context.Context, host string) (*session, error) {
 	return s, s.greet(ctx)
 }
 
-func (c *Client) newSession(ctx context.Context, host string) (*session, error) {
+func (c *Client) newSession(host string) (*session, error) {
 	set := c.setting(host)
 	at := cmp.Or(set.Address, host)
 	plain := set.Plain || c.plain(at)
@@ -189,23 +199,9 @@ func (c *Client) newSession(ctx context.Context, host string) (*session, error) 
 	if err != nil {
 		return nil, fault.Usagef("", "registry %q: %w", host, err)
 	}
-	s := &session{client: c, host: host, registry: registry, plain: plain, http: c.through(set), auth: authn.Anonymous, tokens: map[string]*slot{}}
 	own := c.options.Credential
-	if own.Username != "" && strings.EqualFold(own.Host, host) {
-		s.auth = &authn.Basic{Username: own.Username, Password: own.Password}
-		s.confined = true
-		return s, nil
-	}
-	login, err := set.login(ctx, host)
-	if err != nil || login != nil {
-		s.auth = login
-		return s, err
-	}
-	if s.auth, err = dockerLogin(ctx, registry); err != nil {
-		return nil, &fault.Error{Kind: fault.Denied, What: "read the Docker configuration for", Where: host, Err: err,
-			Hint: "DOCKER_CONFIG names the folder of config.json; a credential helper that it names must be on PATH, and know the registry"}
-	}
-	return s, nil
+	return &session{client: c, host: host, registry: registry, plain: plain, http: c.through(set), tokens: map[string]*slot{},
+		confined: own.Username != "" && strings.EqualFold(own.Host, host)}, nil
 }
 
 // named sends the user agent.

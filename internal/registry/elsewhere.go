@@ -17,7 +17,7 @@ func (c *Client) Bearer(ctx context.Context, host string) bool {
 		return false
 	}
 	login, err := authn.Authorization(ctx, s.auth)
-	return err == nil && *login != (authn.AuthConfig{}) && strings.EqualFold(s.challenge.Scheme, "bearer")
+	return err == nil && !isNobody(login) && strings.EqualFold(s.challenge.Scheme, "bearer")
 }
 
 // Token is a token for scopes, as "repository:team/app:pull", for somebody else to use. It is good for a quarter of its
@@ -53,8 +53,8 @@ func (c *Client) Has(ctx context.Context, ref imageref.Ref, digest string) bool 
 	if err != nil {
 		return false
 	}
-	_, repository, _ := strings.Cut(ref.Canonical(), "/")
-	d := &destination{session: s, repository: repository, refs: []imageref.Ref{ref}, scopes: []string{"repository:" + repository + ":pull,push"}}
+	repository := pathOf(ref)
+	d := &destination{session: s, repository: repository, refs: []imageref.Ref{ref}, scopes: []string{pushing(repository)}}
 	there, err := d.exists(ctx, hash, -1)
 	return err == nil && there
 }

@@ -139,7 +139,7 @@ func (s *session) unauthorized(ctx context.Context, what, where string, r reques
 	switch {
 	case err != nil:
 		return s.failed(ctx, what, where, err)
-	case login.Username == "" && login.IdentityToken == "" && login.RegistryToken == "":
+	case isNobody(login):
 		return s.noLogin(what, where)
 	case strings.EqualFold(s.challenge.Scheme, "basic"):
 		return s.wrongLogin(ctx, what, where)

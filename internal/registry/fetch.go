@@ -12,7 +12,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strings"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -122,7 +121,7 @@ func (c *Client) fetch(ctx context.Context, what string, ref imageref.Ref) (*fet
 	if _, err := v1.NewHash(ref.Digest); ref.Digest != "" && err != nil {
 		return nil, &fault.Error{What: what, Where: ref.String(), Err: errors.New("a digest of this kind is not supported yet"), Hint: "name it by sha256 or sha512"}
 	}
-	_, repository, _ := strings.Cut(ref.Canonical(), "/")
+	repository := pathOf(ref)
 	return &fetch{session: s, ctx: ctx, repository: repository, what: what, where: ref.String(), scopes: []string{pulling(repository)}}, nil
 }
 
@@ -172,6 +171,15 @@ func (f *fetch) blob(digest v1.Hash, size int64) (io.ReadCloser, error) {
 	return checked(resp.Body, digest, size), nil
 }
 
+// small is a whole blob of at most size bytes, such as a configuration.
+func (f *fetch) small(digest v1.Hash, size int64) ([]byte, error) {
+	body, err := f.blob(digest, size)
+	if err != nil {
+		return nil, err
+	}
+	return f.all(body)
+}
+
 // remote is what partial needs to make a v1.Image.
 type remote struct {
 	*fetch
@@ -185,13 +193,7 @@ func (r *remote) RawManifest() ([]byte, error)        { return r.raw, nil }
 func (r *remote) RawConfigFile() ([]byte, error)      { return r.config() }
 func (r *remote) MediaType() (types.MediaType, error) { return r.mediaType, nil }
 
-func (r *remote) readConfig() ([]byte, error) {
-	body, err := r.blob(r.parsed.Config.Digest, unsized)
-	if err != nil {
-		return nil, err
-	}
-	return r.all(body)
-}
+func (r *remote) readConfig() ([]byte, error) { return r.small(r.parsed.Config.Digest, unsized) }
 
 func (r *remote) LayerByDigest(digest v1.Hash) (partial.CompressedLayer, error) {
 	for _, d := range append([]v1.Descriptor{r.parsed.Config}, r.parsed.Layers...) {

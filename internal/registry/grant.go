@@ -45,8 +45,7 @@ func (c *Client) Anticipate(ctx context.Context, refs []imageref.Ref) error {
 func bundles(refs []imageref.Ref) (all [][]string) {
 	var names []string
 	for _, ref := range refs {
-		_, repository, _ := strings.Cut(ref.Canonical(), "/")
-		names = append(names, pulling(repository))
+		names = append(names, pulling(pathOf(ref)))
 	}
 	slices.Sort(names)
 	var bundle []string
@@ -63,8 +62,15 @@ func bundles(refs []imageref.Ref) (all [][]string) {
 	return all
 }
 
-// pulling is the scope for reading a repository.
+// pathOf is the repository of ref as its registry calls it: library/nginx.
+func pathOf(ref imageref.Ref) string {
+	_, repository, _ := strings.Cut(ref.Canonical(), "/")
+	return repository
+}
+
+// pulling is the scope for reading a repository, and pushing that for writing it too.
 func pulling(repository string) string { return "repository:" + repository + ":pull" }
+func pushing(repository string) string { return pulling(repository) + ",push" }
 
 // anticipate asks for a token for all of the scopes, and keeps it for those that it says it is for.
 func (s *session) anticipate(ctx context.Context, scopes []string) {

@@ -136,11 +136,7 @@ func isAttestation(m v1.Descriptor) bool {
 }
 
 func (f *fetch) createdOfConfig(digest v1.Hash) (time.Time, error) {
-	body, err := f.blob(digest, unsized)
-	if err != nil {
-		return time.Time{}, err
-	}
-	raw, err := f.all(body)
+	raw, err := f.small(digest, unsized)
 	if err != nil {
 		return time.Time{}, err
 	}

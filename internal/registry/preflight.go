@@ -105,7 +105,7 @@ func (c *Client) Login(ctx context.Context, host string) (user string, err error
 	switch {
 	case err != nil:
 		return "", s.failed(ctx, "log in to", host, err)
-	case login.Username == "" && login.IdentityToken == "" && login.RegistryToken == "":
+	case isNobody(login):
 		return "", s.noLogin("log in to", host)
 	case s.identified:
 		return login.Username, nil
@@ -125,8 +125,8 @@ func (c *Client) Allowed(ctx context.Context, ref imageref.Ref) (actions []strin
 	if err != nil || !strings.EqualFold(s.challenge.Scheme, "bearer") {
 		return nil, false, err
 	}
-	_, repository, _ := strings.Cut(ref.Canonical(), "/")
-	value, err := s.token(ctx, []string{"repository:" + repository + ":pull,push"})
+	repository := pathOf(ref)
+	value, err := s.token(ctx, []string{pushing(repository)})
 	if err != nil {
 		return nil, false, s.failed(ctx, "log in to", s.host, err)
 	}

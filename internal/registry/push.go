@@ -155,9 +155,9 @@ func (c *Client) pushTo(ctx context.Context, p *push, artifact image.Artifact, a
 	if err != nil {
 		return []error{err}
 	}
-	_, repository, _ := strings.Cut(refs[0].Canonical(), "/")
+	repository := pathOf(refs[0])
 	d := &destination{session: s, push: p, repository: repository, refs: refs, sibling: p.complete[s], blobs: map[any]func() error{},
-		scopes: []string{"repository:" + repository + ":pull,push"}}
+		scopes: []string{pushing(repository)}}
 	d.mayPullFrom(artifact)
 	if err := d.content(ctx, artifact); err != nil {
 		return []error{err}

@@ -33,10 +33,10 @@ type session struct {
 	registry name.Registry
 	plain    bool // it may be spoken to without TLS
 	http     http.RoundTripper
-	auth     authn.Authenticator
 	confined bool // the credential was given for this host, and no other host may see it
 
 	mu         sync.Mutex
+	auth       authn.Authenticator // nil until it was looked for
 	challenge  *transport.Challenge
 	greeting   atomic.Pointer[http.Response] // the latest answer to the greeting, whose body is gone
 	identified bool                          // the login was tried, and
@@ -44,12 +44,19 @@ type session struct {
 	tokens     map[string]*slot
 }
 
-// greet asks the registry once how it wants to be spoken to.
+// greet finds the login for the registry, and asks it how it wants to be spoken to, once.
 func (s *session) greet(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.challenge != nil {
 		return nil
+	}
+	if s.auth == nil {
+		login, err := s.login(ctx)
+		if err != nil {
+			return err
+		}
+		s.auth = login
 	}
 	limited, cancel := context.WithTimeout(ctx, greetingTimeout)
 	defer cancel()
@@ -106,13 +113,23 @@ func (s *session) authorization(ctx context.Context, scopes []string) (string, e
 		t, err := s.token(ctx, scopes)
 		return "Bearer " + t, err
 	case "basic":
-		login, err := authn.Authorization(ctx, s.auth)
-		if err != nil || login.Username == "" {
-			return "", err
-		}
-		return "Basic " + base64.StdEncoding.EncodeToString([]byte(login.Username+":"+login.Password)), nil
+		return s.basic(ctx)
 	}
 	return "", nil
+}
+
+// isNobody reports whether a login is none.
+func isNobody(login *authn.AuthConfig) bool {
+	return login.Username == "" && login.IdentityToken == "" && login.RegistryToken == ""
+}
+
+// basic is the header that logs in with each request, "" for nobody.
+func (s *session) basic(ctx context.Context) (string, error) {
+	login, err := authn.Authorization(ctx, s.auth)
+	if err != nil || login.Username == "" {
+		return "", err
+	}
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(login.Username+":"+login.Password)), nil
 }
 
 // request is one request to a registry, within scopes.

@@ -49,6 +49,22 @@ func (c *Client) Whole(ref imageref.Ref) imageref.Ref {
 	return ref
 }
 
+// login is that of the options, of the setting, or of Docker's configuration, in this order.
+func (s *session) login(ctx context.Context) (authn.Authenticator, error) {
+	if own := s.client.options.Credential; s.confined {
+		return &authn.Basic{Username: own.Username, Password: own.Password}, nil
+	}
+	login, err := s.client.setting(s.host).login(ctx, s.host)
+	if err != nil || login != nil {
+		return login, err
+	}
+	if login, err = dockerLogin(ctx, s.registry); err != nil {
+		return nil, &fault.Error{Kind: fault.Denied, What: "read the Docker configuration for", Where: s.host, Err: err,
+			Hint: "DOCKER_CONFIG names the folder of config.json; a credential helper that it names must be on PATH, and know the registry"}
+	}
+	return login, nil
+}
+
 // login is what the setting has for host, nil for nothing.
 func (s Setting) login(ctx context.Context, host string) (authn.Authenticator, error) {
 	if s.Login == nil {
@@ -64,7 +80,7 @@ func (s Setting) login(ctx context.Context, host string) (authn.Authenticator, e
 	return &authn.Basic{Username: username, Password: password}, nil
 }
 
-// through is what the setting's requests go through, nil for what all go through.
+// through is what the setting's requests go through. The caller holds the lock.
 func (c *Client) through(s Setting) http.RoundTripper {
 	inner := c.http
 	if s.RootCAs != nil || s.Unchecked {

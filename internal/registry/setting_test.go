@@ -42,6 +42,32 @@ func TestSetting(t *testing.T) {
 	}
 }
 
+// TestSlowLogin has somebody look for the login of one registry, while another is asked.
+func TestSlowLogin(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	slow, other := registrytest.Start(t, registrytest.Config{}), registrytest.Start(t, registrytest.Config{})
+	began, end := make(chan bool), make(chan bool)
+	login := func(context.Context) (string, string, error) {
+		close(began)
+		<-end
+		return "", "", nil
+	}
+	c := registry.New(registry.Options{Settings: []registry.Setting{{Host: slow.Host, Login: login}}})
+	done := make(chan error)
+	go func() {
+		_, err := c.Greet(t.Context(), slow.Host)
+		done <- err
+	}()
+	<-began
+	if _, err := c.Greet(t.Context(), other.Host); err != nil {
+		t.Error(err)
+	}
+	close(end)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLimit has a registry that gets four requests a second.
 func TestLimit(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())

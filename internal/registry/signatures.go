@@ -64,28 +64,11 @@ func (c *Client) Signatures(ctx context.Context, ref imageref.Ref, interesting f
 // signing are the names of the manifests that may hold signatures of the subject.
 func (f *fetch) signing(subject v1.Hash) ([]string, error) {
 	names := []string{tagOf(subject) + signatureTags}
-	listed, supported, err := f.list(subject)
-	if err != nil {
-		return nil, err
-	}
-	if !supported {
-		raw, mediaType, err := f.manifest(tagOf(subject))
-		if errors.Is(err, ErrNotFound) || err == nil && !mediaType.IsIndex() {
-			return names, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		index, err := v1.ParseIndexManifest(bytes.NewReader(raw))
-		if err != nil {
-			return nil, &fault.Error{What: f.what, Where: f.where, Err: err}
-		}
-		listed = index.Manifests
-	}
+	listed, err := f.referring(subject)
 	for _, d := range listed[:min(len(listed), mostSigned)] {
 		names = append(names, d.Digest.String())
 	}
-	return names, nil
+	return names, err
 }
 
 // signatures are the interesting layers of a manifest.
@@ -102,11 +85,7 @@ func (f *fetch) signatures(name string, interesting func(string) bool) (all []Si
 		if !interesting(string(l.MediaType)) || l.Size > maxSignature {
 			continue
 		}
-		body, err := f.blob(l.Digest, maxSignature)
-		if err != nil {
-			return nil, err
-		}
-		content, err := f.all(body)
+		content, err := f.small(l.Digest, maxSignature)
 		if err != nil {
 			return nil, err
 		}

@@ -61,11 +61,7 @@ func (f *fetch) build(raw []byte, mediaType types.MediaType) ([]image.Build, err
 	if err != nil || !mediaType.IsImage() {
 		return nil, &fault.Error{What: f.what, Where: f.where, Err: fmt.Errorf("it is no image, but %q", mediaType), Hint: f.hintPage()}
 	}
-	body, err := f.blob(manifest.Config.Digest, maxManifest+1)
-	if err != nil {
-		return nil, err
-	}
-	if raw, err = f.all(body); err != nil {
+	if raw, err = f.small(manifest.Config.Digest, unsized); err != nil {
 		return nil, err
 	}
 	config, err := v1.ParseConfigFile(bytes.NewReader(raw))

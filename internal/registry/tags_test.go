@@ -64,6 +64,7 @@ func TestTags(t *testing.T) {
 		"a name that is not the one":   {many, "https://other.test", 3},
 		"no tags":                      {nil, "", 1},
 		"names that are no tags, even": {[]string{"\x1b[31m", "a b"}, "", 1},
+		"a comma in an address":        {many[:1500], "https://other.test/a,b", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := lists(t, func(w http.ResponseWriter, r *http.Request) { pageOf(w, r, tt.tags, tt.host) })
@@ -105,6 +106,11 @@ func TestTagsRefuse(t *testing.T) {
 			w.WriteHeader(http.StatusNotFound)
 			fmt.Fprintln(w, `{"errors":[{"code":"NAME_UNKNOWN","message":"repository name not known to registry"}]}`)
 		}, "no such image", "check repository"},
+		"names without measure": {func(w http.ResponseWriter, _ *http.Request) {
+			count++
+			w.Header().Set("Link", fmt.Sprintf(more, strconv.Itoa(count)))
+			fmt.Fprintf(w, `{"tags":[%q]}`, strings.Repeat("a", 30<<20))
+		}, "more than 64 MiB", "retention rule"},
 		"a page without end": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, `{"tags":["`)
 			for range 65 {

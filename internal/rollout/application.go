@@ -132,6 +132,13 @@ type Resource struct {
 	Wave      int     `json:"syncWave"`
 	Pruning   bool    `json:"requiresPruning"` // it is in no manifest any more
 	Health    *Health `json:"health"`
+	Phase     string  `json:"hookPhase"` // in an operation's result
+	Hook      string  `json:"hookType"`  // likewise, "" for what is no hook
+}
+
+// Failed reports whether an operation could not apply the resource, or its hook did not succeed.
+func (r Resource) Failed() bool {
+	return r.Status == "SyncFailed" || r.Phase == "Failed" || r.Phase == "Error"
 }
 
 // Trouble is what is told of a resource that keeps an application from being live.
@@ -184,7 +191,7 @@ func (a *Application) Compared() bool {
 	if len(compared) == 0 && a.Status.Sync.Compared.Source.Repository != "" {
 		compared = []Source{a.Status.Sync.Compared.Source}
 	}
-	return len(compared) == 0 || fmt.Sprintf("%q", compared) == fmt.Sprintf("%q", a.Origins())
+	return len(compared) == 0 || len(a.Origins()) == 0 || fmt.Sprintf("%q", compared) == fmt.Sprintf("%q", a.Origins())
 }
 
 // Revision is what the source with that number was compared at with the cluster: a full commit id, a chart's version, or

@@ -20,6 +20,20 @@ func TestFollowsItself(t *testing.T) {
 	}
 
 	w = &rollout.Watch{}
+	failing := argotest.State{Sync: "Unknown", Health: "Healthy", Rev: "main", Cond: []string{"ComparisonError: x"}}.Application("chart")
+	if v := w.Look(start, failing); v.State != rollout.Waiting || !v.Behind {
+		t.Errorf("not compared: %+v", v)
+	}
+
+	w = &rollout.Watch{}
+	hydrated := argotest.State{Sync: "Synced", Health: "Healthy", Rev: "1111111"}.Application("hydrated")
+	hydrated.Status.Sync.Compared.Source, hydrated.Spec.Source, hydrated.Spec.Hydrator = *hydrated.Spec.Source, nil, &struct{}{}
+	w.Look(start, hydrated)
+	if v := w.Look(start.Add(2*time.Second), hydrated); v.State != rollout.Live {
+		t.Errorf("hydrated: %+v", v)
+	}
+
+	w = &rollout.Watch{}
 	suspended := argotest.State{Sync: "Synced", Health: "Suspended", Rev: "1.2.3"}.Application("chart")
 	if v := w.Look(start, suspended); v.State != rollout.Waiting {
 		t.Errorf("suspended at first: %+v", v)

@@ -24,7 +24,7 @@ func (w *Watch) reached(now time.Time, a *Application, sources []int, revision s
 		w.lasted(now, "degraded")
 	}
 	if w.marked {
-		return Verdict{Text: "being refreshed"}
+		return Verdict{Text: "being refreshed", Hint: w.unanswered(now)}
 	}
 	if asked := w.failed(a, sources); asked != "" && (asked == revision || !out && w.Commit != "") {
 		return w.gaveUp(a, asked)

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -127,6 +128,8 @@ func (w *Watch) sources(a *Application) ([]int, Place) {
 		at[place] = append(at[place], n)
 	}
 	switch {
+	case w.Commit == "" && len(all) == 0: // hydrated
+		return []int{0}, Along
 	case len(at[Along]) == 0 && len(at[Aside]) == 0:
 		return nil, Elsewhere
 	case len(at[Along]) == 0:
@@ -181,8 +184,6 @@ func (w *Watch) judge(now time.Time, a *Application) Verdict {
 	switch {
 	case relation == Same || relation == Descendant:
 		return w.reached(now, a, sources, revision)
-	case w.marked:
-		return Verdict{Text: w.behind(a, sources, revision)}
 	case place == Aside && w.settled(now, "aside"):
 		follows := a.Origins()[sources[0]].Revision
 		return Verdict{State: Ended, Text: fmt.Sprintf("it follows %s, and not %s: it is at %s, which does not have %s in it", Clean(follows), w.Branch, short(revision), short(w.Commit)),
@@ -193,7 +194,7 @@ func (w *Watch) judge(now time.Time, a *Application) Verdict {
 	case relation == Unknown:
 		return Verdict{Text: fmt.Sprintf("it is at %s, a commit that is not known here", short(revision))}
 	}
-	return Verdict{Text: w.behind(a, sources, revision), Hint: w.blocked(a, sources)}
+	return Verdict{Text: w.behind(a, sources, revision), Hint: cmp.Or(w.blocked(a, sources), w.unanswered(now))}
 }
 
 // settled reports whether it is not about to be changed any more what an application is deployed from.
@@ -268,6 +269,14 @@ func (w *Watch) blocked(a *Application, sources []int) string {
 	}
 	return fmt.Sprintf("Argo CD syncs no newer commit before %s is done or has failed for good; argocd app terminate-op %s ends it",
 		short(w.last(sources, state.Operation.Sync.Revisions, state.Operation.Sync.Revision)), a.Metadata.Name)
+}
+
+// unanswered is what may be done when Argo CD does not look although it was asked to.
+func (w *Watch) unanswered(now time.Time) string {
+	if !w.marked || w.lasted(now, "marked") < persistent {
+		return ""
+	}
+	return "Argo CD was asked to look and does not: is its application controller running?"
 }
 
 // lasted is how long something has been so: since the first of an unbroken row of looks that asked for it.

@@ -182,6 +182,14 @@ func TestVerdicts(t *testing.T) {
 		{name: "a tag that is about to be changed", a: at(older, func(a *rollout.Application) { a.Spec.Source.Revision = "v1" }), watch: func(w *rollout.Watch) { w.Declared = true }, late: rollout.Ended, text: "it follows v1"},
 		{name: "another repository", a: at(wanted, func(a *rollout.Application) { a.Spec.Source.Repository = "https://me:pw@example.com/x.git" }), soon: rollout.Ended, late: rollout.Ended,
 			text: "it is not deployed from the repository of the commit, but from https://example.com/x.git"},
+		{name: "another repository, which is about to be changed", a: at(wanted, func(a *rollout.Application) { a.Spec.Source.Repository = "x" }), watch: func(w *rollout.Watch) { w.Declared = true }, late: rollout.Ended, text: "but from x"},
+		{name: "a branch that was not found", a: at("main"), text: "not compared with the cluster yet"},
+		{name: "a hook", a: at(wanted, outOfSync, failed(wanted), func(a *rollout.Application) {
+			a.Status.OperationState.SyncResult.Resources = []rollout.Resource{{Kind: "Deployment", Name: "web", Status: "Synced", Phase: "Running"},
+				{Kind: "Job", Name: "migrate", Hook: "PreSync", Phase: "Failed", Message: "Job has reached the specified backoff limit"}}
+		}), soon: rollout.Ended, late: rollout.Ended, text: "the sync of aaaaaaa failed: PreSync hook Job/migrate: Job has reached the specified backoff limit"},
+		{name: "terminated", a: at(wanted, func(a *rollout.Application) { a.Status.OperationState.Phase = "Terminating" }), text: "the sync is being terminated"},
+		{name: "a hook failed, and a newer commit changes nothing", a: at(newer, failed(wanted)), soon: rollout.Ended, late: rollout.Ended, text: "the sync of aaaaaaa failed"},
 		{name: "a chart", a: at("1.2.3", sources(chart)), soon: rollout.Ended, late: rollout.Ended, text: "but from chart web", hint: "imgbump list"},
 		{name: "a chart without a checkout", a: at("1.2.3", sources(chart)), watch: func(w *rollout.Watch) { w.Place = nil }, soon: rollout.Ended, late: rollout.Ended, text: "but from chart web"},
 		{name: "hydrated", a: at(wanted, sources(), func(a *rollout.Application) { a.Spec.Hydrator = &struct{}{} }), soon: rollout.Ended, late: rollout.Ended, text: "hydrated"},
@@ -272,6 +280,23 @@ func TestFresh(t *testing.T) {
 			if ended := v.State == rollout.Ended; ended != (j == len(looks)-1) {
 				t.Errorf("%d, %d: %+v", i, j, v)
 			}
+		}
+	}
+}
+
+// TestUnanswered tells of an Argo CD that does not look, over the API of its cluster.
+func TestUnanswered(t *testing.T) {
+	for _, revision := range []string{older, wanted} {
+		w, start := follows(), time.Now()
+		marked := at(revision, func(a *rollout.Application) {
+			a.Refreshed, a.Metadata.Annotations = false, map[string]string{"argocd.argoproj.io/refresh": "normal"}
+		})
+		if v := w.Look(start, marked); v.Hint != "" || !strings.Contains(v.Text, "being refreshed") {
+			t.Errorf("at once: %+v", v)
+		}
+		w.Look(start.Add(time.Second), marked)
+		if v := w.Look(start.Add(30*time.Second), marked); v.State != rollout.Waiting || !strings.Contains(v.Hint, "application controller") {
+			t.Errorf("after a while: %+v", v)
 		}
 	}
 }

@@ -11,7 +11,11 @@ import (
 // reason is what an operation says, with the resource that could not be applied where there is one.
 func (a *Application) reason() string {
 	for _, r := range a.Status.OperationState.SyncResult.Resources {
-		if r.Status == "SyncFailed" {
+		switch {
+		case !r.Failed():
+		case r.Hook != "":
+			return fmt.Sprintf("%s hook %s: %s", r.Hook, r, Clean(r.Message))
+		default:
 			return fmt.Sprintf("%s: %s", r, Clean(r.Message))
 		}
 	}

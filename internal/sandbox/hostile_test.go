@@ -119,7 +119,7 @@ func TestNothingRunsOn(t *testing.T) {
 			"orphan":     "(setsid setsid sleep 1000 &) ; trap '' TERM INT HUP; (sh -c 'trap \"\" TERM; sleep 1000' &)",
 			"forks":      `echo 'exec sh /again &' > /again; sh /again & sh /again & true`,
 			"leaders":    `echo 'exec setsid sh /again &' > /again; sh /again & true`,
-			"bomb":       "b() { b | b & }; b; sleep 0.3",
+			"bomb":       "b() { b | b & }; b; i=0; while [ $i -lt 99999 ]; do i=$((i+1)); done", // where no sleep can be started
 		} {
 			p := shell(script)
 			p.Layer = name

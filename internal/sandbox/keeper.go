@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,11 +35,14 @@ const (
 	stopTimeout  = 3 * time.Second // until which the removal of many files is waited for; it goes on after that
 )
 
+// errSilent is why a privileged side that says nothing for too long is given up.
+var errSilent = errors.New("the process that does it does not answer")
+
 func startKeeper(ctx context.Context, o Options) (*keeper, error) {
 	if runtime.GOOS != "linux" {
 		return nil, &fault.Error{What: "run RUN steps", Err: fmt.Errorf("they need Linux, this is %s", runtime.GOOS)}
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errSilent)
 	defer cancel()
 	k := new(keeper)
 	ready, err := k.start(ctx, o)
@@ -73,24 +77,21 @@ func (k *keeper) start(ctx context.Context, o Options) (wire.Ready, error) {
 	if os.Geteuid() != 0 {
 		args = append([]string{"sudo", "-n", "--"}, args...)
 	}
-	k.command = exec.Command(args[0], args[1:]...)
-	k.command.Env = []string{"PATH=" + os.Getenv("PATH")}
-	k.command.Dir = "/"
-	k.command.Stderr = &k.errors
-	detach(k.command)
-	stdin, err := k.command.StdinPipe()
+	c := exec.Command(args[0], args[1:]...)
+	c.Env, c.Dir, c.Stderr = []string{"PATH=" + os.Getenv("PATH")}, "/", &k.errors
+	detach(c)
+	stdin, err := c.StdinPipe()
 	if err != nil {
 		return ready, err
 	}
-	stdout, err := k.command.StdoutPipe()
+	stdout, err := c.StdoutPipe()
 	if err != nil {
 		return ready, err
 	}
-	k.stdin = stdin
-	if err := k.command.Start(); err != nil {
-		k.command = nil
+	if err := c.Start(); err != nil {
 		return ready, err
 	}
+	k.command, k.stdin = c, stdin
 	stop := context.AfterFunc(ctx, func() { stdin.Close(); stdout.Close() })
 	defer stop()
 	if err := json.NewEncoder(stdin).Encode(wire.Start{
@@ -108,9 +109,11 @@ func (k *keeper) start(ctx context.Context, o Options) (wire.Ready, error) {
 
 // refused is why no privileged side came up: what sudo says, most often.
 func (k *keeper) refused(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	cause := context.Cause(ctx)
+	if cause != nil && !errors.Is(cause, errSilent) {
+		return cause
 	}
+	err = cmp.Or(cause, err)
 	if said := k.said(); said != "" {
 		err = errors.New(said)
 	}

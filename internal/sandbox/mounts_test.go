@@ -218,6 +218,37 @@ func TestCacheSharing(t *testing.T) {
 	})
 }
 
+// A private cache is another's while a step with a locked mount has it.
+func TestPrivateBesideLocked(t *testing.T) {
+	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
+		socket := filepath.Join(t.TempDir(), "socket")
+		l, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		cache := step.Mount{Kind: step.Cache, Target: "/c", Cache: "c", Mode: 0o755, Sharing: step.Locked}
+		holder := shell("echo > /c/held; connect /socket")
+		holder.Layer, holder.Mounts = "holder", []step.Mount{{Kind: step.SSH, Target: "/socket", Socket: socket, Mode: 0o600}, cache}
+		ended := make(chan error)
+		go func() { ended <- s.Run(t.Context(), holder) }()
+		inside, err := l.Accept() // it has the cache
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := shell("ls /c")
+		cache.Sharing = step.Private
+		p.Layer, p.Mounts = "private", []step.Mount{cache}
+		if got, err := output(t, s, p); err != nil || got != "" {
+			t.Errorf("%q, %v", got, err)
+		}
+		inside.Close()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Steps that use the same caches at the same time, in different orders, do not wait for each other for ever.
 func TestCachesInAnyOrder(t *testing.T) {
 	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {

@@ -260,6 +260,7 @@ func dial(socket string) *http.Client {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
+		ReadBufferSize:     2 * wire.MaxOutcome, // which must hold a trailer
 		DisableCompression: true,
 		DisableKeepAlives:  true, // an answer may come before the end of its request, which spoils the connection for others
 	}}

@@ -210,6 +210,19 @@ func TestRun(t *testing.T) {
 	})
 }
 
+// A command that is a whole script by mistake, as in RUN ["a; b"], is told of all the same.
+func TestLongCommand(t *testing.T) {
+	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
+		p := shell("")
+		p.Args = []string{strings.Repeat("apt-get install; ", 1000)}
+		var exit *step.ExitError
+		_, err := output(t, s, p)
+		if err == nil || errors.As(err, &exit) || !strings.HasPrefix(err.Error(), "run /bin/apt-get install; apt") || !strings.HasSuffix(err.Error(), "…: file name too long") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestExit(t *testing.T) {
 	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
 		for script, want := range map[string]step.ExitError{"exit 3": {Code: 3}, "sh -c 'kill -9 $$'; exit $?": {Code: 137}} {

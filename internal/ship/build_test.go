@@ -3,6 +3,7 @@ package ship_test
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
 
 	"github.com/ksera524/imgbump/internal/dockerfile"
 	"github.com/ksera524/imgbump/internal/image"
@@ -77,6 +79,17 @@ func TestInterrupted(t *testing.T) {
 		if left, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: left behind: %v, %v", kind, left, err)
 		}
+	}
+}
+
+// TestElsewhereWithoutPlatform takes an image that does not say what it is for, as some frontends make it.
+func TestElsewhereWithoutPlatform(t *testing.T) {
+	build := ship.Build{Context: app(t)}
+	_, err := build.RunElsewhere(t.Context(), unreachable{t}, func(context.Context, ship.Order) (image.Artifact, io.Closer, error) {
+		return empty.Image, io.NopCloser(nil), nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package statuspage_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -72,6 +73,20 @@ func TestActions(t *testing.T) {
 		if diff := cmp.Diff(tt.done, a.done); diff != "" {
 			t.Errorf("%s %v: -want +done:\n%s", tt.action, tt.form, diff)
 		}
+	}
+}
+
+// TestLeft: what was begun is finished, although nobody waits for the answer.
+func TestLeft(t *testing.T) {
+	a := &actions{}
+	h := statuspage.New(statuspage.Options{Board: shown(), Actions: a, Token: "secret"})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := httptest.NewRequestWithContext(ctx, "POST", "/actions/update", strings.NewReader(fields("target", target, "token", "secret").Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	if len(a.done) != 1 || !a.live {
+		t.Error(a.done, a.live)
 	}
 }
 

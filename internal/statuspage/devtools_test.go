@@ -3,7 +3,6 @@ package statuspage_test
 import (
 	"bufio"
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -214,19 +213,23 @@ func (b *browser) evaluate(expression string) (string, error) {
 	return quoted(r.Result.Value), nil
 }
 
-// wait waits until an expression is true.
+// wait waits until an expression is true. It asks from outside, as pages may be replaced meanwhile, or run no scripts.
 func (b *browser) wait(expression string) {
 	b.t.Helper()
-	got, err := "", error(nil)
-	for range 5 { // as the page may be replaced meanwhile
-		got, err = b.evaluate(`new Promise(done => { let n = 0; const look = () => { let is; try { is = ` + expression +
-			` } catch {} if (is || ++n > 400) done(!!is); else setTimeout(look, 25) }; look() })`)
-		if err == nil {
-			break
+	end := time.After(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if got, err := b.evaluate("!!(" + expression + ")"); err == nil && got == "true" {
+			return
 		}
-	}
-	if got != "true" {
-		b.t.Fatalf("never: %s\n%s\n%s", expression, b.said, b.run("document.body.innerText.slice(0, 2000)"))
+		select {
+		case <-tick.C:
+		case <-end:
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.t.Fatalf("never: %s\n%q", expression, b.said)
+		}
 	}
 }
 
@@ -265,18 +268,6 @@ func (b *browser) window(width, height int, scheme string) {
 	b.t.Helper()
 	b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}, nil)
 	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
-}
-
-// picture is what the window shows, as PNG.
-func (b *browser) picture() []byte {
-	b.t.Helper()
-	var shot struct{ Data string }
-	b.call("Page.captureScreenshot", map[string]any{"format": "png"}, &shot)
-	data, err := base64.StdEncoding.DecodeString(shot.Data)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return data
 }
 
 // clean fails the test when the page had anything to complain about, or asked somebody else than the server.

@@ -22,7 +22,7 @@ type stream struct {
 	header  http.Header
 	code    int
 	written []string
-	at      []time.Time
+	left    bool
 }
 
 func (s *stream) Header() http.Header              { return s.header }
@@ -33,7 +33,7 @@ func (s *stream) FlushError() error                { return nil }
 func (s *stream) Write(text []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.written, s.at = append(s.written, string(text)), append(s.at, time.Now())
+	s.written = append(s.written, string(text))
 	return len(text), nil
 }
 
@@ -54,7 +54,12 @@ func (s *stream) told() []string {
 func listen(h http.Handler) (*stream, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &stream{header: http.Header{}}
-	go h.ServeHTTP(s, httptest.NewRequestWithContext(ctx, "GET", "/events", nil))
+	go func() {
+		h.ServeHTTP(s, httptest.NewRequestWithContext(ctx, "GET", "/events", nil))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.left = true
+	}()
 	return s, cancel
 }
 
@@ -103,12 +108,16 @@ func TestEvents(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		b.Record(target, time.Now(), round())
+		time.Sleep(10 * time.Millisecond)
 		b.Mark(target, status.Idle, time.Now())
 		time.Sleep(60 * time.Millisecond)
 		if got := len(s.told()) - len(events); got != 1 {
-			t.Errorf("a round that ended after a while came as %d events", got)
+			t.Errorf("at once: %d events", got)
 		}
 		time.Sleep(2 * time.Second)
+		if got := len(s.told()) - len(events); got != 1 {
+			t.Errorf("what came together was told in %d events", got)
+		}
 		events = s.told()
 		if quiet := len(s.written) - len(events); quiet != 3 {
 			t.Errorf("%d heartbeats in a minute", quiet)
@@ -137,21 +146,17 @@ func TestPolls(t *testing.T) {
 		return all
 	}
 	b := shown()
-	before := versions(b)
 	r := round()
+	r.Commits = nil
+	r.Images[3].Checked = now.Add(-2 * time.Minute)
+	b.Record(target, now, r)
+	before := versions(b)
 	for i := range r.Images {
 		r.Images[i].Checked = now.Add(time.Hour)
 	}
-	r.Commits = nil
-	b.Record(target, now.Add(time.Hour), r)
-	after := versions(b)
-	if after["head"] == before["head"] || after["log"] != before["log"] || after[""] != before[""] {
+	b.Record(target, now.Add(time.Hour+time.Second), r)
+	if after := versions(b); after["head"] == before["head"] || after["log"] != before["log"] || after["images"] != before["images"] {
 		t.Errorf("before %v, after %v", before, after)
-	}
-	again := versions(b)
-	b.Record(target, now.Add(2*time.Hour), r)
-	if later := versions(b); later["images"] != again["images"] {
-		t.Error("the same images are another region")
 	}
 }
 
@@ -182,7 +187,14 @@ func TestEventsEnd(t *testing.T) {
 			leave = append(leave, l)
 		}
 		close(stop)
-		synctest.Wait() // and the bubble ends only when all have
+		synctest.Wait()
+		for n, s := range streams {
+			s.mu.Lock()
+			if !s.left {
+				t.Errorf("client %d is still there", n)
+			}
+			s.mu.Unlock()
+		}
 		for _, l := range leave {
 			l()
 		}

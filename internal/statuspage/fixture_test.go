@@ -90,26 +90,28 @@ func fleet(n int) status.Round {
 type actions struct {
 	mu   sync.Mutex
 	done []string
-	err  error
+	err  error // what all of them come to
+	live bool  // whether the last one's context was
 }
 
-func (a *actions) note(words ...any) error {
+func (a *actions) note(ctx context.Context, words ...any) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.live = ctx.Err() == nil
 	a.done = append(a.done, fmt.Sprint(words...))
 	return a.err
 }
 
-func (a *actions) Update(_ context.Context, target, image string) error {
-	return a.note("update ", target, " ", image)
+func (a *actions) Update(ctx context.Context, target, image string) error {
+	return a.note(ctx, "update ", target, " ", image)
 }
 
-func (a *actions) Hold(_ context.Context, target, image, reason string) error {
-	return a.note("hold ", target, " ", image, ": ", reason)
+func (a *actions) Hold(ctx context.Context, target, image, reason string) error {
+	return a.note(ctx, "hold ", target, " ", image, ": ", reason)
 }
 
-func (a *actions) Release(_ context.Context, target, image string) error {
-	return a.note("release ", target, " ", image)
+func (a *actions) Release(ctx context.Context, target, image string) error {
+	return a.note(ctx, "release ", target, " ", image)
 }
 
 // broken is how a round fails.

@@ -26,7 +26,7 @@ const (
 )
 
 // counts says how many images there are, and how many of each mark. An image can be held in one place and due in another.
-type counts struct{ All, Failing, Due, Held, None int }
+type counts struct{ All, Failing, Due, Held int }
 
 type summary struct {
 	counts
@@ -99,7 +99,6 @@ type images struct {
 	Target string // as on the board
 	Name   string
 	Counts counts
-	Looked bool
 	Rows   []row
 }
 
@@ -128,7 +127,7 @@ type place struct {
 }
 
 func imagesOf(t status.Target) images {
-	m := images{Target: t.Name, Name: plain(t.Name), Looked: !t.Whole.IsZero()}
+	m := images{Target: t.Name, Name: plain(t.Name)}
 	seen := map[string]int{}
 	for _, i := range t.Images {
 		r := rowOf(i)
@@ -156,22 +155,19 @@ func (c *counts) add(r row) {
 			c.Due++
 		case held:
 			c.Held++
-		case none:
-			c.None++
 		}
 	}
 }
 
 func (c *counts) sum(o counts) {
-	c.All, c.Failing, c.Due, c.Held, c.None = c.All+o.All, c.Failing+o.Failing, c.Due+o.Due, c.Held+o.Held, c.None+o.None
+	c.All, c.Failing, c.Due, c.Held = c.All+o.All, c.Failing+o.Failing, c.Due+o.Due, c.Held+o.Held
 }
 
 func rowOf(i status.Image) row {
 	r := row{Key: i.Name, Name: plain(i.Name), Policy: plain(i.Policy), Origin: plain(i.Origin), Newest: plain(i.Newest), Why: plain(i.Why),
 		Err: plain(i.Err), Hint: plain(i.Hint)}
 	r.Host, r.Path, r.Base = parts(r.Name)
-	free := func(p status.Place) bool { return p.Hold == "" }
-	has := map[mark]bool{failing: i.Err != "", none: i.Err == "" && i.Newest == "" && (len(i.Places) == 0 || slices.ContainsFunc(i.Places, free))}
+	has := map[mark]bool{failing: i.Err != "", none: i.Err == "" && i.Newest == ""}
 	for _, p := range i.Places {
 		o := place{Line: p.Line, Application: plain(p.Application), Current: plain(p.Current), Hold: plain(p.Hold), Mark: current}
 		switch {

@@ -133,7 +133,7 @@ var japanese = map[string]string{
 	"no images":   "ポリシーの対象となるイメージがありません。",
 	"writer":      "書き込み担当",
 	"this one":    "このレプリカ",
-	"since":       "稼働開始",
+	"since":       "稼働開始:",
 	"broken":      "%s 個のブランチを更新できませんでした。",
 	"standby":     "別のレプリカが書き込みを担当しています。ここの表示は古い可能性があります。",
 

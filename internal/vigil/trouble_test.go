@@ -53,6 +53,9 @@ func TestTrouble(t *testing.T) {
 		{name: "it never comes to the commit", states: []moment{{0, app(former)}}, text: "still at 1111111", earliest: 10 * time.Minute, latest: 10 * time.Minute},
 		{name: "a sync window", states: []moment{{0, app(wanted, outOfSync)}}, windows: "a sync window denies it", state: rollout.Ended,
 			text: "out of sync: a sync window denies it", hint: "AppProject default", earliest: 10 * time.Second, latest: 16 * time.Second},
+		{name: "it is tried again", states: []moment{{0, app(wanted, func(a *rollout.Application) {
+			a.Status.OperationState.Phase, a.Status.OperationState.RetryCount = "Running", 9
+		})}}, text: "syncing, failed 9 times", earliest: 10 * time.Minute, latest: 10 * time.Minute},
 		{name: "another branch", states: []moment{{0, app(former, func(a *rollout.Application) { a.Spec.Source.Revision = "production" })}}, state: rollout.Ended,
 			text: "it follows production, and not main", latest: time.Second},
 		{name: "another repository", states: []moment{{0, app(former, func(a *rollout.Application) { a.Spec.Source.Repository = "other" })}}, state: rollout.Ended,
@@ -170,6 +173,7 @@ func TestChildren(t *testing.T) {
 	}{
 		{"of the branch", false, from("r", "main", former), rollout.Waiting},
 		{"of the branch, without a checkout", true, from("r.git", "main", former), rollout.Waiting},
+		{"of HEAD", false, from("r", "HEAD", former), rollout.Waiting},
 		{"of another branch", false, from("r", "stable", former), rollout.Live},
 		{"of another repository", false, from("x", "main", former), rollout.Live},
 		{"of another repository, without a checkout", true, from("x", "main", former), rollout.Live},

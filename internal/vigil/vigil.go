@@ -126,7 +126,7 @@ func (k *keeper) follow(name string, wave int, parent *follower) {
 	f := &follower{eye: newEye(k.Server, name, k.sightings), wave: wave, parent: parent}
 	f.announced = k.Announced && parent == nil
 	f.watch = &rollout.Watch{
-		Commit: k.Commit, Branch: k.Branch, Place: k.Place, Relation: k.Relation, Retries: k.Retries, Declared: k.Declared || parent != nil,
+		Commit: k.Commit, Branch: k.Branch, Place: k.Place, Relation: k.Relation, Retries: k.Retries, Declared: k.Declared,
 		Forbids: func() string { return k.Server.Forbids(k.ctx, name) },
 	}
 	f.verdict.Text = "not seen yet"
@@ -185,9 +185,6 @@ func (f *follower) absent(err error) rollout.Verdict {
 // is; else whatever it follows itself.
 func (k *keeper) commitOf(f *follower) string {
 	for _, s := range f.seen.Origins() {
-		if s.Chart != "" {
-			continue
-		}
 		if k.Place != nil && k.Place(s) == rollout.Along || slices.ContainsFunc(f.parent.seen.Origins(), s.Same) {
 			return f.parent.watch.Commit
 		}

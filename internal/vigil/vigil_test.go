@@ -23,7 +23,8 @@ import (
 type argo struct {
 	mu        sync.Mutex
 	states    map[string][]moment
-	deaf      bool // no stream
+	streams   string // "deaf" for none, "mute" for silent ones, "torn" for ones that end after each event
+	watched   int
 	failing   func(since time.Duration) error
 	windows   string
 	announced bool
@@ -68,8 +69,15 @@ func (a *argo) Application(_ context.Context, name string, refresh bool) (*rollo
 }
 
 func (a *argo) Watch(ctx context.Context, name string, seen func(*rollout.Application)) error {
-	if a.deaf {
+	a.mu.Lock()
+	a.watched++
+	a.mu.Unlock()
+	switch a.streams {
+	case "deaf":
 		return errors.New("no streams here")
+	case "mute":
+		<-ctx.Done()
+		return nil
 	}
 	for {
 		now, next := a.at(name)
@@ -77,6 +85,9 @@ func (a *argo) Watch(ctx context.Context, name string, seen func(*rollout.Applic
 			return rollout.ErrMissing
 		}
 		seen(now)
+		if a.streams == "torn" {
+			return errors.New("unexpected EOF")
+		}
 		if next < 0 {
 			<-ctx.Done()
 			return nil
@@ -104,7 +115,7 @@ func (a *argo) keep(t *testing.T, commit string, commits []string, names ...stri
 			switch {
 			case s.Repository != "r":
 				return rollout.Elsewhere
-			case s.Revision != "main":
+			case s.Revision != "main" && s.Revision != "HEAD":
 				return rollout.Aside
 			}
 			return rollout.Along
@@ -186,16 +197,19 @@ func TestTranscripts(t *testing.T) {
 		// three waves, one after the other: the last child was healthy after 19.6 s
 		{"10-app-of-apps-waves.txt", "6000a57", "root", 19500 * time.Millisecond, 25 * time.Second, rollout.Live, "live", "root: syncing: waiting for healthy state of argoproj.io/Application/w1"},
 	} {
-		for _, deaf := range []bool{false, true} {
+		for _, streams := range []string{"", "deaf", "mute", "torn"} {
 			synctest.Test(t, func(t *testing.T) {
 				commit := argotest.Full(tt.commit)
 				a, commits := from(t, tt.file, commit, waves)
-				a.deaf = deaf
+				a.streams = streams
 				all, after, told, err := a.keep(t, commit, commits, tt.name)
 				if err != nil || len(all) != 1 || all[0].State != tt.state || !strings.HasPrefix(all[0].Text, tt.text) || after < tt.earliest || after > tt.latest {
-					t.Errorf("%s %s %s (no stream: %t): after %v: %+v, %v; told:\n%s", tt.file, tt.commit, tt.name, deaf, after, all, err, strings.Join(told, "\n"))
+					t.Errorf("%s %s %s (streams %q): after %v: %+v, %v; told:\n%s", tt.file, tt.commit, tt.name, streams, after, all, err, strings.Join(told, "\n"))
 				}
-				if !deaf && !strings.Contains(strings.Join(told, "\n"), tt.told) {
+				if seconds := int(after.Seconds()); a.watched > 4*(seconds+1) {
+					t.Errorf("%s %s: %d streams in %v", tt.file, tt.name, a.watched, after)
+				}
+				if streams == "" && !strings.Contains(strings.Join(told, "\n"), tt.told) {
 					t.Errorf("%s %s %s: told\n%s\nand not %q", tt.file, tt.commit, tt.name, strings.Join(told, "\n"), tt.told)
 				}
 			})

@@ -24,7 +24,6 @@ type Objects struct {
 	policies     []imagePolicy
 	automations  []automation
 	sources      map[string]string // addresses of git repositories
-	told         []config.Notice   // of policies already
 }
 
 type repository struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/ksera524/imgbump/internal/config/flux"
 	"github.com/ksera524/imgbump/internal/gitops/argocd"
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
+	"github.com/ksera524/imgbump/internal/imageref"
 )
 
 // TestPolicies reads the trees of testdata: what comes of each is its file "want".
@@ -83,6 +84,29 @@ func told(objects *flux.Objects, sites []manifest.Site, place argocd.Place) stri
 		fmt.Fprintf(&b, "%s %s\n", n.Where(), n.Text)
 	}
 	return b.String()
+}
+
+// TestBounds has thousands of policies of one name, and thousands of places for that name.
+func TestBounds(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("apiVersion: image.toolkit.fluxcd.io/v1\nkind: ImageRepository\nmetadata: {name: a}\nspec: {image: team/app}\n")
+	for range 2000 {
+		text.WriteString("---\napiVersion: image.toolkit.fluxcd.io/v1\nkind: ImagePolicy\nmetadata: {name: a}\nspec:\n  imageRepositoryRef: {name: a}\n  policy: {alphabetical: {}}\n")
+	}
+	var objects flux.Objects
+	if notices := objects.Add("a.yaml", []byte(text.String())); len(notices) > 0 {
+		t.Fatal(notices[0])
+	}
+	var sites []manifest.Site
+	for i := range 2000 {
+		sites = append(sites, manifest.Site{File: "b.yaml", Marker: "n:a", Ref: imageref.Ref{Repository: fmt.Sprintf("team/app%d", i)}})
+	}
+	for range 2 {
+		found, notices := objects.Policies(sites, argocd.Place{})
+		if len(found) != 52_000 || len(notices) != 1 || !strings.Contains(notices[0].Text, "more than 50000") {
+			t.Errorf("%d policies, %v", len(found), notices)
+		}
+	}
 }
 
 // FuzzPolicies reads anything as objects of Flux.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/config"
@@ -16,17 +15,29 @@ import (
 	"github.com/ksera524/imgbump/internal/policy"
 )
 
+// maxPolicies is how many policies a tree may have, and maxComparisons with how many places and automations all of them may
+// be compared. Nobody has as many, but hostile manifests may.
+const (
+	maxPolicies    = 50_000
+	maxComparisons = 20_000_000
+)
+
 // Policies are those for the marked sites: one for each name by which these call the policy's image. Place is where the
 // files lie.
 func (o *Objects) Policies(sites []manifest.Site, place argocd.Place) (all []config.Found, notices []config.Notice) {
-	known := map[string]bool{}
+	known, told := map[string]bool{}, map[config.Notice]bool{}
 	marked := map[string][]manifest.Site{} // by the name of the policy
 	for _, s := range sites {
 		_, name, _ := strings.Cut(s.Marker, ":")
 		marked[name] = append(marked[name], s)
 	}
+	compared := 0
 	for _, p := range o.policies {
-		f := o.found(p)
+		if compared += len(marked[p.Name]) + len(o.automations); len(all) > maxPolicies || compared > maxComparisons {
+			return all, append(notices, config.Notice{File: p.File, Line: p.Line,
+				Text: fmt.Sprintf("this policy and those after it are left out of account: there are more than %d, or too many places and automations to compare them with", maxPolicies)})
+		}
+		f := o.found(p, told)
 		automated := o.limit(&f, p, place)
 		if !automated && len(o.automations) > 0 && f.Unsupported == "" {
 			f.Unsupported = "no ImageUpdateAutomation is for it here"
@@ -51,6 +62,11 @@ func (o *Objects) Policies(sites []manifest.Site, place argocd.Place) (all []con
 
 // variants are the policy for each name that the sites marked so have, and each namespace where it has none of its own.
 func (p imagePolicy) variants(f config.Found, sites []manifest.Site) (all []config.Found) {
+	type variant struct {
+		marker, name string
+		keeps        bool
+	}
+	seen := map[variant]bool{}
 	for _, s := range sites {
 		if namespace, _, _ := strings.Cut(s.Marker, ":"); p.Namespace != "" && namespace != p.Namespace {
 			continue
@@ -63,23 +79,22 @@ func (p imagePolicy) variants(f config.Found, sites []manifest.Site) (all []conf
 		if !s.Ref.Same(f.Image) && f.Image.Repository != "" {
 			v.Scope.Names, v.Scope.KeepsName = s.Ref.Bare(), !s.NameMarked
 		}
-		if !slices.ContainsFunc(all, func(other config.Found) bool {
-			return other.Scope.Marker == v.Scope.Marker && other.Scope.Names.Canonical() == v.Scope.Names.Canonical() && other.Scope.KeepsName == v.Scope.KeepsName
-		}) {
+		if key := (variant{v.Scope.Marker, v.Scope.Names.Canonical(), v.Scope.KeepsName}); !seen[key] {
+			seen[key] = true
 			all = append(all, v)
 		}
 	}
 	return all
 }
 
-// found is the policy, whatever it is for.
-func (o *Objects) found(p imagePolicy) config.Found {
+// found is the policy, whatever it is for. Told is what was said of others already.
+func (o *Objects) found(p imagePolicy, told map[config.Notice]bool) config.Found {
 	f := config.Found{Origin: config.FromFlux, File: p.File, Line: p.Line, Name: strings.TrimPrefix(p.Namespace+":"+p.Name, ":")}
 	f.Scope.Marker = f.Name
 	say := func(t resource.Text, format string, args ...any) {
 		n := config.Notice{File: t.File, Line: t.Line, Text: fmt.Sprintf(format, args...)}
-		if !slices.Contains(o.told, n) { // another policy has the same repository
-			o.told, f.Notices = append(o.told, n), append(f.Notices, n)
+		if !told[n] { // another policy has the same repository
+			told[n], f.Notices = true, append(f.Notices, n)
 		}
 	}
 	r, found := o.repositories[p.repository]

@@ -52,6 +52,7 @@ type Source struct {
 	recurse          bool
 	include, exclude string
 	values           []string // files that Helm reads, as the manifest spells them
+	lenient          bool     // values that are not there are passed over
 	renamed          string   // what kustomize puts around names, and the namespace that it gives
 	components       []string // folders, relative to Path
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -167,6 +168,7 @@ type source struct {
 	}
 	Helm *struct {
 		ValueFiles     []string `yaml:"valueFiles"`
+		Lenient        any      `yaml:"ignoreMissingValueFiles"` // true, or a template
 		FileParameters []struct {
 			Path string
 		} `yaml:"fileParameters"`
@@ -225,14 +227,19 @@ func places(list []string) []*string {
 	return all
 }
 
-// templated reports whether something fills the manifest in before Argo CD gets it.
+// templated reports whether something fills the manifest in before Argo CD gets it, which itself replaces ${NAME} in the names
+// of files alone.
 func (t *template) templated() bool {
 	for _, s := range t.strings() {
 		if strings.Contains(*s, "{{") {
 			return true
 		}
 	}
-	return false
+	filled := []string{t.Metadata.Name}
+	for _, s := range t.sources() {
+		filled = append(filled, s.RepoURL, s.TargetRevision, s.Path)
+	}
+	return slices.ContainsFunc(filled, func(s string) bool { return strings.Contains(s, "${") })
 }
 
 func (t *template) application(file string, line int) Application {
@@ -264,7 +271,7 @@ func (s *source) value() Source {
 		v.kind, v.recurse, v.include, v.exclude = directory, s.Directory.Recurse, s.Directory.Include, s.Directory.Exclude
 	}
 	if s.Helm != nil {
-		v.kind, v.values = helm, s.Helm.ValueFiles
+		v.kind, v.values, v.lenient = helm, s.Helm.ValueFiles, s.Helm.Lenient != nil && s.Helm.Lenient != false
 		for _, p := range s.Helm.FileParameters {
 			v.values = append(v.values, p.Path)
 		}

@@ -17,7 +17,7 @@ func (p parameters) goTemplate(text string) (string, error) {
 		return text, nil
 	}
 	t, err := engine.New("").Funcs(functions).Parse(text)
-	if err != nil || len(t.Templates()) > 1 || !straight(t.Root) {
+	if err != nil || !straight(t.Root) {
 		return "", fmt.Errorf("%.80s in its template is not rendered", text)
 	}
 	var out limited

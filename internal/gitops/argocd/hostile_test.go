@@ -23,9 +23,14 @@ func FuzzIndex(f *testing.F) {
 			f.Add(string(file.Data))
 		}
 	}
+	f.Add("namePrefix: a-\ncomponents: [b]\npatches:\n- {target: {kind: App.*}, patch: '[{op: add, path: /spec/source/path, value: x}]'}\n" +
+		"patchesStrategicMerge: [a]\napiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: a}\nspec: {source: {repoURL: r, path: p}}\n")
 	f.Fuzz(func(t *testing.T, data string) {
 		argocd.Declares([]byte(data))
 		argocd.Inputs("kustomization.yaml", []byte(data))
+		k := argocd.ParseKustomization("kustomization.yaml", []byte(data), func(p string) (string, []byte) { return p, []byte(data) })
+		argocd.Parse("a.yaml", []byte(data)).Kustomized([][]argocd.Kustomization{{k}, {k, k}})
+		argocd.ValueAt([]byte(data), "image", "tag")
 		files := tree{"apps/a.yaml": data, "web/kustomization.yaml": data, "web/pod.yaml": "", "chart/Chart.yaml": "", "chart/values.yaml": ""}
 		index := func() string {
 			x, err := argocd.New([]argocd.Declared{argocd.Parse("apps/a.yaml", []byte(data))}, argocd.Place{}, files)

@@ -18,8 +18,8 @@ type Kustomization struct {
 	spec kustomization
 
 	components []Kustomization
-	patches    [][]*yaml.Node // of each of spec.all()
-	unclear    string         // why not everything is known, "" when it is
+	patches    []patch
+	unclear    string // why not everything is known, "" when it is
 }
 
 type kustomization struct {
@@ -40,11 +40,25 @@ type kustomization struct {
 type patch struct {
 	Path, Patch string
 	Target      *struct {
-		Group, Version, Kind, Name, Namespace string
-		LabelSelector                         string `yaml:"labelSelector"`
-		AnnotationSelector                    string `yaml:"annotationSelector"`
+		Group, Version        string
+		Kind, Name, Namespace expression
+		LabelSelector         string `yaml:"labelSelector"`
+		AnnotationSelector    string `yaml:"annotationSelector"`
 	}
+	content []*yaml.Node
 }
+
+// expression means a whole text, and any when it is nil.
+type expression struct{ *regexp.Regexp }
+
+func (e *expression) UnmarshalText(text []byte) (err error) {
+	if len(text) > 0 {
+		e.Regexp, err = regexp.Compile("^(?:" + string(text) + ")$")
+	}
+	return err
+}
+
+func (e expression) means(text string) bool { return e.Regexp == nil || e.MatchString(text) }
 
 // all are the patches in the order in which kustomize applies them.
 func (k kustomization) all() []patch {
@@ -59,16 +73,17 @@ func (k kustomization) all() []patch {
 	return slices.Concat(all, k.Patches, k.PatchesJSON6902)
 }
 
-// maxComponents is how deep components of components are followed.
-const maxComponents = 8
+// maxComponents is how many components, and components of theirs, a kustomization may have.
+const maxComponents = 100
 
 // ParseKustomization reads a kustomization. read is the content of a file of the tree, or of the kustomization in a folder
 // with its path; nil when there is none.
 func ParseKustomization(file string, data []byte, read func(p string) (string, []byte)) Kustomization {
-	return parseKustomization(file, data, read, maxComponents)
+	left := maxComponents
+	return parseKustomization(file, data, read, &left)
 }
 
-func parseKustomization(file string, data []byte, read func(p string) (string, []byte), depth int) Kustomization {
+func parseKustomization(file string, data []byte, read func(p string) (string, []byte), left *int) Kustomization {
 	k := Kustomization{File: file}
 	if err := yaml.Unmarshal(data, &k.spec); err != nil {
 		k.unclear = "it cannot be read"
@@ -77,16 +92,22 @@ func parseKustomization(file string, data []byte, read func(p string) (string, [
 	if len(k.spec.Replacements)+len(k.spec.Transformers)+len(k.spec.Vars) > 0 {
 		k.unclear = "its replacements, transformers and vars are not applied"
 	}
-	for _, p := range k.spec.all() {
+	k.patches = k.spec.all()
+	for i, p := range k.patches {
 		content := []byte(p.Patch)
 		if p.Path != "" {
 			_, content = read(path.Join(path.Dir(file), p.Path))
 		}
-		k.patches = append(k.patches, documents(content))
+		k.patches[i].content = documents(content)
 	}
 	for _, dir := range k.spec.Components {
-		if component, content := read(path.Join(path.Dir(file), dir)); content != nil && depth > 0 {
-			k.components = append(k.components, parseKustomization(component, content, read, depth-1))
+		component, content := read(path.Join(path.Dir(file), dir))
+		if *left--; *left < 0 {
+			k.unclear = "it has too many components"
+			break
+		}
+		if content != nil {
+			k.components = append(k.components, parseKustomization(component, content, read, left))
 		}
 	}
 	return k
@@ -108,7 +129,7 @@ func documents(data []byte) []*yaml.Node {
 
 // Patches reports whether the kustomization takes the file for a patch.
 func (k Kustomization) Patches(file string) bool {
-	return slices.ContainsFunc(k.spec.all(), func(p patch) bool { return p.Path != "" && path.Join(path.Dir(k.File), p.Path) == file })
+	return slices.ContainsFunc(k.patches, func(p patch) bool { return p.Path != "" && path.Join(path.Dir(k.File), p.Path) == file })
 }
 
 // apply changes an object whose name in its file is declared.
@@ -120,8 +141,8 @@ func (k Kustomization) apply(object *yaml.Node, declared string) error {
 	if k.unclear != "" {
 		err = errors.Join(err, errors.New(k.unclear))
 	}
-	for i, p := range k.spec.all() {
-		for _, content := range k.patches[i] {
+	for _, p := range k.patches {
+		for _, content := range p.content {
 			err = errors.Join(err, p.apply(object, content, declared))
 		}
 	}
@@ -145,8 +166,8 @@ func (p patch) apply(object, content *yaml.Node, declared string) error {
 	name := textAt(object, "metadata", "name")
 	group, version, _ := strings.Cut(textAt(object, "apiVersion"), "/")
 	if t := p.Target; t != nil {
-		if t.Group != "" && t.Group != group || t.Version != "" && t.Version != version || !whole(t.Kind, textAt(object, "kind")) ||
-			!whole(t.Name, name) && !whole(t.Name, declared) || !whole(t.Namespace, textAt(object, "metadata", "namespace")) {
+		if t.Group != "" && t.Group != group || t.Version != "" && t.Version != version || !t.Kind.means(textAt(object, "kind")) ||
+			!t.Name.means(name) && !t.Name.means(declared) || !t.Namespace.means(textAt(object, "metadata", "namespace")) {
 			return nil
 		}
 		if t.LabelSelector+t.AnnotationSelector != "" {
@@ -176,14 +197,20 @@ func names(content, object *yaml.Node, now, declared string) bool {
 		(namespace == "" || namespace == textAt(object, "metadata", "namespace"))
 }
 
-// whole reports whether an expression means a text, as kustomize takes it.
-func whole(expression, text string) bool {
-	if expression == "" || expression == text {
-		return true
+// size is how many patches, with those of components, an object is compared with.
+func (k Kustomization) size() int {
+	size := 1
+	for _, p := range k.patches {
+		size += len(p.content)
 	}
-	re, err := regexp.Compile("^(?:" + expression + ")$")
-	return err == nil && re.MatchString(text)
+	for _, component := range k.components {
+		size += component.size()
+	}
+	return size
 }
+
+// maxPatching is how often objects of a file are compared with patches. Nobody needs as many.
+const maxPatching = 1_000_000
 
 // Kustomized is what becomes of what a file declares: one of each for each chain of kustomizations that is different, from the
 // one that names the file to the one that no other builds from.
@@ -196,6 +223,16 @@ func (d Declared) Kustomized(chains [][]Kustomization) Declared {
 		if u.Line == 0 { // what is about an object is found again
 			p.Unclear = append(p.Unclear, u)
 		}
+	}
+	size := 0
+	for _, chain := range chains {
+		for _, k := range chain {
+			size += k.size() * len(d.objects)
+		}
+	}
+	if size > maxPatching {
+		d.Unclear = append(slices.Clip(d.Unclear), Unclear{File: d.file, Text: "its Applications may be others than they seem: too many patches are for them"})
+		return d
 	}
 	for _, object := range d.objects {
 		seen := map[string]bool{}

@@ -210,3 +210,38 @@ spec:
 		}
 	}
 }
+
+// Which of several applications deploy the same is told once for all of them, and not of those that are others' own.
+func TestTwice(t *testing.T) {
+	app := func(name, folder string) string {
+		return "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: " + name + "}\nspec: {source: {repoURL: r, path: " + folder + "}}\n---\n"
+	}
+	for name, tt := range map[string]struct {
+		files tree
+		want  string
+	}{
+		"alone and in a tree": {tree{"a.yaml": app("a", "web") + app("b", "web") + app("root", "apps"), "apps/c.yaml": app("c", "web")}, "[{[0 1 2] web/pod.yaml false}]"},
+		"declared again":      {tree{"one/a.yaml": app("a", "web"), "two/a.yaml": app("a", "web")}, "[]"},
+		"in two trees":        {tree{"r.yaml": app("r", "one") + app("s", "two"), "one/a.yaml": app("a", "web"), "two/b.yaml": app("b", "web")}, "[]"},
+		"in one tree":         {tree{"r.yaml": app("r", "one") + app("s", "one/more"), "one/s.yaml": app("a", "web"), "one/more/b.yaml": app("b", "web")}, "[]"},
+		"of one root":         {tree{"r.yaml": app("r", "one"), "one/s.yaml": app("a", "web") + app("s", "two"), "two/b.yaml": app("b", "web")}, "[{[0 1] web/pod.yaml false}]"},
+	} {
+		tt.files["web/pod.yaml"] = ""
+		x, err := argocd.New(tt.files.declared(), argocd.Place{}, tt.files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(x.Twice(tt.files.paths())); got != tt.want {
+			t.Errorf("%s: %s, not %s", name, got, tt.want)
+		}
+	}
+}
+
+// An ApplicationSet's applications are in its namespace, whatever the template says.
+func TestSetNamespace(t *testing.T) {
+	set := strings.Replace(fmt.Sprintf(setOf, "{list: {elements: [{a: b}]}}", "{{a}}"), "{name: set}", "{name: set, namespace: argo}", 1)
+	x, err := argocd.New([]argocd.Declared{argocd.Parse("a.yaml", []byte(set))}, argocd.Place{}, tree{})
+	if err != nil || x.Applications()[0].Qualified() != "argo/b" {
+		t.Error(err, x.Applications())
+	}
+}

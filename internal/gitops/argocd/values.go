@@ -73,6 +73,30 @@ func (x *Index) Values(n int) [][]string {
 	return all
 }
 
+// ValuesFile is a file that Helm fails without, by its path in the tree, with the source that it is of.
+type ValuesFile struct {
+	Path   string
+	Source Source
+}
+
+// Needed are the files that the Helm sources of an application name, but for globs and names that Argo CD fills in.
+func (x *Index) Needed(n int) (all []ValuesFile) {
+	a := &x.applications[n]
+	for i := range a.Sources {
+		s := &a.Sources[i]
+		for _, file := range s.values {
+			full, of := a.valuesFile(s, file)
+			if of == nil || s.lenient || globbing(full) || strings.Contains(full, "$") || strings.Contains(file, "://") || !x.place.isHere(of.Repository) {
+				continue
+			}
+			if inTree, here := x.place.inTree(full); here {
+				all = append(all, ValuesFile{inTree, *of})
+			}
+		}
+	}
+	return all
+}
+
 // ValueAt is the text at a path of keys in a file of values, "" when there is none.
 func ValueAt(data []byte, keys ...string) string {
 	var doc yaml.Node

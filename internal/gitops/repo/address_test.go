@@ -34,8 +34,8 @@ func TestAddresses(t *testing.T) {
 		if err == nil && b.URL() != want || err != nil && (!strings.Contains(err.Error(), want) || fault.KindOf(err) != fault.Usage) {
 			t.Errorf("%s: %v, %v; want %s", address, b, err, want)
 		}
-		if strings.Contains(message(err), "u:p") {
-			t.Errorf("a login shows: %v", err)
+		if strings.Contains(message(err), "u:p") || strings.Contains(message(err), "x=p") {
+			t.Errorf("a secret shows: %v", err)
 		}
 	}
 	for path, hint := range map[string]string{

@@ -145,10 +145,10 @@ func checkSSH(where *url.URL, refused func(string) error) error {
 	return nil
 }
 
-// redacted is an address without a login.
+// redacted is an address without what may be a secret: a login, and what follows the path.
 func redacted(address string) string {
 	if u, err := url.Parse(address); err == nil {
-		u.User = nil
+		u.User, u.RawQuery, u.Fragment = nil, "", ""
 		return u.String()
 	}
 	return address[strings.LastIndexByte(address, '@')+1:]

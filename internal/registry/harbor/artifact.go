@@ -35,12 +35,12 @@ type Tag struct {
 
 // document is an artifact as Harbor writes it.
 type document struct {
-	Digest     string          `json:"digest"`
-	ProjectID  int64           `json:"project_id"`
-	PushTime   time.Time       `json:"push_time"`
-	Attributes json.RawMessage `json:"extra_attrs"` // of an image, parts of its configuration; else anything
-	Size       int64           `json:"size"`
-	Tags       []Tag           `json:"tags"`
+	Digest     string     `json:"digest"`
+	ProjectID  int64      `json:"project_id"`
+	PushTime   time.Time  `json:"push_time"`
+	Attributes attributes `json:"extra_attrs"`
+	Size       int64      `json:"size"`
+	Tags       []Tag      `json:"tags"`
 	References []struct {
 		ChildDigest string `json:"child_digest"`
 	} `json:"references"`
@@ -48,16 +48,28 @@ type document struct {
 	Overview    map[string]overview       `json:"scan_overview"`
 }
 
+// attributes are what is wanted of an image's configuration. Of other artifacts Harbor writes anything there.
+type attributes struct {
+	Created          time.Time
+	OS, Architecture string
+}
+
+// UnmarshalJSON takes what is that of an image, and leaves the rest: a list keeps none of it.
+func (a *attributes) UnmarshalJSON(raw []byte) error {
+	type plain attributes
+	var read plain
+	if json.Unmarshal(raw, &read) == nil {
+		*a = attributes(read)
+	}
+	return nil
+}
+
 func (d document) artifact(repository string) Artifact {
 	a := Artifact{Repository: repository, ProjectID: d.ProjectID, Digest: d.Digest, Pushed: d.PushTime, Size: d.Size, Tags: d.Tags}
-	var attributes struct {
-		Created          time.Time
-		OS, Architecture string
-	}
-	if json.Unmarshal(d.Attributes, &attributes) == nil && len(d.References) == 0 {
-		a.Created = attributes.Created
-		if attributes.OS != "" && attributes.Architecture != "" {
-			a.Platform = attributes.OS + "/" + attributes.Architecture
+	if of := d.Attributes; len(d.References) == 0 {
+		a.Created = of.Created
+		if of.OS != "" && of.Architecture != "" {
+			a.Platform = of.OS + "/" + of.Architecture
 		}
 	}
 	for _, r := range d.References {

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
@@ -27,6 +28,7 @@ type Client struct {
 	host     string
 	registry *registry.Client
 	wait     func(context.Context, time.Duration) error
+	most     int64 // bytes of one list
 
 	mu  sync.Mutex
 	api *registry.API
@@ -36,7 +38,7 @@ type Client struct {
 // New is a client of the Harbor at host, spelled as in references. It reaches Harbor as client does, with the same login,
 // and sends nothing before it is asked to.
 func New(client *registry.Client, host string) *Client {
-	return &Client{host: host, registry: client, wait: registry.Wait}
+	return &Client{host: host, registry: client, wait: registry.Wait, most: maxList}
 }
 
 // Host is Harbor's host as in references.
@@ -69,6 +71,7 @@ type call struct {
 	body         any // sent as JSON, nil for none
 	into         any // what the answer is decoded into, nil for nothing
 	expect       int
+	size         *atomic.Int64 // grows by the bytes of the answer; nil does not
 }
 
 // maxAnswer is how much of an answer is read, in bytes: reports of scans have some MiB.
@@ -135,6 +138,9 @@ func (c *Client) once(ctx context.Context, r call) (header http.Header, status i
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if r.size != nil {
+		r.size.Add(int64(len(raw)))
+	}
 	switch {
 	case err != nil:
 		return nil, broken, api.Failed(ctx, r.what, r.where, err)

@@ -213,6 +213,9 @@ func TestLabel(t *testing.T) {
 	if diff := cmp.Diff([]string{"commit-12", "commit-123"}, s.Artifacts()[0].Labels); diff != "" {
 		t.Error(diff)
 	}
+	if err := c.Label(t.Context(), "team/app", "1", []string{strings.Repeat("x", 127) + "é"}); err != nil || s.Artifacts()[0].Labels[2] != strings.Repeat("x", 127) {
+		t.Errorf("a label that is cut: %q, %v", s.Artifacts()[0].Labels, err)
+	}
 	check(t, client(s, robot).Label(t.Context(), "team/app", "1", []string{"new"}), fault.Denied, "create label", "right")
 	for _, description := range []string{"from here", "from there"} { // the first stays
 		if err := c.Describe(t.Context(), "team/app", description); err != nil || s.Description("team/app") != "from here" {

@@ -21,7 +21,7 @@ func (c *Client) Label(ctx context.Context, repository, reference string, names 
 		return err
 	}
 	for _, label := range names {
-		id, err := c.label(ctx, p, label[:min(len(label), maxLabel)])
+		id, err := c.label(ctx, p, strings.ToValidUTF8(label[:min(len(label), maxLabel)], "")) // it may be cut inside of a letter
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,12 +21,16 @@ const (
 	pagesAtOnce = 4
 )
 
-// maxPages ends lists that have no end: 100,000 elements.
-const maxPages = 1000
+// maxPages ends lists that have no end: 100,000 elements, of some KiB each; maxList those whose elements have none, in bytes.
+const (
+	maxPages = 1000
+	maxList  = 512 << 20
+)
 
 // pages reads a list to its end. The first page tells how many elements there are; the others are then read several at
 // once. What a list of which elements come or go meanwhile holds twice or not at all is up to the caller.
 func pages[T any](ctx context.Context, c *Client, r call) ([]T, error) {
+	r.size = new(atomic.Int64)
 	all, header, err := page[T](ctx, c, r, 1)
 	if err != nil {
 		return nil, err
@@ -83,6 +88,13 @@ func page[T any](ctx context.Context, c *Client, r call, n int) (some []T, heade
 	}
 	r.query, r.into = query, &some
 	header, err = c.send(ctx, r)
+	switch {
+	case err != nil:
+	case len(some) > pageSize:
+		err = c.strange(r, fmt.Errorf("%d elements where %d were asked for", len(some), pageSize))
+	case r.size.Load() > c.most:
+		err = &fault.Error{What: r.what, Where: r.where, Err: fmt.Errorf("%s lists more than %d MiB", c.host, c.most>>20)}
+	}
 	return some, header, err
 }
 

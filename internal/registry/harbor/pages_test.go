@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/registry/harbor"
 	"github.com/ksera524/imgbump/internal/registrytest"
@@ -68,5 +69,34 @@ func TestPages(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPagesRefuse has pages with more than was asked for, and elements that are too large together.
+func TestPagesRefuse(t *testing.T) {
+	element := map[string]any{"digest": strings.Repeat("a", 10_000), "extra_attrs": []int{1}}
+	n := 0
+	s := registrytest.Start(t, registrytest.Config{Instead: func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/artifacts") {
+			return false
+		}
+		all := []any{}
+		for range n {
+			all = append(all, element)
+		}
+		w.Header().Set("Link", `</api/v2.0/x>; rel="next"`)
+		json.NewEncoder(w).Encode(all)
+		return true
+	}})
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	for size, part := range map[int]string{101: "101 elements where 100 were asked for", 50: "lists more than 3 MiB"} {
+		n = size
+		c := harbor.New(registry.New(registry.Options{}), s.Host)
+		harbor.SetMost(c, 3<<20)
+		_, err := c.Artifacts(t.Context(), "team/app")
+		check(t, err, fault.Failed, part, "")
+	}
+	if got := s.Count("GET", "/artifacts"); got != 1+7 {
+		t.Errorf("%d requests", got)
 	}
 }

@@ -12,8 +12,7 @@ import (
 // cache is a directory that steps share.
 type cache struct {
 	name string
-	turn chan struct{} // who holds it has a locked cache for itself
-	busy bool          // somebody has it as a private cache
+	turn chan struct{} // who holds it has the cache as a locked or private one
 }
 
 // borrow finds the directory for each cache among mounts, by the place in mounts, and what gives all of them back. A locked
@@ -63,26 +62,15 @@ func (s *store) borrowOne(ctx context.Context, m *step.Mount) (name string, back
 			return "", nil, context.Cause(ctx)
 		}
 	case step.Private:
-		return s.private(ctx, c, m)
+		select {
+		case c.turn <- struct{}{}:
+			return c.name, func() { <-c.turn }, nil
+		default: // somebody else has it: a new one for this time
+			name, err := s.newCache(ctx, m)
+			return name, func() { s.drop(name) }, err
+		}
 	}
 	return c.name, func() {}, nil
-}
-
-// private is a cache's directory, or when somebody else has it, a new one for this time.
-func (s *store) private(ctx context.Context, c *cache, m *step.Mount) (string, func(), error) {
-	s.mu.Lock()
-	first := !c.busy
-	c.busy = true
-	s.mu.Unlock()
-	if first {
-		return c.name, func() {
-			s.mu.Lock()
-			c.busy = false
-			s.mu.Unlock()
-		}, nil
-	}
-	name, err := s.newCache(ctx, m)
-	return name, func() { s.drop(name) }, err
 }
 
 // cache is the cache that a mount names, which is made when it is not there yet.
@@ -116,10 +104,12 @@ func (s *store) addCache(id, name string) *cache {
 
 // newCache makes the directory of a cache, as the mount wants a new one.
 func (s *store) newCache(ctx context.Context, m *step.Mount) (string, error) {
-	name, err := s.folder()
+	var name string
+	var err error
 	if len(m.Layers) > 0 {
-		s.drop(name)
 		name, err = s.copied(ctx, m)
+	} else {
+		name, err = s.folder()
 	}
 	if err != nil {
 		return "", err

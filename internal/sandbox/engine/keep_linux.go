@@ -53,8 +53,8 @@ func keep(stdin io.Reader, stdout io.Writer) error {
 	return errors.Join(err, endOrphans(patience), s.remove())
 }
 
-// protect keeps this process from the steps, from the umask of whoever started it, and from signals that are the build's business, which ends this one by its
-// standard input.
+// protect keeps this process from the steps, from the umask of whoever started it, and from signals, which are the build's
+// business: that ends this one by its standard input.
 func protect() error {
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE)
 	unix.Umask(0o022)

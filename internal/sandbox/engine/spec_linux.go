@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -55,7 +56,7 @@ type obstacle struct {
 func (o *obstacle) Error() string {
 	text := o.Call
 	if o.On != "" {
-		text += " " + o.On
+		text += " " + brief(o.On)
 	}
 	switch {
 	case o.Text == "":
@@ -64,6 +65,15 @@ func (o *obstacle) Error() string {
 		return o.Text
 	}
 	return text + ": " + o.Text
+}
+
+// brief is a name that stays readable: a command line that was taken for a name may be very long.
+func brief(name string) string {
+	const most = 300 // bytes
+	if len(name) <= most {
+		return name
+	}
+	return strings.ToValidUTF8(name[:most], "") + "…"
 }
 
 func (o *obstacle) Unwrap() error {

@@ -31,7 +31,8 @@ func (g *stage) restore(p prop) error {
 	if err != nil && !gone {
 		return failed("restore", "/"+p.real, err)
 	}
-	if err = nil; p.put {
+	err = nil
+	if p.put {
 		err = g.takeHome(found, p)
 	}
 	g.store.drop(found)

@@ -15,7 +15,7 @@ import (
 //
 // Unlike with overlayfs, a change to a file with several names shows under all of them.
 func Diff(ctx context.Context, root string, before *Snapshot, into string) (*Snapshot, error) {
-	after, err := Look(ctx, root, before.ignore...)
+	after, err := Look(ctx, root)
 	if err != nil {
 		return nil, err
 	}

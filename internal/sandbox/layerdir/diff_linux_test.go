@@ -34,22 +34,6 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// TestIgnore wants names that are ignored to be left out, with what is below, and no others.
-func TestIgnore(t *testing.T) {
-	needRoot(t)
-	root, into := layer(t, file("dev/null"), file("etc/hosts"), file("etc/dev/x")), filepath.Join(t.TempDir(), "into")
-	before, err := layerdir.Look(t.Context(), root, "dev", "etc/hosts")
-	must(t, err)
-	for _, name := range []string{"dev/null", "dev/new", "etc/hosts", "etc/hosts2", "etc/dev/x", "device"} {
-		must(t, os.WriteFile(filepath.Join(root, name), []byte("other"), 0o644))
-	}
-	_, err = layerdir.Diff(t.Context(), root, before, into)
-	must(t, err)
-	if have := shape(t, into); have != "device etc/ etc/dev/ etc/dev/x etc/hosts2" {
-		t.Error(have)
-	}
-}
-
 // TestDiff wants marks where something went that is below.
 func TestDiff(t *testing.T) {
 	needRoot(t)

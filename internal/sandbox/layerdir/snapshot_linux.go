@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -12,10 +11,7 @@ import (
 )
 
 // Snapshot is what the files of a root filesystem look like at one moment, without their contents.
-type Snapshot struct {
-	top    *folder
-	ignore []string
-}
+type Snapshot struct{ top *folder }
 
 // folder is what is in a directory, sorted by names.
 type folder struct{ entries []entry }
@@ -33,17 +29,16 @@ type stamp struct {
 	mode, uid, gid uint32
 }
 
-// Look takes a snapshot of all that is below a directory but some names and what is below them, which are relative to it.
-// What changes after it has returned differs from it, for it waits, some milliseconds at most, until the clock by which
-// the kernel stamps changes has moved on.
-func Look(ctx context.Context, root string, ignore ...string) (*Snapshot, error) {
+// Look takes a snapshot of all that is below a directory. What changes after it has returned differs from it, for it waits,
+// some milliseconds at most, until the clock by which the kernel stamps changes has moved on.
+func Look(ctx context.Context, root string) (*Snapshot, error) {
 	top, err := openTop(root)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(top)
-	s := &Snapshot{top: &folder{}, ignore: ignore}
-	w := walk{ctx: ctx, top: top, ignore: ignore, todo: []task{{"", s.top}}}
+	s := &Snapshot{top: &folder{}}
+	w := walk{ctx: ctx, top: top, todo: []task{{"", s.top}}}
 	w.done = sync.NewCond(&w.mu)
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -75,9 +70,8 @@ func moveOn(ctx context.Context, past int64) error {
 
 // walk visits directories, several at a time.
 type walk struct {
-	ctx    context.Context
-	top    int
-	ignore []string
+	ctx context.Context
+	top int
 
 	mu     sync.Mutex
 	done   *sync.Cond // a directory, or all
@@ -139,9 +133,6 @@ func (w *walk) visit(t task) (further []task, newest int64, err error) {
 	}
 	t.into.entries = make([]entry, 0, len(names))
 	for _, name := range names {
-		if slices.Contains(w.ignore, t.name+name) {
-			continue
-		}
 		st, err := there(fd, name, t.name+name)
 		if err != nil {
 			return nil, 0, err

@@ -25,7 +25,7 @@ type Process struct {
 	ShmSize  int64    // of /dev/shm in bytes, zero for 64 MiB
 	Limits   []string // NAME=SOFT[:HARD] as ulimit calls them
 
-	Output io.Writer `json:"-"` // of both standard output and standard error, as it comes
+	Output io.Writer // of both standard output and standard error, as it comes
 }
 
 // User is who a process runs as.

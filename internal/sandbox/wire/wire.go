@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/sandbox/step"
@@ -91,9 +92,15 @@ func (f *Failure) Err() error {
 	return &fault.Error{What: f.What, Where: f.Where, Hint: f.Hint, Err: f.Exit}
 }
 
-// Encode is f as a trailer's value.
+// MaxOutcome bounds a trailer's value, in bytes, for trailers are read whole.
+const MaxOutcome = 32 << 10
+
+// Encode is f as a trailer's value. A text that is too long for that loses its end.
 func (f *Failure) Encode() string {
 	text, _ := json.Marshal(f) // strings and numbers only
+	if base64.StdEncoding.EncodedLen(len(text)) > MaxOutcome {
+		text, _ = json.Marshal(&Failure{Exit: f.Exit, What: f.What, Text: strings.ToValidUTF8(f.Text[:min(len(f.Text), 2<<10)], "") + "…"})
+	}
 	return base64.StdEncoding.EncodeToString(text)
 }
 
