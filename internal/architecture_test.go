@@ -49,14 +49,15 @@ var imports = map[string][]string{
 	"internal/sandbox/step":     {},
 	"internal/sandbox/binfmt":   {},
 	"internal/sandbox/layerdir": {},
-	"internal/sandbox":          {"fault", "sandbox/step", "sandbox/wire"},
+	"internal/sandbox/tempdir":  {},
+	"internal/sandbox":          {"fault", "sandbox/step", "sandbox/tempdir", "sandbox/wire"},
 	"internal/sandbox/wire":     {"fault", "sandbox/step"},
-	"internal/sandbox/engine":   {"fault", "sandbox/step", "sandbox/wire", "sandbox/layerdir"},
+	"internal/sandbox/engine":   {"fault", "sandbox/step", "sandbox/tempdir", "sandbox/wire", "sandbox/layerdir"},
 	"internal/gitops/manifest":  {"fault", "imageref"},
 	"internal/gitops/ignore":    {},
 	"internal/gitops/trailer":   {},
 	"internal/gitops/argocd":    {"gitops/ignore", "gitops/manifest"},
-	"internal/config":           {"fault", "imageref", "gitops/ignore", "gitops/manifest", "policy", "retention"},
+	"internal/config":           {"fault", "imageref", "gitops/ignore", "gitops/manifest", "policy", "timespan"},
 	"internal/config/resource":  {"config"},
 	"internal/config/aiu":       {"config", "config/resource", "gitops/argocd", "gitops/manifest", "imageref", "policy"},
 	"internal/config/flux":      {"config", "config/resource", "gitops/argocd", "gitops/ignore", "gitops/manifest", "imageref", "policy"},
@@ -71,8 +72,9 @@ var imports = map[string][]string{
 	"internal/registry":         {"environ", "fault", "imageref", "image", "policy", "stepcache"},
 	"internal/registry/harbor":  {"fault", "registry"},
 	"internal/registry/catalog": {"cosign", "fault", "imageref", "image", "policy", "registry", "registry/harbor"},
-	"internal/retention":        {},
-	"internal/policy":           {"fault", "image"},
+	"internal/timespan":         {},
+	"internal/retention":        {"timespan"},
+	"internal/policy":           {"fault", "image", "timespan"},
 	"internal/sarif":            {},
 	"internal/diagram":          {},
 	"internal/rollout":          {"fault"},
@@ -129,7 +131,7 @@ type listed struct {
 func TestImports(t *testing.T) {
 	for _, p := range packages(t) {
 		path := strings.TrimPrefix(p.ImportPath, module+"/")
-		if path == "internal" || path == "manifests" || path == "internal/actiontest" {
+		if path == "internal" || path == "manifests" || path == "internal/actiontest" || path == "docs" {
 			continue // tests only
 		}
 		allowed, known := imports[path]

@@ -18,6 +18,7 @@ import (
 	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/registry/harbor"
 	"github.com/ksera524/imgbump/internal/retention"
+	"github.com/ksera524/imgbump/internal/timespan"
 )
 
 const pruneAbout = `Remove the images of a Harbor project, or of one repository, that no rule keeps.
@@ -111,7 +112,7 @@ func (f *pruneFlags) rules() (retention.Rules, error) {
 	}
 	if f.within != "" {
 		var err error
-		if r.Within, err = retention.ParseDuration(f.within); err != nil {
+		if r.Within, err = timespan.Parse(f.within); err != nil {
 			return r, fault.Usagef("for example: --keep-within 30d", "--keep-within: %w", err)
 		}
 	}

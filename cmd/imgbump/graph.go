@@ -21,10 +21,10 @@ const graphAbout = `Show which Argo CD application creates which, with sync wave
 The Applications and ApplicationSets are read from the files below --root; no cluster is asked. An
 application creates another when it deploys the file that declares that one.
 
-Warned of are: a folder that is not there; two applications that deploy the same; sync waves that do
-not order what they seem to; a targetRevision that is not the branch; an image that can change
-without a commit although the application is synced automatically. They are comments on the
-manifests and do not fail the command.`
+Warned of are: a folder or a file of Helm values that is not there; several applications that deploy
+the same; sync waves that do not order what they seem to; a targetRevision that is not the branch; an
+image that can change without a commit although the application is synced automatically. They are
+comments on the manifests and do not fail the command.`
 
 const graphExamples = `  # the tree, and what looks wrong
   imgbump graph --root manifests

@@ -84,7 +84,7 @@ func listCommand(c *cli.Console) *cobra.Command {
 	flags.BoolVar(&f.outdated, "outdated", false, "only what a registry has newer versions of, with the newest that is allowed and the newest of all")
 	bindGitignore(flags, &f.withIgnored)
 	bindInclude(flags, &f.include)
-	cli.Group(flags, "Registry, for --outdated", f.registry.bindSeveral)
+	cli.Group(flags, "Registry (--outdated)", f.registry.bindSeveral)
 	flags.StringSliceVar(&f.failOn, "fail-on", nil, "exit 7 when there is one of `TRAITS`: latest, no-digest, duplicates")
 	return cmd
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/gitops/folder"
 	"github.com/ksera524/imgbump/internal/policy"
-	"github.com/ksera524/imgbump/internal/retention"
+	"github.com/ksera524/imgbump/internal/timespan"
 	"github.com/spf13/cobra"
 )
 
@@ -186,7 +186,7 @@ func policyOf(g bump.Governed) policyDocument {
 		d.Order = "desc"
 	}
 	if g.Rules.MinAge > 0 {
-		d.MinAge = retention.Duration(g.Rules.MinAge)
+		d.MinAge = timespan.Format(g.Rules.MinAge)
 	}
 	if w := g.WriteBack; w != nil {
 		d.WriteBack = &writeBackDocument{Kind: w.Kind, File: w.File}

@@ -38,7 +38,7 @@ type pullRequestFlags struct {
 
 func (f *pullRequestFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.open, "pr", false, "push to a branch of its own and open a pull request on GitHub, or update the open one")
-	flags.StringVar(&f.onProtected, "on-protected", "fail", "what to do when the branch takes no push: `fail`, or pr to open a pull request then")
+	flags.StringVar(&f.onProtected, "on-protected", "fail", "`ACTION` when the branch takes no push: fail, or pr to open a pull request then")
 	flags.StringVar(&f.perText, "pr-per", "all", "changes that make a pull request of their own: `GROUP` is image, file, application or all")
 	flags.StringVar(&f.head, "pr-branch", "", "`BRANCH` of the pull request, for it alone (default: imgbump/, the name of --branch, + and what is set where)")
 	flags.StringVar(&f.fork, "pr-fork", "", "push that branch to the fork of `OWNER`, for those who may not push to the repository")

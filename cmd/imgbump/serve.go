@@ -160,6 +160,8 @@ func (f *serveFlags) check(c *cli.Console) error {
 		return fault.Usagef("for example: --interval 5m", "--interval %v is less than 10s", f.interval)
 	case f.window < 0 || f.window > f.interval:
 		return fault.Usagef("for example: --window 2s", "--window %v is no time below --interval", f.window)
+	case f.dryRun && f.http.actions:
+		return fault.Usagef("leave one of them away", "what people hold by --ui-actions is a commit, and --dry-run makes none")
 	case f.logFormat != "text" && f.logFormat != "json":
 		return fault.Usagef("it is text or json", "--log-format %s is unknown", f.logFormat)
 	case f.registry.access.ReadsStdin() || f.git.login.ReadsStdin():

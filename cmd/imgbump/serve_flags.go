@@ -65,19 +65,22 @@ func (f *httpFlags) check(c *cli.Console) (err error) {
 		}
 		f.hooks.Aliases[there] = here
 	}
-	f.token = c.Getenv("IMGBUMP_UI_TOKEN")
-	if f.tokenFile != "" {
-		if f.token, err = secretIn(f.tokenFile); err != nil {
-			return err
-		}
-	}
+	return f.checkToken(c)
+}
+
+// checkToken reads the token for actions.
+func (f *httpFlags) checkToken(c *cli.Console) (err error) {
 	switch {
-	case f.actions && f.token == "":
-		return fault.Usagef("set IMGBUMP_UI_TOKEN, or name --ui-token-file", "--ui-actions needs a token")
 	case !f.actions && f.tokenFile != "":
 		return fault.Usagef("add --ui-actions", "--ui-token-file is for --ui-actions")
 	case !f.actions:
-		f.token = ""
+		return nil
+	case f.tokenFile != "":
+		f.token, err = secretIn(f.tokenFile)
+		return err
+	}
+	if f.token = c.Getenv("IMGBUMP_UI_TOKEN"); f.token == "" {
+		return fault.Usagef("set IMGBUMP_UI_TOKEN, or name --ui-token-file", "--ui-actions needs a token")
 	}
 	return nil
 }

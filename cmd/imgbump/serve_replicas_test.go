@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -73,27 +72,12 @@ func TestServeReplicas(t *testing.T) {
 // Somebody with the token holds an image on the page; what is pushed then stays away until it is released.
 func TestServeActions(t *testing.T) {
 	f := newFleet(t, 3)
-	s := f.serve("--ui-actions", "IMGBUMP_UI_TOKEN=t0ken-of-the-page")
-	do := func(action, token string, form url.Values) int {
-		t.Helper()
-		req, err := http.NewRequest("POST", s.url+"/actions/"+action, strings.NewReader(form.Encode()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		req.Header.Set("Authorization", "Bearer "+token)
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		return resp.StatusCode
-	}
+	s := f.acting()
 	image := url.Values{"target": {"gitops"}, "image": {f.registry.Host + "/team/app1"}, "reason": {"waits for the new database"}}
-	if code := do("hold", "t0ken", image); code != 401 || f.commits() != 0 {
+	if code := s.act("hold", "t0ken", image); code != 401 || f.commits() != 0 {
 		t.Errorf("a wrong token: %d, %d commits", code, f.commits())
 	}
-	if code := do("hold", "t0ken-of-the-page", image); code/100 > 3 || f.commits() != 1 {
+	if code := s.act("hold", pageToken, image); code/100 > 3 || f.commits() != 1 {
 		t.Fatalf("hold: %d, %d commits\n%s", code, f.commits(), s.log())
 	}
 	if text, err := f.repository.File("main", "values.yaml"); err != nil || !strings.Contains(text, "app1:1.0.0} # imgbump: hold waits for the new database\n") {
@@ -101,7 +85,7 @@ func TestServeActions(t *testing.T) {
 	}
 	s.sees("msg=round ")
 	f.push("app1", "1.2.0")
-	if code := do("update", "t0ken-of-the-page", image); code/100 > 3 {
+	if code := s.act("update", pageToken, image); code/100 > 3 {
 		t.Fatalf("update: %d", code)
 	}
 	s.sees("msg=round ")
@@ -111,7 +95,7 @@ func TestServeActions(t *testing.T) {
 	if page := s.ask("/"); !strings.Contains(page, "waits for the new database") {
 		t.Errorf("the page does not tell of the hold:\n%s", page)
 	}
-	if code := do("release", "t0ken-of-the-page", image); code/100 > 3 {
+	if code := s.act("release", pageToken, image); code/100 > 3 {
 		t.Fatalf("release: %d", code)
 	}
 	s.sees("msg=round ", "commits=1")

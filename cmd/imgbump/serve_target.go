@@ -19,6 +19,9 @@ import (
 // connection is for how long a repository stays open: tokens of GitHub Apps last an hour, and what was fetched piles up.
 const connection = 30 * time.Minute
 
+// mostTold is how many failures of a round the log has: when a registry is down, each of its images fails.
+const mostTold = 20
+
 // upkeep keeps one target up to date.
 type upkeep struct {
 	flags  jobFlags
@@ -97,16 +100,25 @@ func (u *upkeep) round(ctx context.Context, images []imageref.Ref) status.Round 
 		u.said.turn()
 	}
 	result, err := u.update(ctx, images)
+	if len(images) > 0 && fault.KindOf(err) == fault.Usage { // one of them may have no policy any more, and the others have
+		result, err = u.update(ctx, nil)
+	}
 	u.tell(result)
 	r := u.view.round(result, u.branch)
 	if u.verdict = err; err != nil {
 		u.close()
-		return status.Round{Commits: r.Commits, Err: err}
+		return status.Round{Err: err}
 	}
 	u.verdict = u.flags.verdict(result)
 	r.Diagram = u.view.diagram
 	debug.FreeOSMemory() // a tree and its policies are most of what there ever is, and nothing is left of them
 	return r
+}
+
+// mayPropose reports whether there may be pull requests. They are for all images: what one proposes is what its branch has, and a
+// round for some images would take out all others, or open another one.
+func (u *upkeep) mayPropose() bool {
+	return u.flags.git.pr.open || u.flags.git.pr.onProtected == "pr" || u.target.PR
 }
 
 // update is update, in a way to the registries of its own.
@@ -117,7 +129,9 @@ func (u *upkeep) update(ctx context.Context, images []imageref.Ref) (bump.Result
 	if err := flags.registry.prepareUpdate(ctx, u.c, job.Updates); err != nil {
 		return bump.Result{}, err
 	}
-	job.Updates.Images = images // now: whose registry they are from must not decide where the login goes
+	if !u.mayPropose() {
+		job.Updates.Images = images // now: whose registry they are from must not decide where the login goes
+	}
 	defer func() {
 		if flags.registry.client != nil {
 			flags.registry.client.Close()
@@ -153,7 +167,6 @@ func (u *upkeep) carryOut(ctx context.Context, flags *jobFlags, job bump.Job) (b
 	if err := u.open(ctx, flags, job); err != nil {
 		return bump.Result{}, flags.inTime(ctx, err)
 	}
-	u.place.pages = &pages{asked: &flags.registry, silent: map[string]bool{}}
 	result, err := flags.through(ctx, u.c, u.place, u.to, u.target, job)
 	if err == nil {
 		err = u.view.look(ctx, u, job)
@@ -171,6 +184,7 @@ func (u *upkeep) open(ctx context.Context, flags *jobFlags, job bump.Job) (err e
 		return err
 	}
 	u.opened, u.place.several = time.Now(), u.target.Name != ""
+	u.place.pages = &pages{asked: &flags.registry, silent: map[string]bool{}} // for pull requests
 	if u.to, err = flags.aim(ctx, u.c, u.place, u.target, job); err != nil {
 		return err
 	}
@@ -191,20 +205,28 @@ func (u *upkeep) close() {
 
 // tell logs what the loop does not: each change, what could not be done, and what people should know.
 func (u *upkeep) tell(result bump.Result) {
-	changed := func(message string, x bump.Change, more ...any) {
-		u.log.Info(message, append([]any{"file", x.Site.File, "line", x.Line, "application", x.Application, "from", x.From.String(), "to", x.To.String(), "why", x.Why}, more...)...)
+	changed := func(log *slog.Logger, message string, x bump.Change) {
+		log.Info(message, "file", x.Site.File, "line", x.Line, "application", x.Application, "from", x.From.String(), "to", x.To.String(), "why", x.Why)
 	}
 	for _, commit := range result.Commits {
+		log := u.log.With("commit", commit.SHA, "branch", commit.Branch)
+		if commit.PullRequest != "" {
+			log = log.With("pull_request", commit.PullRequest)
+		}
 		for _, x := range commit.Changes {
-			changed("image changed", x, "branch", commit.Branch, "commit", commit.SHA, "pull_request", commit.PullRequest)
+			changed(log, "image changed", x)
 		}
 	}
 	if u.flags.dryRun {
 		for _, x := range result.Changes {
-			changed("image would change", x)
+			changed(u.log, "image would change", x)
 		}
 	}
-	for _, x := range result.Failures {
+	for i, x := range result.Failures {
+		if i == mostTold {
+			u.log.Warn("more images were left alone: the page has them all", "images", len(result.Failures)-i)
+			break
+		}
 		u.log.Warn("an image was left alone", "where", whereFailed(x), "error", x.Err.Error(), "hint", fault.HintOf(x.Err))
 	}
 	for _, w := range result.Warnings {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/ksera524/imgbump/internal/gittest"
 	"github.com/ksera524/imgbump/internal/registrytest"
+	"github.com/ksera524/imgbump/internal/status"
 )
 
 const hookSecret = "s3cret-of-the-hook"
@@ -33,11 +35,12 @@ type fleet struct {
 
 	mu     sync.Mutex
 	newest map[string]string // tags by image
+	lost   map[string]bool   // images that the registry has no more
 }
 
 func newFleet(t *testing.T, images int) *fleet {
 	t.Helper()
-	f := &fleet{t: t, newest: map[string]string{}}
+	f := &fleet{t: t, newest: map[string]string{}, lost: map[string]bool{}}
 	f.registry = harborOf(t, registrytest.Config{Instead: f.tags})
 	var err error
 	if f.git, err = gittest.Start(gittest.Options{}); err != nil {
@@ -65,12 +68,24 @@ func (f *fleet) tags(w http.ResponseWriter, r *http.Request) bool {
 	}
 	tags := []string{"1.0.0"}
 	f.mu.Lock()
+	if f.lost[name] {
+		f.mu.Unlock()
+		http.NotFound(w, r)
+		return true
+	}
 	if newest := f.newest[name]; newest != "" {
 		tags = append(tags, newest)
 	}
 	f.mu.Unlock()
 	json.NewEncoder(w).Encode(map[string]any{"name": name, "tags": tags})
 	return true
+}
+
+// gone has the registry know nothing of an image, or as it was.
+func (f *fleet) gone(image string, gone bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lost["team/"+image] = gone
 }
 
 // push makes a version of an image, and returns what Harbor tells of it.
@@ -98,15 +113,22 @@ func (f *fleet) says() map[string]string {
 	return all
 }
 
-// commits counts those on the branch but the first.
-func (f *fleet) commits() int {
+// git1 is the first line of what git says of the repository.
+func (f *fleet) git1(args ...string) string {
 	f.t.Helper()
-	out, err := gittest.Git(f.repository.Dir, "rev-list", "--count", "main")
+	out, err := gittest.Git(f.repository.Dir, args...)
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	line, _, _ := strings.Cut(out, "\n")
+	return line
+}
+
+// commits counts those on the branch but the first.
+func (f *fleet) commits() int {
+	f.t.Helper()
 	var n int
-	fmt.Sscan(out, &n)
+	fmt.Sscan(f.git1("rev-list", "--count", "main"), &n)
 	return n - 1
 }
 
@@ -205,10 +227,15 @@ func (s *serving) sees(words ...string) string {
 // stop sends SIGTERM, and returns the exit code.
 func (s *serving) stop() int {
 	s.t.Helper()
+	s.term()
+	return s.wait()
+}
+
+func (s *serving) term() {
+	s.t.Helper()
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		s.t.Fatal(err)
 	}
-	return s.wait()
 }
 
 func (s *serving) wait() int {
@@ -232,6 +259,54 @@ func (s *serving) hook(secret, body string) int {
 	defer resp.Body.Close()
 	io.Copy(io.Discard, resp.Body)
 	return resp.StatusCode
+}
+
+// act asks for an action, and returns the status.
+func (s *serving) act(action, token string, form url.Values) int {
+	s.t.Helper()
+	req, err := http.NewRequest("POST", s.url+"/actions/"+action, strings.NewReader(form.Encode()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// code is the status of the answer to a GET.
+func (s *serving) code(path string) int {
+	s.t.Helper()
+	resp, err := http.Get(s.url + path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// target is what it knows of the only target.
+func (s *serving) target() status.Target {
+	s.t.Helper()
+	var d serveDocument
+	if err := json.Unmarshal([]byte(s.ask("/status.json")), &d); err != nil || len(d.Targets) != 1 {
+		s.t.Fatalf("%v: %+v", err, d)
+	}
+	return d.Targets[0]
+}
+
+// until waits until something holds.
+func until(t *testing.T, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not come to hold")
+		}
+	}
 }
 
 // ask is the answer to a GET.

@@ -25,7 +25,7 @@ rolling an image back: it compares when the two images were made (org.opencontai
 else the date in their configuration), else their tags as semantic versions; where neither tells, it
 warns and replaces the image.`
 
-const setEnvironment = gitaccess.Environment + `  HARBOR_URL     the registry that the login is for (default: that of the first REF with a host)
+const setEnvironment = gitaccess.Environment + `  HARBOR_URL     the registry that the login is for (default: that of the first image that is named with a host)
   HARBOR_USERNAME, HARBOR_PASSWORD
                  its login; other registries get what Docker's configuration (DOCKER_CONFIG) has
 `

@@ -14,7 +14,7 @@ import (
 	"github.com/ksera524/imgbump/internal/policy"
 	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/registry/catalog"
-	"github.com/ksera524/imgbump/internal/retention"
+	"github.com/ksera524/imgbump/internal/timespan"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -90,7 +90,7 @@ func (f *tagsFlags) bind(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.rules.Platforms, "platform", nil, "newest-build, digest: look for an image for `OS/ARCH[/VARIANT]` (repeatable; default: any)")
 	flags.BoolVar(&f.rules.PreReleases, "pre-release", false, "count pre-releases even where the constraint names none")
 	flags.Func("min-age", "pass over tags that are younger than `AGE`: 24h, 7d", func(s string) (err error) {
-		f.rules.MinAge, err = retention.ParseDuration(s)
+		f.rules.MinAge, err = timespan.Parse(s)
 		return err
 	})
 	flags.StringVar(&f.order, "order", "asc", "alphabetical, numerical: choose the last with `ORDER` asc, the first with desc")

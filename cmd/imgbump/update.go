@@ -13,7 +13,7 @@ import (
 	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/registry/catalog"
 	"github.com/ksera524/imgbump/internal/registry/harbor"
-	"github.com/ksera524/imgbump/internal/retention"
+	"github.com/ksera524/imgbump/internal/timespan"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -103,7 +103,7 @@ func (f *registryFlags) bindUpdate(flags *pflag.FlagSet, u *bump.Updates) {
 	flags.StringVar(&f.pin, "pin", "", "`PARTS` of the version to write: tag, digest or both (default: those that a place has)")
 	flags.BoolVar(&u.Downgrade, "allow-downgrade", false, "go back to a lower version, or an older image, where a policy says so")
 	flags.Func("min-age", "pass over what is younger than `AGE`, whatever a policy says: 24h, 7d", func(s string) (err error) {
-		u.MinAge, err = retention.ParseDuration(s)
+		u.MinAge, err = timespan.Parse(s)
 		return err
 	})
 	cli.Group(flags, "Registry", f.bindSeveral)

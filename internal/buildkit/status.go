@@ -15,7 +15,7 @@ import (
 )
 
 // watch follows what the daemon says about a build, and tells of its instructions as the builder of package dockerfile
-// does.
+// does, but for their numbers: they are given as instructions begin, for the daemon does not say where each one stands.
 type watch struct {
 	request Request
 	steps   map[string]*dockerfile.Step // by digest

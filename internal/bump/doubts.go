@@ -86,8 +86,12 @@ func (b *grapher) sources() {
 		b.warnAt("", 0, nil, "no application deploys the branch %s", b.branch)
 		return
 	}
-	for _, revision := range slices.SortedFunc(maps.Keys(others), func(x, y string) int { return cmp.Or(cmp.Compare(others[x][0], others[y][0]), cmp.Compare(x, y)) }) {
-		verb := map[bool]string{true: "deploys", false: "deploy"}[len(others[revision]) == 1]
+	byFirst := func(x, y string) int { return cmp.Or(cmp.Compare(others[x][0], others[y][0]), cmp.Compare(x, y)) }
+	for _, revision := range slices.SortedFunc(maps.Keys(others), byFirst) {
+		verb := "deploy"
+		if len(others[revision]) == 1 {
+			verb = "deploys"
+		}
 		b.warn(others[revision], "%s %s %s, not %s", b.named(others[revision]), verb, revision, b.branch)
 	}
 	for _, set := range b.index.Sets() {
@@ -216,10 +220,10 @@ func (b *grapher) waved(applications []int) []int {
 
 // healthless says so when the waves of what an application creates do not wait for health.
 func (b *grapher) healthless(n int, children []int) {
-	first := func(child int) bool {
+	differs := func(child int) bool {
 		return b.graph.Applications[child].Wave != b.graph.Applications[children[0]].Wave
 	}
-	if b.graph.WavesWait || !slices.ContainsFunc(children, first) {
+	if b.graph.WavesWait || !slices.ContainsFunc(children, differs) {
 		return
 	}
 	text := fmt.Sprintf("unless Argo CD is configured elsewhere, since no %s in this tree has %s", argocd.ConfigMap, argocd.HealthKey)

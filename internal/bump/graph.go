@@ -104,7 +104,9 @@ func (b *grapher) look(files Files) error {
 		case f.Skip != "" || strings.HasSuffix(f.Path, "/"):
 			b.opaque[strings.TrimSuffix(f.Path, "/")] = true
 		case manifest.IsManifest(f.Path, b.config.Rules):
-			b.manifests = append(b.manifests, f.Path)
+			if b.manifests = append(b.manifests, f.Path); b.graph.WavesWait {
+				continue // no more need be known
+			}
 			if buf, err = f.Read(buf[:0]); err != nil {
 				continue // it is among the failures
 			}
@@ -112,7 +114,7 @@ func (b *grapher) look(files Files) error {
 			if settings && b.settings == "" {
 				b.settings = f.Path
 			}
-			b.graph.WavesWait = b.graph.WavesWait || health
+			b.graph.WavesWait = health
 		}
 	}
 	return nil

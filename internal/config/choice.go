@@ -12,7 +12,7 @@ import (
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/policy"
-	"github.com/ksera524/imgbump/internal/retention"
+	"github.com/ksera524/imgbump/internal/timespan"
 )
 
 // found is the policy of an entry of images.
@@ -34,7 +34,7 @@ func (c choice) rules() (policy.Rules, error) {
 	r.AllowTags = policy.Allow(values(c.AllowTags))
 	err := order(&r, cmp.Or(c.Order.value, "asc"))
 	if err == nil && c.MinAge.value != "" {
-		r.MinAge, err = retention.ParseDuration(c.MinAge.value)
+		r.MinAge, err = timespan.Parse(c.MinAge.value)
 	}
 	return r, err
 }
@@ -139,7 +139,7 @@ func (f *Found) set(key, value string) (err error) {
 	case "order":
 		err = order(r, value)
 	case "min-age":
-		r.MinAge, err = retention.ParseDuration(value)
+		r.MinAge, err = timespan.Parse(value)
 	}
 	return err
 }

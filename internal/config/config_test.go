@@ -131,6 +131,7 @@ func TestProblems(t *testing.T) {
 			"4: targets[1].paths[1]: a? is a pattern, and here are only files and folders (name a file or folder below the top, for example: apps/production)",
 			"4: targets[1].paths[2]: [a] is a pattern, and here are only files and folders (name a file or folder below the top, for example: apps/production)",
 		},
+		"version: 1\nregistries: [{limit: 1}, {limit: 2}]":     {"2: registries[0].prefix is missing ()", "2: registries[1].prefix is missing ()"},
 		"version: 1\nregistries: [{prefix: a.b, limit: many}]": {"2: registries[0].limit is text, but a whole number is wanted ()"},
 		"version: 1\nregistries:\n- {prefix: https://x, credentials: 'env:TOKEN', limit: 0}\n- {prefix: a.b, credentials: 'ext:/bin/x', ca-file: ../ca}\n- {prefix: a.b, credentials: 'pullsecret:x'}": {
 			`3: registries[0].prefix: "https://x" is no host (for example: harbor.example.com)`,

@@ -37,10 +37,10 @@ func (e registry) check(r *reader, at string, hosts map[string]int) {
 	r.required(e.Line, at+".prefix", e.Prefix)
 	if p := e.Prefix; p.value != "" && !isHost(p.value) {
 		r.problem(p.line, "for example: harbor.example.com", "%s.prefix: %q is no host", at, p.value)
-	} else if first, again := hosts[p.value]; again {
+	} else if first := hosts[strings.ToLower(p.value)]; first > 0 {
 		r.problem(p.line, "keep one of them", "%s.prefix: line %d has it, too", at, first)
 	}
-	hosts[e.Prefix.value] = e.Prefix.line
+	hosts[strings.ToLower(e.Prefix.value)] = e.Prefix.line // 0 for none
 	if c := e.Credentials; c.value != "" && (c.value != "docker" && !strings.HasPrefix(c.value, "pullsecret:") || !credential.MatchString(c.value)) {
 		r.problem(c.line, trusted, "%s.credentials: %q is not for a repository to choose", at, c.value)
 	}
@@ -130,10 +130,10 @@ func (e entry) registry(r *reader, at string, hosts map[string]int) Registry {
 	if into.Host != "" && !isHost(into.Host) {
 		r.problem(max(e.Prefix.line, e.Line), "for example: harbor.example.com", "%s.prefix: %q is no host", at, into.Host)
 	}
-	if first, again := hosts[into.Host]; again {
+	if first := hosts[strings.ToLower(into.Host)]; first > 0 && into.Host != "" {
 		r.problem(e.Line, "keep one of them", "%s: line %d is for the same registry", at, first)
 	}
-	hosts[into.Host] = e.Line
+	hosts[strings.ToLower(into.Host)] = e.Line
 	if c := e.Credentials; c.value != "" && !credential.MatchString(c.value) {
 		r.problem(c.line, "pullsecret:NAMESPACE/NAME, secret:NAMESPACE/NAME#KEY, env:VARIABLE or ext:/FILE", "%s.credentials is none of the forms", at)
 	}

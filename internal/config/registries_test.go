@@ -51,6 +51,7 @@ func TestParseRegistries(t *testing.T) {
 		"registries: [{api_url: 'https://a.b', limit: -1}]":                             "registries[0].limit: -1 requests a second",
 		"registries: [{api_url: 'https://a.b', prefix: 'A b/team'}]":                    `registries[0].prefix: "A b/team" is no host`,
 		"registries: [{api_url: 'https://a.b'}, {api_url: 'https://c.d', prefix: a.b}]": "registries[1]: line 1 is for the same registry",
+		"registries: [{api_url: 'https://a.b'}, {api_url: 'https://c.d', prefix: A.b}]": "registries[1]: line 1 is for the same registry",
 		"registries: [{api_url: 'https://a.b', ratelimit: 1}]":                          "unknown key registries[0].ratelimit",
 		"registry: []": "unknown key registry",
 	} {

@@ -60,7 +60,8 @@ func TestSVG(t *testing.T) {
 		}
 	}
 	big.Arrows = append(big.Arrows, diagram.Arrow{From: 39, To: 0}) // a circle
-	for _, d := range []diagram.Diagram{hostile, big, {}} {
+	lone := diagram.Diagram{Boxes: make([]diagram.Box, 200)}
+	for _, d := range []diagram.Diagram{hostile, big, fan(300), fan(47), lone, {}} {
 		var boxes [][4]float64
 		dec := xml.NewDecoder(strings.NewReader(d.SVG()))
 		for {
@@ -170,15 +171,35 @@ func TestMermaidFits(t *testing.T) {
 	}
 }
 
-// What leads to many is not so far down that it is out of sight.
-func TestParentInSight(t *testing.T) {
-	d := diagram.Diagram{Boxes: make([]diagram.Box, 300)}
-	for n := range 299 {
+// fan is one box that leads to many, the last of which leads on.
+func fan(many int) (d diagram.Diagram) {
+	for n := range many {
+		d.Boxes = append(d.Boxes, diagram.Box{Title: fmt.Sprint("box ", n), Lines: make([]string, n%3)})
 		d.Arrows = append(d.Arrows, diagram.Arrow{From: 0, To: n + 1})
 	}
-	m := regexp.MustCompile(`<rect x="16.0" y="([0-9.]+)"`).FindStringSubmatch(d.SVG())
-	if y, err := strconv.ParseFloat(m[1], 64); err != nil || y > 200 {
-		t.Error(y, err)
+	d.Boxes = append(d.Boxes, diagram.Box{}, diagram.Box{})
+	d.Arrows = append(d.Arrows, diagram.Arrow{From: many, To: many + 1}, diagram.Arrow{From: many + 1, To: 1})
+	return d
+}
+
+// What leads to many is in sight of the first of them. Of very many there is one arrow to all, and they are beside each other.
+func TestMany(t *testing.T) {
+	for many, want := range map[int]struct{ arrows, highest int }{
+		47:  {49, 3100},
+		300: {4, 5000}, // to the frame, to the last one, from that on, and back into the frame
+	} {
+		svg := fan(many).SVG()
+		if got := strings.Count(svg, `class="head"`); got != want.arrows {
+			t.Errorf("of %d: %d arrows, not %d", many, got, want.arrows)
+		}
+		var width, height int
+		if _, err := fmt.Sscanf(svg, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d"`, &width, &height); err != nil || height > want.highest {
+			t.Errorf("of %d: %d high: %v", many, height, err)
+		}
+		m := regexp.MustCompile(`<rect x="16.0" y="([0-9.]+)"`).FindStringSubmatch(svg)
+		if y, err := strconv.ParseFloat(m[1], 64); err != nil || y > 200 {
+			t.Errorf("of %d: the first is at %v: %v", many, y, err)
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package diagram
 import (
 	"fmt"
 	"html"
+	"math"
+	"slices"
 	"strings"
 )
 
@@ -15,6 +17,7 @@ const (
 	gapY       = 12
 	charWidth  = 7.25 // of the monospaced font at 12 px
 	widest     = 64   // columns of a line; the rest is in the box's tooltip
+	slender    = 12   // boxes below each other for each that is beside another
 	lowest     = 160  // that a box stands below the first of those that it leads to, so that one sees both
 )
 
@@ -24,16 +27,26 @@ type place struct{ x, y, width, height float64 }
 // SVG is the diagram as a picture: from the left to the right, light or dark as the reader's browser is, with the whole text
 // of a box as its tooltip.
 func (d Diagram) SVG() string {
-	places, width, height := d.layout()
+	l := d.layout()
+	width, height := max(l.width, 2*margin), l.height-gapY+margin
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%.0f" viewBox="0 0 %.0f %.0f" role="img" aria-label="%s">`+"\n",
 		width, height, width, height, html.EscapeString(shown(d.Title)))
 	fmt.Fprintf(&b, "<title>%s</title>\n%s\n", html.EscapeString(shown(d.Title)), style)
+	for _, f := range l.frames {
+		p := f.place
+		fmt.Fprintf(&b, `<path class="frame" d="M%.1f %.1f h%.1f v%.1f h-%.1f z"/>`+"\n", p.x, p.y, p.width, p.height, p.width)
+		from := l.places[f.from]
+		p.y, p.height = max(p.y, from.y), from.height // the arrow goes straight
+		b.WriteString(arrow(from, p))
+	}
 	for _, a := range d.Arrows {
-		b.WriteString(arrow(places[a.From], places[a.To]))
+		if from, framed := l.framed[a.To]; !framed || from != a.From {
+			b.WriteString(arrow(l.places[a.From], l.places[a.To]))
+		}
 	}
 	for n, box := range d.Boxes {
-		box.draw(&b, places[n])
+		box.draw(&b, l.places[n])
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
@@ -43,7 +56,7 @@ const style = `<style>
 svg { background: #fff; font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 rect { fill: #f6f8fa; stroke: #8c959f; } .alert rect { stroke: #c62828; stroke-width: 2; }
 text { fill: #1f2328; } .title { font-weight: bold; } .tag, .line { fill: #59636e; }
-path { fill: none; stroke: #8c959f; } .head { fill: #8c959f; stroke: none; }
+path { fill: none; stroke: #8c959f; } .frame { stroke-dasharray: 4; } .head { fill: #8c959f; stroke: none; }
 @media (prefers-color-scheme: dark) {
 svg { background: #0d1117; } rect { fill: #161b22; stroke: #6e7681; } .alert rect { stroke: #ff7b72; }
 text { fill: #e6edf3; } .tag, .line { fill: #9198a1; } path { stroke: #6e7681; } .head { fill: #6e7681; }
@@ -109,40 +122,109 @@ func arrow(from, to place) string {
 		x1, y1, x1+bend, y1, x2-bend, y2, x2, y2, x2+6, y2)
 }
 
-// layout puts each box right of the one that leads to it first, below the box before it. The sizes are those of the whole.
-func (d Diagram) layout() (places []place, width, height float64) {
-	depth, children := d.forest()
-	places = make([]place, len(d.Boxes))
+// layout puts each box right of the one that leads to it first, below the box before it.
+func (d Diagram) layout() layout {
+	l := layout{places: make([]place, len(d.Boxes)), framed: map[int]int{}, left: map[int]float64{0: margin}, height: margin}
+	l.depth, l.children = d.forest()
 	columns := map[int]float64{} // widths
 	for n, box := range d.Boxes {
-		places[n].width, places[n].height = box.size()
-		columns[depth[n]] = max(columns[depth[n]], places[n].width)
+		l.places[n].width, l.places[n].height = box.size()
+		columns[l.depth[n]] = max(columns[l.depth[n]], l.places[n].width)
 	}
-	left := map[int]float64{0: margin}
 	for c := 1; c <= len(columns); c++ {
-		left[c] = left[c-1] + columns[c-1] + gapX
+		l.left[c] = l.left[c-1] + columns[c-1] + gapX
 	}
-	height = margin
-	var put func(n int)
-	put = func(n int) {
-		top := height
-		for _, child := range children[n] {
-			put(child)
-		}
-		places[n].x, places[n].y = left[depth[n]], top
-		if own := top + places[n].height + gapY; own > height {
-			height = own
-		} else {
-			places[n].y = min((top+height-gapY-places[n].height)/2, top+lowest)
-		}
-		width = max(width, places[n].x+places[n].width+margin)
-	}
+	var roots []int
 	for n := range d.Boxes {
-		if depth[n] == 0 {
-			put(n)
+		if l.depth[n] == 0 {
+			roots = append(roots, n)
 		}
 	}
-	return places, max(width, 2*margin), height - gapY + margin
+	l.putAll(nothing, roots)
+	return l
+}
+
+// layout is what has been laid out so far.
+type layout struct {
+	places        []place
+	frames        []frame
+	framed        map[int]int // boxes in frames: by their number that of the box which leads to the frame
+	depth         []int
+	children      [][]int
+	left          map[int]float64 // by depth
+	width, height float64
+}
+
+// frame is around boxes that one arrow leads to, in place of one to each.
+type frame struct {
+	from  int
+	place place
+}
+
+// nothing leads to the roots.
+const nothing = -1
+
+// putAll places boxes that another leads to, with those that they lead to.
+func (l *layout) putAll(from int, boxes []int) {
+	for len(boxes) > 0 {
+		leaves := slices.IndexFunc(boxes, func(n int) bool { return len(l.children[n]) > 0 })
+		if leaves < 0 {
+			leaves = len(boxes)
+		}
+		if l.block(from, boxes[:leaves]); leaves < len(boxes) {
+			l.put(boxes[leaves])
+			leaves++
+		}
+		boxes = boxes[leaves:]
+	}
+}
+
+// put places a box beside those that it leads to.
+func (l *layout) put(n int) {
+	top := l.height
+	l.putAll(n, l.children[n])
+	p := &l.places[n]
+	p.x, p.y = l.left[l.depth[n]], top
+	if own := top + p.height + gapY; own > l.height {
+		l.height = own
+	} else {
+		p.y = min((top+l.height-gapY-p.height)/2, top+lowest)
+	}
+	l.width = max(l.width, p.x+p.width+margin)
+}
+
+// block places boxes that lead nowhere: below each other, and many in several columns with a frame around them, so that the
+// whole is not too high to be looked at.
+func (l *layout) block(from int, boxes []int) {
+	if len(boxes) == 0 {
+		return
+	}
+	columns := max(1, int(math.Sqrt(float64(len(boxes))/slender)))
+	top, left, inside := l.height, l.left[l.depth[boxes[0]]], 0.0
+	if columns > 1 && from != nothing {
+		inside = padding
+	}
+	right := left + inside
+	for column := range slices.Chunk(boxes, (len(boxes)+columns-1)/columns) {
+		x, y := right, top+inside
+		for _, n := range column {
+			p := &l.places[n]
+			p.x, p.y = x, y
+			y += p.height + gapY
+			right = max(right, x+p.width)
+		}
+		right += gapY
+		l.height = max(l.height, y)
+	}
+	right += inside - gapY
+	l.height += inside
+	l.width = max(l.width, right+margin)
+	if inside > 0 {
+		l.frames = append(l.frames, frame{from, place{left, top, right - left, l.height - gapY - top}})
+		for _, n := range boxes {
+			l.framed[n] = from
+		}
+	}
 }
 
 func (b Box) size() (width, height float64) {

@@ -28,7 +28,7 @@ type Sources struct {
 	Base func(ctx context.Context, ref string, platform v1.Platform) (v1.Image, error)
 
 	// Download gives what is at an http or https address that ADD names, and when it was changed last, zero if nobody
-	// knows. The file must stay open until the image has been read. It may be nil.
+	// knows: the same each time. The file must stay open until the image has been read. It may be nil.
 	Download func(ctx context.Context, address string) (*os.File, time.Time, error)
 
 	// Clone gives the files of a git repository that ADD names, as a tar, under the same conditions. It may be nil.

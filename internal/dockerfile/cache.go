@@ -2,10 +2,8 @@ package dockerfile
 
 import (
 	"context"
-	"os"
 	"strings"
 	"sync"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -258,41 +256,4 @@ func makesLayer(c instructions.Command) bool {
 		return true
 	}
 	return false
-}
-
-// fetchedOnce are Download and Clone, of which the same is asked for to name a step and to carry it out.
-func fetchedOnce(src Sources) (download func(context.Context, string) (*os.File, time.Time, error), clone func(context.Context, Repository) (*os.File, error)) {
-	type file struct {
-		*os.File
-		changed time.Time
-	}
-	if src.Download != nil {
-		once := onceEach(func(ctx context.Context, address string) (f file, err error) {
-			f.File, f.changed, err = src.Download(ctx, address)
-			return f, err
-		})
-		download = func(ctx context.Context, address string) (*os.File, time.Time, error) {
-			f, err := once(ctx, address)
-			return f.File, f.changed, err
-		}
-	}
-	if src.Clone != nil {
-		clone = onceEach(src.Clone)
-	}
-	return download, clone
-}
-
-// onceEach does what it is to do once for each key.
-func onceEach[K comparable, V any](do func(context.Context, K) (V, error)) func(context.Context, K) (V, error) {
-	var mu sync.Mutex
-	known := map[K]func() (V, error){}
-	return func(ctx context.Context, key K) (V, error) {
-		mu.Lock()
-		if known[key] == nil {
-			known[key] = sync.OnceValues(func() (V, error) { return do(ctx, key) })
-		}
-		once := known[key]
-		mu.Unlock()
-		return once()
-	}
 }

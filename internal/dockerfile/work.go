@@ -37,7 +37,6 @@ func newWork(ctx context.Context, src Sources, progress func(Step)) (*work, erro
 	src.Sandbox = caching.keepMounts(src.Sandbox)
 	w := &work{src: src, life: ctx, bases: newBases(src), folders: map[string]*buildContext{}, layers: map[string]v1.Layer{}, known: map[string]map[string]string{}, progress: progress,
 		caching: caching}
-	w.src.Download, w.src.Clone = fetchedOnce(src)
 	var err error
 	if w.files, err = newContext(src.Context, src.Ignore, src.IgnoreFile); err != nil {
 		return nil, err

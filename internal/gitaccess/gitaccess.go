@@ -22,10 +22,10 @@ import (
 
 // Environment is the help on the variables that are read.
 const Environment = `Environment:
-  IMGBUMP_TOKEN  token to push with, sent to the host that is pushed to alone
+  IMGBUMP_TOKEN  token for the git server, sent to its host alone
   GITHUB_TOKEN   the same, used only where that is the workflow's GitHub server or its API
   IMGBUMP_APP_ID, IMGBUMP_APP_KEY
-                 a GitHub App to push as instead, and its private key, as --app-id and --app-key-file
+                 a GitHub App instead, and its private key, as --app-id and --app-key-file
   IMGBUMP_SSH_KEY, IMGBUMP_SSH_KEY_PASSPHRASE
                  private key for SSH remotes, and what unlocks it or --ssh-key
   IMGBUMP_SIGN_KEY, IMGBUMP_SIGN_KEY_PASSPHRASE

@@ -31,6 +31,9 @@ type Ref struct {
 // Parse reads [REGISTRY/]REPOSITORY[:TAG][@DIGEST]. The first component is a registry when it holds a dot or a
 // colon, is "localhost", or has upper-case letters, as Docker decides it.
 func Parse(s string) (Ref, error) {
+	if _, bare, found := strings.Cut(s, "://"); found {
+		return Ref{}, fmt.Errorf("reference %q: without a scheme it is %s", s, bare)
+	}
 	var r Ref
 	rest, digest, hasDigest := strings.Cut(s, "@")
 	if hasDigest {

@@ -48,7 +48,7 @@ func TestParseRefuses(t *testing.T) {
 		"a/b_-c":                            "no repository component",
 		"-a.example.com/b":                  "no registry host",
 		"nginx latest":                      "no repository component",
-		"https://harbor.example.com/a":      "no port",
+		"https://harbor.example.com/a":      "without a scheme it is harbor.example.com/a",
 	} {
 		if _, err := imageref.Parse(in); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("Parse(%q) = %v, want %q", in, err, part)

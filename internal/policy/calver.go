@@ -17,7 +17,10 @@ type calendar struct {
 
 func (c calendar) compare(v version) int {
 	other := v.(calendar)
-	return cmp.Or(c.numbers.compareTo(other.numbers), natural(c.modifier, other.modifier))
+	if by := c.numbers.compareTo(other.numbers); by != 0 {
+		return by
+	}
+	return natural(c.modifier, other.modifier)
 }
 
 // word is a part of a layout: the year counts most, whatever its place.

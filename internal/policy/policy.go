@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/timespan"
 )
 
 // Strategy is how the tags of a repository are compared.
@@ -210,7 +211,7 @@ const (
 // words say of n tags what became of them.
 func (p Policy) words(v verdict, n int) string {
 	what := map[verdict]string{
-		notAllowed: "not allowed", ignored: "ignored", outside: "outside " + p.rules.Constraint, tooYoung: "younger than " + span(p.rules.MinAge),
+		notAllowed: "not allowed", ignored: "ignored", outside: "outside " + p.rules.Constraint, tooYoung: "younger than " + timespan.Format(p.rules.MinAge),
 		otherPlatform: "not for " + strings.Join(p.rules.Platforms, " or "), ageless: "of unknown age",
 		unread: "that are no " + plural(p.unread), preRelease: "pre-releases ignored",
 	}
@@ -227,19 +228,4 @@ func plural(what string) string {
 		rest = " " + rest
 	}
 	return noun + "s" + rest
-}
-
-// span is a duration without the zeros at its end, in days from two on.
-func span(d time.Duration) string {
-	if day := 24 * time.Hour; d >= 2*day && d%day == 0 {
-		return fmt.Sprintf("%dd", d/day)
-	}
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }

@@ -10,11 +10,9 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 )
 
-// mostPages ends lists that have no end.
-const mostPages = 10_000
-
-// pages reads a list page by page. Read asks for the page of a query, and returns that of the next, "" after the last.
-func (f *fetch) pages(query string, read func(query string) (next string, err error)) error {
+// pages reads a list page by page, as many as there may be at most. Read asks for the page of a query, and returns that of the
+// next, "" after the last.
+func (f *fetch) pages(query string, most int, read func(query string) (next string, err error)) error {
 	for asked := map[string]bool{}; ; {
 		asked[query] = true
 		next, err := read(query)
@@ -23,8 +21,8 @@ func (f *fetch) pages(query string, read func(query string) (next string, err er
 			return err
 		case asked[next]:
 			err = fmt.Errorf("%s lists the same page twice", f.host)
-		case len(asked) == mostPages:
-			err = fmt.Errorf("%s lists more than %d pages", f.host, mostPages)
+		case len(asked) == most:
+			err = fmt.Errorf("%s lists more than %d pages", f.host, most)
 		}
 		if err != nil {
 			return &fault.Error{What: f.what, Where: f.where, Err: err}

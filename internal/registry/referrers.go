@@ -36,7 +36,7 @@ func (f *fetch) referring(subject v1.Hash) ([]v1.Descriptor, error) {
 // list asks the registry for the referrers of a subject, as far as they are not too many. Whether it has such lists at all is
 // told by the first page; of a list that breaks off nothing counts.
 func (f *fetch) list(subject v1.Hash) (all []v1.Descriptor, supported bool, err error) {
-	err = f.pages("", func(query string) (next string, err error) {
+	err = f.pages("", mostAttachments, func(query string) (next string, err error) {
 		page := f.url("%s/referrers/%s", f.repository, subject)
 		statuses := []int{http.StatusOK}
 		if query == "" {

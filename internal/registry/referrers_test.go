@@ -63,7 +63,7 @@ func TestReferrers(t *testing.T) {
 			asked++
 			more(w, "</v2/x?next=0&page=%d>; rel=next", asked)
 			w.Write([]byte(`{"schemaVersion":2,"manifests":[]}`))
-		}, "more than 10000 pages"},
+		}, "more than 1000 pages"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			subject := ""

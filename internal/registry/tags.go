@@ -15,6 +15,7 @@ import (
 const (
 	tagsAtOnce = 1000
 	mostTags   = 1_000_000
+	mostPages  = 10_000   // a registry may give fewer at once
 	maxTags    = 64 << 20 // bytes of all pages
 )
 
@@ -27,7 +28,7 @@ func (c *Client) Tags(ctx context.Context, ref imageref.Ref) ([]string, error) {
 	}
 	var all []string
 	left := int64(maxTags)
-	err = f.pages(fmt.Sprintf("n=%d", tagsAtOnce), func(query string) (string, error) {
+	err = f.pages(fmt.Sprintf("n=%d", tagsAtOnce), mostPages, func(query string) (string, error) {
 		some, size, next, err := f.tagsPage(ctx, ref.Bare(), query, left)
 		all, left = append(all, some...), left-size
 		if err == nil && (len(all) > mostTags || left < 0) {

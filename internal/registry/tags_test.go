@@ -82,7 +82,7 @@ func TestTags(t *testing.T) {
 // TestTagsRefuse has registries that are none, or that do not come to an end.
 func TestTagsRefuse(t *testing.T) {
 	const more = `<?last=%s&n=1000>; rel="next"`
-	count := 0
+	count, long := 0, strings.Repeat("a", 33<<20)
 	for name, tt := range map[string]struct {
 		answer     func(w http.ResponseWriter, r *http.Request)
 		part, hint string
@@ -109,7 +109,7 @@ func TestTagsRefuse(t *testing.T) {
 		"names without measure": {func(w http.ResponseWriter, _ *http.Request) {
 			count++
 			w.Header().Set("Link", fmt.Sprintf(more, strconv.Itoa(count)))
-			fmt.Fprintf(w, `{"tags":[%q]}`, strings.Repeat("a", 30<<20))
+			fmt.Fprint(w, `{"tags":["`+long+`"]}`)
 		}, "more than 64 MiB", "retention rule"},
 		"a page without end": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, `{"tags":["`)

@@ -33,7 +33,9 @@ type Repository struct {
 
 // Clone checks a repository out, and gives its files as a tar in a file without a name. It needs the git program, which
 // is shown neither the user's configuration nor any of the environment's secrets.
-func (c *Client) Clone(ctx context.Context, r Repository) (*os.File, error) {
+func (c *Client) Clone(ctx context.Context, r Repository) (*os.File, error) { return c.clone(ctx, r) }
+
+func (c *Client) cloned(ctx context.Context, r Repository) (*os.File, error) {
 	failed := func(hint string, err error) (*os.File, error) {
 		return nil, &fault.Error{What: "clone", Where: fault.Address(r.Address), Hint: hint, Err: err}
 	}

@@ -29,10 +29,12 @@ type Options struct {
 	GitToken func(host string) string
 }
 
-// Client fetches, several things at a time. Close ends the use of all that it gave.
+// Client fetches, several things at a time, and the same thing once. Close ends the use of all that it gave.
 type Client struct {
 	options Options
 	http    *http.Client
+	file    func(ctx context.Context, address string) (file, error)
+	clone   func(ctx context.Context, r Repository) (*os.File, error)
 
 	mu    sync.Mutex
 	files []*os.File
@@ -48,7 +50,7 @@ var patience = time.Minute
 
 // New is a client. Proxies are those of the environment.
 func New(o Options) *Client {
-	return &Client{options: o, http: &http.Client{
+	c := &Client{options: o, http: &http.Client{
 		CheckRedirect: checkRedirect,
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSHandshakeTimeout: patience,
@@ -56,6 +58,23 @@ func New(o Options) *Client {
 			TLSClientConfig:    &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
 		},
 	}}
+	c.file, c.clone = once(c.fetch), once(c.cloned)
+	return c
+}
+
+// once does what it is to do once for each key.
+func once[K comparable, V any](do func(context.Context, K) (V, error)) func(context.Context, K) (V, error) {
+	var mu sync.Mutex
+	known := map[K]func() (V, error){}
+	return func(ctx context.Context, key K) (V, error) {
+		mu.Lock()
+		if known[key] == nil {
+			known[key] = sync.OnceValues(func() (V, error) { return do(ctx, key) })
+		}
+		done := known[key]
+		mu.Unlock()
+		return done()
+	}
 }
 
 // checkRedirect keeps what was asked for privately private.
@@ -123,21 +142,27 @@ func (c *Client) File(ctx context.Context, address string) (*os.File, time.Time,
 	if err := secretless(address); err != nil {
 		return nil, time.Time{}, &fault.Error{What: "fetch", Where: fault.Address(address), Hint: "fetch it beforehand", Err: err}
 	}
-	f, modified, err := c.file(ctx, address)
+	f, err := c.file(ctx, address)
 	if err != nil {
 		return nil, time.Time{}, &fault.Error{What: "fetch", Where: fault.Address(address), Hint: "check the address with a browser or curl", Err: err}
 	}
-	return f, modified, nil
+	return f.content, f.modified, nil
 }
 
-func (c *Client) file(ctx context.Context, address string) (*os.File, time.Time, error) {
+// file is one that was fetched.
+type file struct {
+	content  *os.File
+	modified time.Time // zero if the server does not say
+}
+
+func (c *Client) fetch(ctx context.Context, address string) (f file, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := time.AfterFunc(patience, func() { cancel(fmt.Errorf("the server has said nothing for %s", patience)) })
 	defer silence.Stop()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, time.Time{}, err
+		return f, err
 	}
 	request.Header.Set("User-Agent", c.options.Agent)
 	answer, err := c.http.Do(request)
@@ -146,20 +171,20 @@ func (c *Client) file(ctx context.Context, address string) (*os.File, time.Time,
 		if errors.As(err, &asking) {
 			err = asking.Err
 		}
-		return nil, time.Time{}, errors.Join(context.Cause(ctx), err)
+		return f, errors.Join(context.Cause(ctx), err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return nil, time.Time{}, fmt.Errorf("the server answers %s", answer.Status)
+		return f, fmt.Errorf("the server answers %s", answer.Status)
 	}
 	if answer.ContentLength > maxSize {
-		return nil, time.Time{}, fmt.Errorf("it has more than %d bytes", int64(maxSize))
+		return f, fmt.Errorf("it has more than %d bytes", int64(maxSize))
 	}
-	modified, _ := http.ParseTime(answer.Header.Get("Last-Modified"))
-	f, err := c.spool(func(w io.Writer) error {
+	f.modified, _ = http.ParseTime(answer.Header.Get("Last-Modified"))
+	f.content, err = c.spool(func(w io.Writer) error {
 		return errors.Join(bounded(w, heard{answer.Body, silence}), context.Cause(ctx))
 	})
-	return f, modified, err
+	return f, err
 }
 
 // heard is a body that puts off the end of patience with every byte.

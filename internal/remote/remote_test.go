@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
@@ -99,6 +100,36 @@ func TestFile(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
+}
+
+// TestOnce wants everybody who asks for the same to get the same, though it changes meanwhile.
+func TestOnce(t *testing.T) {
+	var asked atomic.Int32
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, asked.Add(1)) }))
+	defer web.Close()
+	s, err := gittest.Start(gittest.Options{})
+	must(t, err)
+	defer s.Close()
+	r, _ := repository(t, s, "app.git", fstest.MapFS{"a": {}})
+	c := client(t, nil)
+	cloned, err := c.Clone(t.Context(), Repository{Address: r.URL})
+	must(t, err)
+	_, err = r.Commit("main", "second", fstest.MapFS{"b": {}})
+	must(t, err)
+	if again, err := c.Clone(t.Context(), Repository{Address: r.URL}); err != nil || again != cloned {
+		t.Errorf("another clone, %v", err)
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if f, _, err := c.File(t.Context(), web.URL); err != nil {
+				t.Error(err)
+			} else if text, _ := io.ReadAll(io.NewSectionReader(f, 0, 100)); string(text) != "1" {
+				t.Errorf("%q", text)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestRedirectStaysSecret wants no file over https to come over http in the end.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ksera524/imgbump/internal/timespan"
 )
 
 // Artifact is an image or an index. Children are the digests that an index refers to; those without a tag, and the
@@ -159,7 +161,7 @@ func (j *judgement) byRule() {
 			j.keep(a, "%s is the highest version", highest)
 		}
 		if pushed := lastPushed(a); j.rules.Within > 0 && !pushed.Before(j.rules.Now.Add(-j.rules.Within)) {
-			j.keep(a, "pushed %s, within %s", pushed.UTC().Format(time.DateOnly), Duration(j.rules.Within))
+			j.keep(a, "pushed %s, within %s", pushed.UTC().Format(time.DateOnly), timespan.Format(j.rules.Within))
 		}
 		if len(attachedTo(a)) > 0 {
 			continue

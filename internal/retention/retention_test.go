@@ -125,23 +125,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestDuration(t *testing.T) {
-	for in, want := range map[string]time.Duration{"30d": 30 * day, "4w": 28 * day, "36h": 36 * time.Hour, "1h30m": 90 * time.Minute} {
-		if got, err := ParseDuration(in); err != nil || got != want {
-			t.Errorf("%s: %v, %v", in, got, err)
-		}
-	}
-	for _, in := range []string{"", "30", "d", "-1d", "0d", "0s", "-5h", "1.5d", "999999d", "99999999999999999999d"} {
-		if got, err := ParseDuration(in); err == nil {
-			t.Errorf("%q is %v", in, got)
-		}
-	}
-	for d, want := range map[time.Duration]string{30 * day: "30d", 36 * time.Hour: "36h0m0s"} {
-		if got := Duration(d); got != want {
-			t.Errorf("%v: %s, want %s", d, got, want)
-		}
-	}
-}
+const day = 24 * time.Hour
 
 // registry is how Harbor deletes: an index takes its children without tags along, and what an index refers to stays.
 type registry struct {

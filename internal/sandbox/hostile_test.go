@@ -386,6 +386,17 @@ func TestFullDisk(t *testing.T) {
 			if err := s.Unpack(t.Context(), "big", endlessTar(40<<20)); err == nil || !strings.Contains(err.Error(), folder) || !strings.Contains(err.Error(), "no space is left") {
 				t.Errorf("a layer that fills the disk: %v", err)
 			}
+			if isolation == sandbox.Chroot { // which copies what a step wrote
+				opened.Store(s, folder)
+				before := stored(t, s)
+				_, err := output(t, s, shell("set -- $(stat -f -c '%a %S' /); dd if=/dev/zero of=/big bs=$2 count=$(($1 * 6 / 10))"))
+				if err == nil || errors.As(err, &exit) || !strings.Contains(err.Error(), "no space is left") {
+					t.Errorf("a step that leaves no room for its layer: %v", err)
+				}
+				if after := stored(t, s); after != before {
+					t.Errorf("the store holds %d things, not %d", after, before)
+				}
+			}
 			if _, err := output(t, s, shell("echo fine")); err != nil {
 				t.Errorf("afterwards: %v", err)
 			}

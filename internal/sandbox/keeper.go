@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/sandbox/tempdir"
 	"github.com/ksera524/imgbump/internal/sandbox/wire"
 )
 
@@ -24,8 +25,7 @@ import (
 type keeper struct {
 	command *exec.Cmd
 	stdin   io.Closer
-	folder  string // holds the socket
-	lock    io.Closer
+	folder  *tempdir.Dir // holds the socket
 	client  *http.Client
 	errors  start
 }
@@ -56,7 +56,7 @@ func startKeeper(ctx context.Context, o Options) (*keeper, error) {
 	if o.Chosen != nil {
 		o.Chosen(fmt.Sprintf("isolation: %s (%s)", ready.Isolation, ready.Why))
 	}
-	k.client = dial(filepath.Join(k.folder, "s"))
+	k.client = dial(k.socket())
 	return k, nil
 }
 
@@ -70,7 +70,7 @@ func (k *keeper) start(ctx context.Context, o Options) (wire.Ready, error) {
 	if err := closeUp(); err != nil {
 		return ready, err
 	}
-	if k.folder, k.lock, err = socketFolder(); err != nil {
+	if k.folder, err = socketFolder(); err != nil {
 		return ready, err
 	}
 	args := []string{exe, wire.Verb}
@@ -95,8 +95,8 @@ func (k *keeper) start(ctx context.Context, o Options) (wire.Ready, error) {
 	stop := context.AfterFunc(ctx, func() { stdin.Close(); stdout.Close() })
 	defer stop()
 	if err := json.NewEncoder(stdin).Encode(wire.Start{
-		Socket: filepath.Join(k.folder, "s"), Owner: os.Getuid(), Isolation: o.Isolation, Folders: folders(o.Folder),
-		Remove: append([]string{k.folder}, o.Remove...),
+		Socket: k.socket(), Owner: os.Getuid(), Isolation: o.Isolation, Folders: folders(o.Folder),
+		Remove: append([]string{k.folder.Path}, o.Remove...),
 	}); err != nil {
 		return ready, err
 	}
@@ -126,9 +126,8 @@ func (k *keeper) refused(ctx context.Context, err error) error {
 
 // stop ends the privileged side, which takes everything that it started with it.
 func (k *keeper) stop() error {
-	if k.folder != "" {
-		defer k.lock.Close()
-		defer os.RemoveAll(k.folder)
+	if k.folder != nil {
+		defer k.folder.Remove()
 	}
 	if k.command == nil {
 		return nil
@@ -145,6 +144,21 @@ func (k *keeper) stop() error {
 	}
 	return nil
 }
+
+// socketPrefix begins the names of folders with a socket.
+const socketPrefix = "harborpush-socket-"
+
+// socketFolder is a new one, with a path short enough for a socket's address.
+func socketFolder() (*tempdir.Dir, error) {
+	parent := os.TempDir()
+	if len(parent) > 60 {
+		parent = "/tmp"
+	}
+	tempdir.Clean(parent, socketPrefix)
+	return tempdir.New(parent, socketPrefix)
+}
+
+func (k *keeper) socket() string { return filepath.Join(k.folder.Path, "s") }
 
 // said is what the privileged side wrote to its standard error.
 func (k *keeper) said() string { return fault.Said(k.errors.String(), 500) }

@@ -26,7 +26,6 @@ type stream struct {
 }
 
 func (s *stream) Header() http.Header              { return s.header }
-func (s *stream) WriteHeader(code int)             { s.code = code }
 func (s *stream) SetWriteDeadline(time.Time) error { return nil }
 func (s *stream) FlushError() error                { return nil }
 
@@ -35,6 +34,18 @@ func (s *stream) Write(text []byte) (int, error) {
 	defer s.mu.Unlock()
 	s.written = append(s.written, string(text))
 	return len(text), nil
+}
+
+func (s *stream) WriteHeader(code int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.code = code
+}
+
+func (s *stream) status() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.code
 }
 
 // told are the events, without what only keeps the connection open.
@@ -48,6 +59,14 @@ func (s *stream) told() []string {
 		}
 	}
 	return all
+}
+
+// quiet is how often the connection was only kept open.
+func (s *stream) quiet() int {
+	told := len(s.told())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.written) - told
 }
 
 // listen connects to /events.
@@ -119,14 +138,14 @@ func TestEvents(t *testing.T) {
 			t.Errorf("what came together was told in %d events", got)
 		}
 		events = s.told()
-		if quiet := len(s.written) - len(events); quiet != 3 {
+		if quiet := s.quiet(); quiet != 3 {
 			t.Errorf("%d heartbeats in a minute", quiet)
 		}
 		time.Sleep(3 * time.Minute)
 		if got := len(s.told()); got != len(events) {
 			t.Errorf("%d events without a change", got-len(events))
 		}
-		if quiet := len(s.written) - len(events); quiet < 11 || quiet > 13 {
+		if quiet := s.quiet(); quiet < 11 || quiet > 13 {
 			t.Errorf("%d heartbeats in 3 minutes", quiet)
 		}
 		leave()
@@ -173,8 +192,8 @@ func TestEventsEnd(t *testing.T) {
 			synctest.Wait()
 		}
 		for n, s := range streams {
-			if refused := s.code == http.StatusServiceUnavailable; refused != (n == 128) {
-				t.Errorf("client %d: %d", n, s.code)
+			if refused := s.status() == http.StatusServiceUnavailable; refused != (n == 128) {
+				t.Errorf("client %d: %d", n, s.status())
 			}
 		}
 		leave[0]()
@@ -182,7 +201,7 @@ func TestEventsEnd(t *testing.T) {
 		if s, l := listen(h); true {
 			synctest.Wait()
 			if len(s.told()) != 1 {
-				t.Errorf("nobody took the place that is free: %d", s.code)
+				t.Errorf("nobody took the place that is free: %d", s.status())
 			}
 			leave = append(leave, l)
 		}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -120,8 +121,9 @@ func (p *page) fragment(w http.ResponseWriter, r *http.Request) {
 	v := p.view()
 	var b bytes.Buffer
 	b.WriteString("<!doctype html><title>imgbump</title>\n")
-	for _, id := range r.URL.Query()["id"] {
-		if region := v.region(id); region != nil {
+	ids := r.URL.Query()["id"]
+	for _, region := range v.regions { // each once, however often it is named
+		if slices.Contains(ids, region.ID) {
 			b.WriteString(string(region.html(l, p.Actions != nil)))
 		}
 	}

@@ -147,7 +147,7 @@ func TestMissing(t *testing.T) {
 			t.Errorf("%s: %d", address, w.Code)
 		}
 	}
-	if page := answerTo(h, "/fragment?id=summary&id=other").Body.String(); strings.Count(page, "data-v=") != 1 {
+	if page := answerTo(h, "/fragment?id=summary&id=other&id=summary").Body.String(); strings.Count(page, "data-v=") != 1 {
 		t.Error(page)
 	}
 }

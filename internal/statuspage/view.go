@@ -8,7 +8,6 @@ import (
 	"html/template"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/ksera524/imgbump/internal/status"
 )
@@ -17,7 +16,6 @@ import (
 type view struct {
 	snapshot status.Snapshot
 	changed  <-chan struct{} // closed when it is out of date
-	made     time.Time
 	regions  []*region
 }
 
@@ -43,7 +41,7 @@ func (p *page) view() *view {
 			return p.last
 		}
 	}
-	v := &view{made: p.Now()}
+	v := &view{}
 	v.snapshot, v.changed = p.Board.Snapshot()
 	var all counts
 	for _, t := range v.snapshot.Targets {

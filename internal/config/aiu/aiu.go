@@ -35,12 +35,12 @@ const (
 func Policies(index *argocd.Index, updaters []Updater, tree Tree) (found []config.Found, notices []config.Notice) {
 	b := builder{index: index, tree: tree, told: map[config.Notice]bool{}}
 	used := make([]bool, len(updaters))
-	refs := 0
+	refs := len(updaters)
 	for _, u := range updaters {
 		refs += len(u.refs)
 	}
 	if refs*len(index.Applications()) > maxComparisons {
-		b.notice(updaters[0].Place, "ImageUpdater resources are left out of account: they have %d references to %d applications", refs, len(index.Applications()))
+		b.notice(updaters[0].Place, "ImageUpdater resources are left out of account: they and their references are %d, for %d applications", refs, len(index.Applications()))
 		updaters = nil
 	}
 	for _, app := range index.Applications() {

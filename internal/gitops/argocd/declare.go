@@ -20,8 +20,8 @@ type Declared struct {
 	Sets         []Set
 	Unclear      []Unclear
 
-	file    string
-	objects []*yaml.Node // those that were read
+	file string
+	data []byte // of the file
 }
 
 // File is the file that declares it.
@@ -56,16 +56,22 @@ func says(data []byte, key, value string) bool {
 // Parse is what the file declares: in any of its documents, and in the items of a List. What is no YAML, or a template of
 // YAML, is unclear.
 func Parse(file string, data []byte) Declared {
+	p := parsed(file, data)
+	p.data = bytes.Clone(data)
+	return p.Declared
+}
+
+func parsed(file string, data []byte) parser {
 	p := parser{Declared: Declared{file: file}}
 	for dec := yaml.NewDecoder(bytes.NewReader(data)); ; {
 		var doc yaml.Node
 		err := dec.Decode(&doc)
 		if errors.Is(err, io.EOF) {
-			return p.Declared
+			return p
 		}
 		if err != nil {
 			p.unclear(0, "not all of its Applications can be read: "+strings.TrimPrefix(err.Error(), "yaml: "))
-			return p.Declared
+			return p
 		}
 		for _, root := range doc.Content {
 			p.object(root, true)
@@ -76,6 +82,7 @@ func Parse(file string, data []byte) Declared {
 // parser gathers what a file declares.
 type parser struct {
 	Declared
+	objects []*yaml.Node
 }
 
 func (p *parser) unclear(line int, text string) {
@@ -244,7 +251,8 @@ func (t *template) templated() bool {
 
 func (t *template) application(file string, line int) Application {
 	a := Application{Name: t.Metadata.Name, Namespace: t.Metadata.Namespace, Project: t.Spec.Project, File: file, Line: line, declared: t.Metadata.Name,
-		Cluster: cmp.Or(t.Spec.Destination.Server, t.Spec.Destination.Name), Into: t.Spec.Destination.Namespace, Labels: t.Metadata.Labels, Annotations: t.Metadata.Annotations}
+		Cluster: cmp.Or(t.Spec.Destination.Server, t.Spec.Destination.Name), Into: t.Spec.Destination.Namespace,
+		Labels: t.Metadata.Labels, Annotations: t.Metadata.Annotations}
 	if automated := t.Spec.SyncPolicy.Automated; automated != nil {
 		a.Automated = automated.Enabled != false
 		a.Prune, a.SelfHeal = automated.Prune == true, automated.SelfHeal == true

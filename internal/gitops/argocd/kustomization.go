@@ -224,17 +224,18 @@ func (d Declared) Kustomized(chains [][]Kustomization) Declared {
 			p.Unclear = append(p.Unclear, u)
 		}
 	}
+	objects := parsed(d.file, d.data).objects
 	size := 0
 	for _, chain := range chains {
 		for _, k := range chain {
-			size += k.size() * len(d.objects)
+			size += k.size() * len(objects)
 		}
 	}
 	if size > maxPatching {
 		d.Unclear = append(slices.Clip(d.Unclear), Unclear{File: d.file, Text: "its Applications may be others than they seem: too many patches are for them"})
 		return d
 	}
-	for _, object := range d.objects {
+	for _, object := range objects {
 		seen := map[string]bool{}
 		for _, chain := range chains {
 			p.variant(object, chain, seen)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/image"
+	"github.com/ksera524/imgbump/internal/imageref"
 	"github.com/ksera524/imgbump/internal/policy"
 	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/registry/harbor"
@@ -105,9 +106,13 @@ func (q *question) ofArtifacts(ctx context.Context, artifacts []harbor.Artifact)
 	return q.read(ctx, tags, func(t *policy.Tag) error { return q.complete(ctx, t, by[t.Name]) })
 }
 
-// tagOf is what Harbor tells of an artifact's tag.
+// tagOf is what Harbor tells of an artifact's tag. What is no digest is left out: it would be written into manifests.
 func tagOf(name string, a harbor.Artifact) policy.Tag {
-	return policy.Tag{Name: name, Digest: a.Digest, Pushed: a.Pushed, Builds: []image.Build{{Platform: a.Platform, Created: a.Created}}}
+	t := policy.Tag{Name: name, Digest: a.Digest, Pushed: a.Pushed, Builds: []image.Build{{Platform: a.Platform, Created: a.Created}}}
+	if _, err := imageref.Parse("a@" + a.Digest); err != nil {
+		t.Digest = ""
+	}
+	return t
 }
 
 // complete adds what Harbor does not tell of an artifact: the images of an index, and variants of platforms.

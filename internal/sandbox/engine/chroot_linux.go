@@ -53,7 +53,7 @@ func (e *chroot) run(ctx context.Context, p step.Process, output io.Writer) erro
 	made, err := e.change(ctx, root, p, output)
 	if err != nil {
 		err = e.store.exhausted(e.store.full(err))
-		e.store.drop(root.name)
+		e.store.drop(root.name, made)
 		return err
 	}
 	root.stack = append(slices.Clone(below), made)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/ksera524/imgbump/internal/sandbox/layerdir"
 	"github.com/ksera524/imgbump/internal/sandbox/step"
+	"github.com/ksera524/imgbump/internal/sandbox/tempdir"
 	"github.com/ksera524/imgbump/internal/sandbox/wire"
 )
 
@@ -44,7 +45,7 @@ func keep(stdin io.Reader, stdout io.Writer) error {
 	if e == nil {
 		return json.NewEncoder(stdout).Encode(ready)
 	}
-	go removeStale(filepath.Dir(s.dir))
+	go tempdir.Clean(filepath.Dir(s.dir), prefix)
 	k := &keeper{store: s, engine: e}
 	err = k.answer(start, func() error { return json.NewEncoder(stdout).Encode(ready) }, in)
 	for _, dir := range start.Remove {
@@ -78,7 +79,7 @@ func (k *keeper) answer(start wire.Start, listening func() error, in io.Reader) 
 		return fmt.Errorf("listening: %w", err)
 	}
 	defer l.Close()
-	if err := os.Chown(start.Socket, start.Owner, -1); err != nil {
+	if err := os.Lchown(start.Socket, start.Owner, -1); err != nil {
 		return fmt.Errorf("listening: %w", err)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())

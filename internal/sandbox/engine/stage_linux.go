@@ -39,7 +39,7 @@ type prop struct {
 
 // set puts everything in place that a step has.
 func (g *stage) set(p step.Process) error {
-	if err := errors.Join(g.proc(), g.empty("/sys", 0o555), g.devices()); err != nil {
+	if err := errors.Join(g.folder("/proc", machine), g.empty("/sys", 0o555), g.folder("/dev", g.devices)); err != nil {
 		return err
 	}
 	for path, content := range map[string]string{"/etc/hosts": hosts(p), "/etc/resolv.conf": resolv()} {
@@ -103,15 +103,21 @@ func (g *stage) mount(m *step.Mount, cache string) error {
 	return unknownKind(*m)
 }
 
-func (g *stage) empty(target string, mode fs.FileMode) error {
+// folder puts a new directory in place, with what fill makes in it.
+func (g *stage) folder(target string, fill func(dir string) error) error {
 	name, err := g.store.folder()
 	if err != nil {
 		return err
 	}
-	if err := os.Chmod(g.store.path(name), mode); err != nil {
-		return failed("make", target, err)
+	if err := fill(g.store.path(name)); err != nil {
+		g.store.drop(name)
+		return g.store.full(err)
 	}
 	return g.put(name, target, false)
+}
+
+func (g *stage) empty(target string, mode fs.FileMode) error {
+	return g.folder(target, func(dir string) error { return failed("make", target, os.Chmod(dir, mode)) })
 }
 
 func (g *stage) file(target string, content []byte, uid, gid int, mode fs.FileMode) error {
@@ -131,13 +137,8 @@ func (g *stage) file(target string, content []byte, uid, gid int, mode fs.FileMo
 	return g.put(name, target, false)
 }
 
-// devices makes /dev with what a container has there, but for terminals and open files, which need mounts.
-func (g *stage) devices() error {
-	name, err := g.store.folder()
-	if err != nil {
-		return err
-	}
-	dir := g.store.path(name)
+// devices makes what a container has in /dev, but for terminals and open files, which need mounts.
+func (g *stage) devices(dir string) error {
 	for _, device := range deviceNames {
 		var st unix.Stat_t
 		if err := unix.Stat("/dev/"+device, &st); err != nil {
@@ -145,13 +146,13 @@ func (g *stage) devices() error {
 		}
 		path := filepath.Join(dir, device)
 		if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(st.Rdev)); err != nil {
-			g.store.drop(name)
 			return failed("mknod", "/dev/"+device, err)
 		}
 		if err := unix.Chmod(path, 0o666); err != nil {
 			return failed("chmod", "/dev/"+device, err)
 		}
 	}
+	var err error
 	if g.output, err = namedPipe(filepath.Join(dir, "stdout")); err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (g *stage) devices() error {
 			return failed("make", "/dev/"+sub, err)
 		}
 	}
-	return g.put(name, "/dev", false)
+	return nil
 }
 
 // namedPipe makes a pipe with a name, since without /proc an open one cannot be opened again.

@@ -7,13 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/sandbox/step"
+	"github.com/ksera524/imgbump/internal/sandbox/tempdir"
 )
 
 // emptyLayer is a layer in each store that has nothing: overlayfs wants at least two.
@@ -29,7 +29,7 @@ type layer struct {
 // layers fit in the options of one mount.
 type store struct {
 	dir  string
-	lock *os.File
+	made *tempdir.Dir // which dir is
 
 	mu     sync.Mutex
 	last   int // of the names, whose first is any: ext4 chooses by it where a folder lies
@@ -37,25 +37,18 @@ type store struct {
 	caches map[string]*cache
 }
 
-// prefix is what the folders of stores are called. One has another name until it is locked.
+// prefix begins the names of stores.
 const prefix = "harborpush-layers-"
 
 func newStore(folder string) (*store, error) {
-	dir, err := os.MkdirTemp(folder, "harborpush-")
+	dir, err := tempdir.New(folder, prefix)
 	if err != nil {
 		return nil, failed(folderCall, folder, err)
 	}
-	s := &store{dir: dir, last: rand.IntN(1 << 20), layers: map[string]layer{}, caches: map[string]*cache{}}
-	if err = os.Mkdir(s.path(emptyLayer), 0o755); err == nil {
-		s.lock, err = locked(s.path(lockName))
-	}
-	if err == nil {
-		scatter(dir)
-		s.dir = filepath.Join(folder, prefix+strings.TrimPrefix(filepath.Base(dir), "harborpush-"))
-		err = os.Rename(dir, s.dir)
-	}
-	if err != nil {
-		os.RemoveAll(dir)
+	scatter(dir.Path)
+	s := &store{made: dir, dir: dir.Path, last: rand.IntN(1 << 20), layers: map[string]layer{}, caches: map[string]*cache{}}
+	if err := os.Mkdir(s.path(emptyLayer), 0o755); err != nil {
+		s.remove()
 		return nil, failed(folderCall, folder, err)
 	}
 	return s, nil
@@ -77,45 +70,12 @@ func scatter(dir string) {
 
 const topDirectory = 0x20000 // FS_TOPDIR_FL
 
-// lockName is a file in each store that is locked as long as somebody uses it.
-const lockName = "lock"
-
-func locked(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// removeStale removes what stores in a folder were left by privileged sides that were killed.
-func removeStale(folder string) {
-	all, _ := filepath.Glob(filepath.Join(folder, prefix+"*"))
-	for _, dir := range all {
-		var st unix.Stat_t
-		if unix.Lstat(dir, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() {
-			continue // not ours
-		}
-		if lock, err := locked(filepath.Join(dir, lockName)); err == nil {
-			os.RemoveAll(dir)
-			lock.Close()
-		}
-	}
-}
-
 // folderCall is what fails when a folder can hold nothing at all.
 const folderCall = "make a folder in"
 
 func (s *store) path(name string) string { return filepath.Join(s.dir, name) }
 
-func (s *store) remove() error {
-	defer s.lock.Close()
-	return os.RemoveAll(s.dir)
-}
+func (s *store) remove() error { return s.made.Remove() }
 
 // name is a new name in the store.
 func (s *store) name() string {
