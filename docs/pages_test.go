@@ -3,7 +3,6 @@
 package docs_test
 
 import (
-	"cmp"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp"
 )
 
 const root = ".."
@@ -31,15 +30,17 @@ func pages(t *testing.T) map[string]page {
 	t.Helper()
 	all := map[string]page{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() && (d.Name() == ".git" || d.Name() == ".tools") {
-			return cmp.Or(err, fs.SkipDir)
-		}
-		if d.IsDir() || filepath.Ext(path) != ".md" {
+		switch {
+		case err != nil:
+			return err
+		case d.Name() == ".git" || d.Name() == ".tools":
+			return fs.SkipDir
+		case d.IsDir() || filepath.Ext(path) != ".md":
 			return nil
 		}
 		text, err := os.ReadFile(path)
-		name, _ := filepath.Rel(root, path)
-		all[filepath.ToSlash(name)] = parse(filepath.ToSlash(name), string(text))
+		name := filepath.ToSlash(strings.TrimPrefix(path, root+string(filepath.Separator)))
+		all[name] = parse(name, string(text))
 		return err
 	})
 	if err != nil {
@@ -94,7 +95,7 @@ func (p page) anchors() []string {
 }
 
 func TestLinks(t *testing.T) {
-	all := pages(t)
+	all, linked := pages(t), map[string]bool{}
 	for _, p := range all {
 		for _, target := range p.links() {
 			if strings.Contains(target, "://") {
@@ -104,6 +105,7 @@ func TestLinks(t *testing.T) {
 			name := p.path
 			if file != "" {
 				name = filepath.ToSlash(filepath.Join(filepath.Dir(p.path), file))
+				linked[name], linked[name+"/README.md"] = true, true
 			}
 			if _, err := os.Stat(filepath.Join(root, name)); err != nil {
 				t.Errorf("%s links to %s, which is not there", p.path, target)
@@ -112,13 +114,18 @@ func TestLinks(t *testing.T) {
 			}
 		}
 	}
+	for name := range all {
+		if strings.HasPrefix(name, "docs/") && !linked[name] {
+			t.Errorf("no page links to %s", name)
+		}
+	}
 }
 
 // Who reads README in Japanese gets the same commands, examples and links.
 func TestLanguages(t *testing.T) {
 	all := pages(t)
 	english, japanese := all["README.md"], all["README.ja.md"]
-	if diff := gocmp.Diff(english.code, japanese.code, gocmp.AllowUnexported(fence{})); diff != "" {
+	if diff := cmp.Diff(english.code, japanese.code, cmp.AllowUnexported(fence{})); diff != "" {
 		t.Errorf("blocks of code: -README.md +README.ja.md\n%s", diff)
 	}
 	has := func(p page) map[string]bool {
@@ -130,7 +137,7 @@ func TestLanguages(t *testing.T) {
 		delete(set, "README.ja.md")
 		return set
 	}
-	if diff := gocmp.Diff(has(english), has(japanese)); diff != "" {
+	if diff := cmp.Diff(has(english), has(japanese)); diff != "" {
 		t.Errorf("links and code in the text: -README.md +README.ja.md\n%s", diff)
 	}
 }

@@ -113,7 +113,7 @@ var quarantine = map[string][]string{
 	"google.golang.org/protobuf":                           {"buildkit"},
 	"sigs.k8s.io/kustomize/kyaml":                          {"gitops/manifest", "gitops/argocd", "config", "config/resource", "config/aiu", "config/flux"},
 	"github.com/go-git":                                    {"gitops/repo"},
-	"golang.org/x/time":                                    {"webhook"},
+	"golang.org/x/time":                                    {"webhook", "cmd/imgbump"},
 	"github.com/hiddeco/sshsig":                            {"gitops/repo"},
 	"github.com/ProtonMail/go-crypto":                      {"gitops/repo"},
 	"github.com/google/go-github":                          {"gitops/github"},

@@ -40,7 +40,7 @@ func configCommand(c *cli.Console) *cobra.Command {
 		Short:   "Say everything that is wrong with imgbump.yaml",
 		Long:    checkAbout + "\n\n" + cli.Exits(0, 1, 2, 7),
 		Example: checkExamples,
-		Args:    cli.Args(cobra.NoArgs),
+		Args:    cli.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return checkConfig(cmd.Context(), c, root) },
 	}
 	check.Flags().StringVar(&root, "root", ".", "folder `DIR` that holds the file")
@@ -93,7 +93,7 @@ func checkConfig(ctx context.Context, c *cli.Console, root string) error {
 	if err := c.Print(doc, doc.text()); err != nil || len(problems) == 0 {
 		return err
 	}
-	return &fault.Error{Kind: fault.Gate, Err: fmt.Errorf("%s has %d problem(s)", config.Name, len(problems))}
+	return &fault.Error{Kind: fault.Gate, Err: fmt.Errorf("%s: problems: %d", config.Name, len(problems))}
 }
 
 func (d configDocument) text() string {

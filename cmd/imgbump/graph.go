@@ -46,7 +46,7 @@ func graphCommand(c *cli.Console) *cobra.Command {
 		Short:   "Show the tree of Argo CD applications, and what looks wrong",
 		Long:    graphAbout + "\n\n" + cli.Exits(0, 1, 2, 3, 130),
 		Example: graphExamples,
-		Args:    cli.Args(cobra.NoArgs),
+		Args:    cli.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), c) },
 	}
 	cli.Formats(cmd, "mermaid", "dot", "svg")

@@ -67,7 +67,7 @@ func listCommand(c *cli.Console) *cobra.Command {
 		Short:   "List every place that names an image",
 		Long:    listAbout + "\n\n" + access.Environment + cacheEnvironment + "\n" + cli.Exits(0, 1, 2, 3, 4, 7, 130),
 		Example: listExamples,
-		Args:    cli.Args(cobra.NoArgs),
+		Args:    cli.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), c) },
 	}
 	flags := cmd.Flags()

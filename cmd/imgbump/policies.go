@@ -44,7 +44,7 @@ func policiesCommand(c *cli.Console) *cobra.Command {
 		Short:   "List the policies by which versions are chosen",
 		Long:    policiesAbout + "\n\n" + cli.Exits(0, 1, 2, 3, 130),
 		Example: policiesExamples,
-		Args:    cli.Args(cobra.NoArgs),
+		Args:    cli.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), c) },
 	}
 	flags := cmd.Flags()

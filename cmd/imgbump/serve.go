@@ -72,7 +72,7 @@ func serveCommand(c *cli.Console) *cobra.Command {
 		Short:   "Keep branches up to date: update as a service",
 		Long:    serveAbout + "\n\n" + setEnvironment + cacheEnvironment + serveEnvironment + "\n" + cli.Exits(0, 1, 2, 3, 4, 130),
 		Example: serveExamples,
-		Args:    cli.Args(cobra.NoArgs),
+		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if job.Paths, err = limits(f.paths); err != nil {
 				return err

@@ -52,8 +52,14 @@ func (s *service) run(ctx context.Context, c *cli.Console) error {
 	if err != nil {
 		return err
 	}
+	if s.leads.Store(elect == nil); elect != nil {
+		s.follow(false, "", "")
+	}
 	listener, err := net.Listen("tcp", s.flags.listen)
 	if err != nil {
+		if op := (*net.OpError)(nil); errors.As(err, &op) {
+			err = op.Err // without the address once more
+		}
 		return &fault.Error{What: "listen on", Where: s.flags.listen, Hint: "another program may have the port: choose one with --listen", Err: fault.Cause(err)}
 	}
 	s.log.Info("serving", "address", listener.Addr().String(), "targets", len(s.keepers), "interval", s.loop.Interval, "window", s.loop.Window)
@@ -74,8 +80,7 @@ func (s *service) run(ctx context.Context, c *cli.Console) error {
 		}
 		return nil
 	})
-	if s.leads.Store(elect == nil); elect != nil {
-		s.follow(false, "", "")
+	if elect != nil {
 		all.Go(func() error { defer abort(); return elect(leading, s.follow) })
 	}
 	all.Go(func() error {

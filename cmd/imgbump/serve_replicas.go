@@ -25,16 +25,18 @@ func (s *service) follow(leads bool, holder, address string) {
 	if u, err := url.Parse(address); !leads && err == nil && u.Host != "" {
 		leader = u
 	}
+	s.leader.Store(leader)
+	led := s.leads.Swap(leads)
+	s.loop.Lead(leads)
+	s.board.Lead(leads, holder)
 	switch {
 	case leads:
 		s.log.Info("this replica leads")
 	case holder != "":
 		s.log.Info("standing by", "leader", holder, "address", address)
+	case led:
+		s.log.Warn("this replica no longer leads, and nobody is known to")
 	}
-	s.leader.Store(leader)
-	s.leads.Store(leads)
-	s.loop.Lead(leads)
-	s.board.Lead(leads, holder)
 }
 
 // handed marks a request that another replica handed on: it goes no further, whoever that one believes to lead.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -42,10 +44,29 @@ func TestServeReplicas(t *testing.T) {
 	second := f.replica(kubeconfig, "imgbump-b")
 	second.sees("standing by", "leader=imgbump-a")
 
+	live, err := http.Get(second.url + "/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Body.Close()
+	events := bufio.NewScanner(live.Body)
+	next := func() string {
+		for events.Scan() {
+			if data, ok := strings.CutPrefix(events.Text(), "data: "); ok {
+				return data
+			}
+		}
+		t.Fatal("live updates ended")
+		return ""
+	}
+	before := next()
 	if code := second.hook(hookSecret, f.push("app1", "1.2.0")); code/100 != 2 {
 		t.Fatalf("a webhook to the standby: %d", code)
 	}
 	first.sees("msg=round ", "commits=1")
+	if after := next(); after == before {
+		t.Errorf("what is live through the standby stays %s", after)
+	}
 	for name, s := range map[string]*serving{"first": first, "second": second} {
 		var d serveDocument
 		if err := json.Unmarshal([]byte(s.ask("/status.json")), &d); err != nil || !d.Leader || len(d.Targets[0].Commits) != 1 {

@@ -42,6 +42,7 @@ type upkeep struct {
 	opened time.Time
 
 	view view
+	made map[string]bool // commits of the last round that had any, by ID and pull request
 }
 
 // watched is a branch that remembers where it was seen last. A commit of ours changes versions, and not who deploys what: the
@@ -103,16 +104,34 @@ func (u *upkeep) round(ctx context.Context, images []imageref.Ref) status.Round 
 	if len(images) > 0 && fault.KindOf(err) == fault.Usage { // one of them may have no policy any more, and the others have
 		result, err = u.update(ctx, nil)
 	}
+	result.Commits = u.unknown(result.Commits)
 	u.tell(result)
 	r := u.view.round(result, u.branch)
 	if u.verdict = err; err != nil {
 		u.close()
-		return status.Round{Err: err}
+		return status.Round{Commits: r.Commits, Err: err}
 	}
+	r.Branch = u.branch.Name()
 	u.verdict = u.flags.verdict(result)
 	r.Diagram = u.view.diagram
 	debug.FreeOSMemory() // a tree and its policies are most of what there ever is, and nothing is left of them
 	return r
+}
+
+// unknown are the commits that were not there before: what an open pull request proposes is found anew by each of them.
+func (u *upkeep) unknown(commits []bump.Commit) (all []bump.Commit) {
+	if len(commits) == 0 {
+		return nil
+	}
+	known := u.made
+	u.made = map[string]bool{}
+	for _, x := range commits {
+		key := x.SHA + " " + x.PullRequest
+		if u.made[key] = true; !known[key] {
+			all = append(all, x)
+		}
+	}
+	return all
 }
 
 // mayPropose reports whether there may be pull requests. They are for all images: what one proposes is what its branch has, and a

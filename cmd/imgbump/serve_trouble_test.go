@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 
 	"github.com/ksera524/imgbump/internal/githubtest"
+	"github.com/ksera524/imgbump/internal/gittest"
 )
 
 const pageToken = "t0ken-of-the-page"
@@ -78,8 +79,10 @@ func TestServeProposes(t *testing.T) {
 	if image := s.target().Images[0]; image.Newest != "1.1.0" || image.Places[0].Current != "1.0.0" {
 		t.Errorf("the branch still has 1.0.0: %+v", image)
 	}
-	if n := strings.Count(s.log(), "image changed"); n > 4 {
-		t.Errorf("nothing changed any more, and the log has %d changes:\n%s", n, s.log())
+	commits := len(s.target().Commits)
+	s.again()
+	if n := len(s.target().Commits); n != commits {
+		t.Errorf("nothing is new, and there are %d commits after %d", n, commits)
 	}
 }
 
@@ -229,4 +232,31 @@ func TestServeUnproposed(t *testing.T) {
 	if target := s.target(); target.Err == "" || len(target.Commits) != 1 {
 		t.Errorf("%+v", target)
 	}
+}
+
+// Over SSH a connection may end between two rounds, or stay.
+func TestServeSSH(t *testing.T) {
+	f := newFleet(t, 2)
+	key := filepath.Join(t.TempDir(), "key")
+	public, err := gittest.Keygen(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ssh, err := f.git.SSH(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ssh.Close() })
+	hosts := filepath.Join(t.TempDir(), "known_hosts")
+	if err := os.WriteFile(hosts, []byte(ssh.KnownHosts), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := f.begin("--repo", ssh.URL(f.repository), "--branch", "main", "--ssh-key", key, "--known-hosts", hosts)
+	s.sees("msg=round ", "images=all")
+	s.push(f, "app0", "1.1.0")
+	s.sees("msg=round ", "commits=1")
+	ssh.Drop()
+	s.push(f, "app0", "1.2.0")
+	s.sees("msg=round ", "commits=1")
+	f.isCurrent()
 }

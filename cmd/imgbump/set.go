@@ -51,11 +51,12 @@ func setCommand(c *cli.Console) *cobra.Command {
 	var job bump.Job
 	var paths []string
 	cmd := &cobra.Command{
-		Use:     "set [OLD=]REF...",
-		Short:   "Make the manifests name this version of an image",
-		Long:    setAbout + "\n\n" + setEnvironment + "\n" + cli.Exits(0, 1, 2, 3, 4, 5, 6, 10, 130),
-		Example: setExamples,
-		Args:    cli.Args(someImage),
+		Use:        "set [OLD=]REF...",
+		Short:      "Make the manifests name this version of an image",
+		SuggestFor: []string{"edit", "bump"}, // kustomize edit set image
+		Long:       setAbout + "\n\n" + setEnvironment + "\n" + cli.Exits(0, 1, 2, 3, 4, 5, 6, 10, 130),
+		Example:    setExamples,
+		Args:       cli.Args(someImage),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			images, err := bump.ParseImages(args)
 			if err != nil {

@@ -57,10 +57,11 @@ func updateCommand(c *cli.Console) *cobra.Command {
 	var paths []string
 	job.Updates = &bump.Updates{}
 	cmd := &cobra.Command{
-		Use:     "update [IMAGE...]",
-		Short:   "Choose versions by policy, and make the manifests name them",
-		Long:    updateAbout + "\n\n" + setEnvironment + cacheEnvironment + "\n" + cli.Exits(0, 1, 2, 3, 4, 5, 10, 130),
-		Example: updateExamples,
+		Use:        "update [IMAGE...]",
+		Short:      "Choose versions by policy, and make the manifests name them",
+		SuggestFor: []string{"run", "upgrade"}, // argocd-image-updater run
+		Long:       updateAbout + "\n\n" + setEnvironment + cacheEnvironment + "\n" + cli.Exits(0, 1, 2, 3, 4, 5, 10, 130),
+		Example:    updateExamples,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if job.Updates.Images, err = repositories(args); err != nil {
 				return err

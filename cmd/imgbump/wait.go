@@ -50,7 +50,7 @@ const waitExamples = `  # until the commit that is checked out is live in an app
   imgbump wait slack --argocd-server argocd.example.com
 
   # in every application whose files the commit touched
-  imgbump set --push sandbox/rss:1.5.0 && imgbump wait --all-changed
+  imgbump set harbor.example.com/team/app:1.5.0 --push && imgbump wait --all-changed
 
   # without a checkout
   imgbump wait slack --repo https://github.com/example/gitops.git --revision "$SHA"`

@@ -102,7 +102,7 @@ func prepare(root *cobra.Command, c *Console) {
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fault.Usagef(usageHint(cmd), "%w", err)
+		return fault.Usagef(flagHint(cmd, err), "%w", err)
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.format, "format", formatText, "`FORMAT` of the result on stdout: text or json")
@@ -133,6 +133,21 @@ func Args(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// NoArgs refuses arguments. A folder is what --root names, and an address what --repo does.
+func NoArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint, flag := usageHint(cmd), "root"
+	if strings.Contains(args[0], "://") {
+		flag = "repo"
+	}
+	if cmd.Flags().Lookup(flag) != nil {
+		hint = fmt.Sprintf("did you mean --%s %s?", flag, args[0])
+	}
+	return fault.Usagef(hint, "%s takes no arguments, and %q is one", cmd.CommandPath(), args[0])
 }
 
 // usageHint shows the first example of cmd and where to read more.

@@ -59,7 +59,7 @@ func versionCommand(c *Console) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, the commit it was built from, and the Go version",
-		Args:  cobra.NoArgs,
+		Args:  NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			b := buildOf(c.binary)
 			return c.Print(b, b.line(c.binary)+"\n")

@@ -39,11 +39,13 @@ type waiting struct {
 }
 
 // wanted is an image to look at. At is when the oldest version was pushed of which nothing came yet, zero when nobody said that
-// there is one. Events are those that no round has taken yet. One that was asked for need not be known.
+// there is one. Events are those that no round has taken yet; tries are rounds in a row to which its registry told nothing. One
+// that was asked for need not be known.
 type wanted struct {
 	image  imageref.Ref
 	at     time.Time
 	events int
+	tries  int
 	asked  bool
 }
 
@@ -81,7 +83,7 @@ func (w *waiting) add(name string, image wanted, since time.Time) {
 	switch {
 	case found:
 		image.asked = image.asked || old.asked
-		image.at, image.events = older(image.at, old.at), image.events+old.events
+		image.at, image.events, image.tries = older(image.at, old.at), image.events+old.events, max(image.tries, old.tries)
 	case len(w.images) == most:
 		w.all = true
 		return
@@ -155,6 +157,21 @@ func (q *queue) settle(taken waiting, r status.Round, now time.Time, interval ti
 		q.poll = now.Add(jitter(interval))
 	}
 	q.learn(r)
+	q.retry(taken, r, now, interval)
+}
+
+// retry has the images wait again of which somebody told, and the registry did not. Others wait for the next whole round, as these
+// do when that is sooner.
+func (q *queue) retry(taken waiting, r status.Round, now time.Time, interval time.Duration) {
+	for _, image := range r.Images {
+		name := canonical(image.Name)
+		again, wanted := taken.images[name]
+		pause := backoff << min(again.tries, 16)
+		if wanted && image.Err != "" && pause < interval {
+			again.events, again.tries = 0, again.tries+1
+			q.add(name, again, now.Add(pause))
+		}
+	}
 }
 
 // jitter is an interval, give or take a tenth, so that replicas and targets do not stay in step.

@@ -34,6 +34,7 @@ type branch struct {
 	takes time.Duration               // a round, unless its context ends
 	fails func(round int) error       // nil: never
 	do    func(images []imageref.Ref) // in a round, nil: nothing
+	ails  func(image string) string   // why the registry tells nothing of an image, nil: it tells of all
 	quiet bool                        // a round commits nothing
 	deaf  bool                        // a round goes on when its context ends
 
@@ -75,7 +76,11 @@ func (b *branch) round(ctx context.Context, images []imageref.Ref) status.Round 
 	}
 	for _, name := range b.names {
 		if len(images) == 0 || strings.Contains(" "+named(images)+" ", " "+name+" ") {
-			r.Images = append(r.Images, status.Image{Name: name})
+			image := status.Image{Name: name}
+			if b.ails != nil {
+				image.Err = b.ails(name)
+			}
+			r.Images = append(r.Images, image)
 		}
 	}
 	return r
@@ -336,6 +341,44 @@ func TestBackoff(t *testing.T) {
 		l.Lead(false)
 		l.Lead(true)
 		same(t, "who gains the lead does not wait", b.rounds(), []string{"260: all"})
+		stop()
+	})
+}
+
+// A push of which the registry does not tell yet is looked at again, later and later, as long as no whole round comes first. It
+// keeps nothing else waiting.
+func TestRegistrySilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var silent atomic.Bool
+		b := &branch{name: "prod", names: []string{"a.example/x", "a.example/y"}, quiet: true}
+		b.ails = func(image string) string {
+			if silent.Load() && image == "a.example/x" {
+				return "no answer"
+			}
+			return ""
+		}
+		l, _ := loopOf(b)
+		l.Interval = time.Hour
+		stop := run(t, l)
+		same(t, "the first round", b.rounds(), []string{"0: all"})
+		silent.Store(true)
+		l.Push(event("a.example/x"))
+		time.Sleep(40 * time.Second)
+		same(t, "rounds", b.rounds(), []string{"2: a.example/x", "14: a.example/x", "36: a.example/x"})
+		l.Push(event("a.example/y"))
+		time.Sleep(5 * time.Second)
+		same(t, "another image", b.rounds(), []string{"42: a.example/x a.example/y"})
+		silent.Store(false)
+		time.Sleep(10 * minute)
+		same(t, "the registry tells", b.rounds(), []string{"124: a.example/x"})
+
+		silent.Store(true)
+		l.Push(event("a.example/x"))
+		time.Sleep(2 * time.Hour)
+		rounds := b.rounds()
+		if n := len(rounds); n < 9 || n > 13 {
+			t.Errorf("an image of which nothing is ever told is looked at %d times in two hours: %v", n, rounds)
+		}
 		stop()
 	})
 }

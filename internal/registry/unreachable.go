@@ -73,9 +73,9 @@ func (s *session) obstacle(err error) (hint string, cause error) {
 	case errors.Is(err, http.ErrSchemeMismatch) && !s.client.plain(s.host):
 		return hintPlainHTTP, errors.New("it speaks plain HTTP, without TLS")
 	case errors.As(err, &dns):
-		return "check the spelling (HARBOR_URL, -t), or name its address: --resolve " + s.host + ":ADDRESS", fmt.Errorf("look up %s: %s", dns.Name, dns.Err)
+		return "check the spelling, in HARBOR_URL too, or name its address: --resolve " + s.host + ":ADDRESS", fmt.Errorf("look up %s: %s", dns.Name, dns.Err)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "is the registry running, and is this its port? (HARBOR_URL, -t)", errors.New("connection refused")
+		return "is the registry running, and is this its port?", errors.New("connection refused")
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return hintRunning, errors.New("no answer in time")
 	case errors.As(err, &dial):

@@ -125,7 +125,7 @@ func TestNothingRunsOn(t *testing.T) {
 			p.Layer = name
 			p.Env = append(p.Env, mark)
 			if name == "bomb" {
-				p.User.UID, p.Limits = 4322, []string{"nproc=400"} // which are not for root
+				p.User.UID, p.Limits = 100000+uint32(os.Getpid()), []string{"nproc=400"} // which counts all of a user that is not root
 			}
 			if _, err := output(t, s, p); err != nil {
 				t.Errorf("%s: %v", name, err)

@@ -3,6 +3,8 @@
 package sandbox_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ksera524/imgbump/internal/sandbox"
+	"github.com/ksera524/imgbump/internal/sandbox/step"
 	"github.com/ksera524/imgbump/internal/without"
 )
 
@@ -45,6 +48,29 @@ func TestRootInChroot(t *testing.T) {
 	if err != nil || got != "mknod: /null: Operation not permitted\n7\n" {
 		t.Errorf("%v: %s", err, got)
 	}
+}
+
+// A step uses no device that an image or a cache brings along, and leaves it in the image.
+func TestDevices(t *testing.T) {
+	eachEngine(t, func(t *testing.T, s *sandbox.Sandbox) {
+		devices := tarOf(t, tar.Header{Name: "zero", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 5},
+			tar.Header{Name: "bin/again", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 5})
+		if err := s.Unpack(t.Context(), "devices", bytes.NewReader(devices)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.LoadCache(t.Context(), "cache", bytes.NewReader(devices)); err != nil {
+			t.Fatal(err)
+		}
+		p := shell("for f in /zero /bin/again /cache/zero; do head -c 1 $f 2> /dev/null && echo read $f; done; echo > /new")
+		p.Below = append(p.Below, "devices")
+		p.Mounts = []step.Mount{{Kind: step.Cache, Cache: "cache", Target: "/cache"}}
+		if got, err := output(t, s, p); err != nil || got != "" {
+			t.Errorf("%q, %v", got, err)
+		}
+		if got := names(t, s, "made"); got != "new" {
+			t.Errorf("the layer has %s", got)
+		}
+	})
 }
 
 // A step has none of the keys of who started the build.

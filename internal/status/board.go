@@ -57,6 +57,7 @@ func (b *Board) Mark(target string, state State, next time.Time) {
 func (b *Board) Record(target string, at time.Time, r Round) {
 	b.change(target, func(t *Target) {
 		t.Last, t.Err, t.Hint, t.Failures = at, "", "", listed(slices.Clone(r.Failures))
+		t.Branch = cmp.Or(r.Branch, t.Branch)
 		t.Commits = slices.Concat(r.Commits, t.Commits)
 		t.Commits = listed(t.Commits[:min(len(t.Commits), kept)])
 		switch {

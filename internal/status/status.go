@@ -84,9 +84,11 @@ type Failure struct {
 }
 
 // Round is what one look at a target came to. Whole says that it was at all images, so that others are gone; Commits are newest
-// first, and were published whatever Err says; Err is why the round was given up, so that its Images say nothing.
+// first, and were published whatever Err says; Err is why the round was given up, so that its Images say nothing. Branch is
+// the one that it was at, "" when that is not known.
 type Round struct {
 	Whole    bool
+	Branch   string
 	Images   []Image
 	Commits  []Commit
 	Failures []Failure

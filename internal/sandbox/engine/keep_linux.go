@@ -148,8 +148,8 @@ func (f *flushed) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// received unpacks the tars of a request into a new folder.
-func (k *keeper) received(r *http.Request) (name string, err error) {
+// received has the tars of a request unpacked into a new folder.
+func (k *keeper) received(r *http.Request, unpack func(context.Context, string, ...io.Reader) error) (name string, err error) {
 	form, err := r.MultipartReader()
 	if err != nil {
 		return "", err
@@ -165,7 +165,7 @@ func (k *keeper) received(r *http.Request) (name string, err error) {
 	if name, err = k.store.folder(); err != nil {
 		return "", err
 	}
-	if err := layerdir.Unpack(r.Context(), k.store.path(name), tars...); err != nil {
+	if err := unpack(r.Context(), k.store.path(name), tars...); err != nil {
 		k.store.drop(name)
 		return "", k.store.full(err)
 	}
@@ -193,7 +193,7 @@ func (p *part) Read(b []byte) (int, error) {
 }
 
 func (k *keeper) unpack(_ http.ResponseWriter, r *http.Request) error {
-	name, err := k.received(r)
+	name, err := k.received(r, layerdir.Unpack)
 	if err != nil {
 		return err
 	}
@@ -202,7 +202,7 @@ func (k *keeper) unpack(_ http.ResponseWriter, r *http.Request) error {
 }
 
 func (k *keeper) loadCache(_ http.ResponseWriter, r *http.Request) error {
-	name, err := k.received(r)
+	name, err := k.received(r, layerdir.UnpackFiles)
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Compose copies layers, the lowest first, into a directory, which then holds what a mounted stack of them would show. What
-// the directory holds already is what is below them; it is made if it is not there.
+// Compose copies layers, the lowest first, into a directory, which then holds what a mounted stack of them would show, but for
+// devices: nothing could keep whoever runs there from using them. What the directory holds already is what is below them; it
+// is made if it is not there.
 func Compose(ctx context.Context, root string, layers ...string) error {
 	top, err := makeTop(root)
 	if err != nil {
@@ -67,7 +68,7 @@ func (c *composing) dir(from, to int, name string) error {
 
 // file copies what is no directory, in the place of what is there, or removes that.
 func (c *composing) file(from, to int, child, full string, st *unix.Stat_t) error {
-	if isWhiteout(st) {
+	if k := kind(st); k == unix.S_IFCHR || k == unix.S_IFBLK { // whiteouts are
 		return removeAll(to, child)
 	}
 	err := c.links.copy(c.ctx, from, to, c.top, child, full, st)

@@ -24,12 +24,22 @@ const (
 // become a root filesystem of their own, the lowest of a stack; one becomes a layer, whose whiteouts hide what is below.
 // Directories that a tar does not describe are root's, with the mode 0755.
 func Unpack(ctx context.Context, dir string, layers ...io.Reader) error {
+	return unpack(ctx, &unpacker{}, dir, layers)
+}
+
+// UnpackFiles is Unpack for a directory that a process will see itself, and not by overlayfs or a copy: without devices, which
+// nothing could keep it from using.
+func UnpackFiles(ctx context.Context, dir string, tars ...io.Reader) error {
+	return unpack(ctx, &unpacker{deviceless: true}, dir, tars)
+}
+
+func unpack(ctx context.Context, u *unpacker, dir string, layers []io.Reader) error {
 	top, err := makeTop(dir)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(top)
-	u := unpacker{places: places{top: top, lowest: len(layers) > 1}, buf: make([]byte, hole)}
+	u.places, u.buf = places{top: top, lowest: len(layers) > 1}, make([]byte, hole)
 	defer u.forget()
 	for i, l := range layers {
 		if err := u.layer(ctx, i, l); err != nil {
@@ -46,6 +56,8 @@ type unpacker struct {
 	put     map[place]bool // what the present layer put, if there are others
 	times   []dirTime
 	buf     []byte
+
+	deviceless bool // devices are left out
 }
 
 // place is a name in a directory.
@@ -244,6 +256,10 @@ func (u *unpacker) file(above, base string, hdr *tar.Header, r io.Reader) error 
 		return u.replace(dir, base, func() error {
 			return createFile(dir.fd, base, a, func(fd int) error { return writeSparse(fd, r, hdr.Size, u.buf) })
 		})
+	case unix.S_IFCHR, unix.S_IFBLK:
+		if u.deviceless {
+			return u.clear(dir, base)
+		}
 	}
 	return u.replace(dir, base, func() error { return createSpecial(dir.fd, base, a, hdr.Linkname) })
 }
