@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -256,20 +255,20 @@ func fromFile(name string) ([]config.Target, error) {
 	if err != nil {
 		return nil, &fault.Error{Kind: fault.Usage, What: "read the targets", Err: err}
 	}
+	const hint = "for example: targets: [{name: prod, repo: https://github.com/team/gitops.git, branch: main}]"
 	parsed, problems, _ := config.Parse(data)
-	if err := config.Err(problems); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	switch {
+	case len(problems) > 0:
+		return nil, fault.Usagef(problems[0].Hint, "%s:%d: %s", name, problems[0].Line, problems[0].Text)
+	case len(parsed.Targets) == 0:
+		return nil, fault.Usagef(hint, "%s has no targets", name)
 	}
-	targets, err := parsed.All()
-	if err != nil {
-		return nil, err
-	}
-	for _, t := range targets {
+	for _, t := range parsed.Targets {
 		if t.Repo == "" {
-			return nil, fault.Usagef("for example: repo: https://github.com/team/gitops.git", "%s:%d: target %s names no repo", name, t.Line, t.Name)
+			return nil, fault.Usagef(hint, "%s:%d: target %s names no repo", name, t.Line, t.Name)
 		}
 	}
-	return targets, nil
+	return parsed.Targets, nil
 }
 
 // look looks once at everything, and prints what came of it.

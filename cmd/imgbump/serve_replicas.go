@@ -34,7 +34,7 @@ func (s *service) follow(leads bool, holder, address string) {
 		s.log.Info("this replica leads")
 	case holder != "":
 		s.log.Info("standing by", "leader", holder, "address", address)
-	case led:
+	case led && !s.stopping.Load():
 		s.log.Warn("this replica no longer leads, and nobody is known to")
 	}
 }

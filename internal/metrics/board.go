@@ -72,11 +72,10 @@ const (
 )
 
 func standing(i status.Image) string {
-	behind := func(p status.Place) bool { return p.Hold == "" && i.Newest != "" && p.Current != i.Newest }
 	switch {
 	case i.Err != "":
 		return failing
-	case slices.ContainsFunc(i.Places, behind):
+	case slices.ContainsFunc(i.Places, i.Behind):
 		return outdated
 	case slices.ContainsFunc(i.Places, func(p status.Place) bool { return p.Hold != "" }):
 		return held

@@ -65,6 +65,9 @@ type Place struct {
 	Hold        string `json:"hold,omitempty"`
 }
 
+// Behind reports whether a place of the image has another version than the newest, and nothing holds it back.
+func (i Image) Behind(p Place) bool { return i.Newest != "" && p.Current != i.Newest && p.Hold == "" }
+
 // Commit is one that was published. Page and PullRequest are addresses on the web, "" when there are none. Lag is the time
 // from the oldest event that led to it, 0 when polling did.
 type Commit struct {

@@ -173,7 +173,7 @@ func rowOf(i status.Image) row {
 		switch {
 		case p.Hold != "":
 			o.Mark = held
-		case i.Newest != "" && p.Current != i.Newest:
+		case i.Behind(p):
 			o.Mark = due
 		}
 		has[o.Mark] = true
