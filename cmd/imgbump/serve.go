@@ -83,7 +83,7 @@ func serveCommand(c *cli.Console) *cobra.Command {
 	flags := cmd.Flags()
 	f.bindServe(flags, &job)
 	cli.Group(flags, "HTTP", f.http.bind)
-	cli.Group(flags, "Replicas", f.lease.bind)
+	cli.Group(flags, "Replica", f.lease.bind)
 	cli.Group(flags, "Git", func(flags *pflag.FlagSet) {
 		f.git.bindTargets(flags)
 		flags.StringVar(&f.git.branch, "branch", "", "`BRANCH` of --repo to push to (default: the repository's own)")
@@ -132,7 +132,7 @@ func (f *serveFlags) run(ctx context.Context, c *cli.Console, job bump.Job) erro
 		shown = append(shown, k.shown())
 	}
 	board := status.NewBoard(time.Now(), shown...)
-	counts := metrics.New(cli.Version, board)
+	counts := metrics.New(cli.Recorded(), board)
 	for _, k := range keepers {
 		k.flags.registry.observe, k.flags.git.observe = counts.RegistryRequest, counts.GitRequest
 	}
@@ -161,6 +161,8 @@ func (f *serveFlags) check(c *cli.Console) error {
 		return fault.Usagef("for example: --window 2s", "--window %v is no time below --interval", f.window)
 	case f.dryRun && f.http.actions:
 		return fault.Usagef("leave one of them away", "what people hold by --ui-actions is a commit, and --dry-run makes none")
+	case c.JSON() && !f.once:
+		return fault.Usagef("the log is JSON with --log-format json, and /status.json is the document", "--format json is for --once: a service has no result")
 	case f.logFormat != "text" && f.logFormat != "json":
 		return fault.Usagef("it is text or json", "--log-format %s is unknown", f.logFormat)
 	case f.registry.access.ReadsStdin() || f.git.login.ReadsStdin():
@@ -177,7 +179,12 @@ func (f *serveFlags) check(c *cli.Console) error {
 
 // logger writes records to stderr.
 func (f *serveFlags) logger(c *cli.Console) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Level()}
+	options := &slog.HandlerOptions{Level: c.Level(), ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration { // people read it, in JSON too
+			a.Value = slog.StringValue(a.Value.Duration().Round(time.Millisecond).String())
+		}
+		return a
+	}}
 	if f.logFormat == "json" {
 		return slog.New(slog.NewJSONHandler(c.Err, options))
 	}
@@ -262,6 +269,9 @@ func fromFile(name string) ([]config.Target, error) {
 		return nil, fault.Usagef(problems[0].Hint, "%s:%d: %s", name, problems[0].Line, problems[0].Text)
 	case len(parsed.Targets) == 0:
 		return nil, fault.Usagef(hint, "%s has no targets", name)
+	}
+	if parsed.Images != nil || parsed.Registries != nil || parsed.Rules.Fields != nil {
+		return nil, fault.Usagef("the imgbump.yaml of each repository says the rest", "%s: only targets count here", name)
 	}
 	for _, t := range parsed.Targets {
 		if t.Repo == "" {

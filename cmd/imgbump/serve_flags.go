@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/cli"
@@ -126,6 +127,11 @@ func secretIn(file string) (string, error) {
 		return "", &fault.Error{Kind: fault.Usage, What: "read a secret", Err: err}
 	}
 	return strings.TrimRight(string(data), "\r\n"), nil
+}
+
+// received are the types of webhooks that are taken.
+func (f *httpFlags) received() []webhook.Kind {
+	return slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(f.hooks.Secrets)), f.hooks.Open...)))
 }
 
 // webhooks is the receiver of what registries tell.

@@ -62,7 +62,7 @@ func (s *service) run(ctx context.Context, c *cli.Console) error {
 		}
 		return &fault.Error{What: "listen on", Where: s.flags.listen, Hint: "another program may have the port: choose one with --listen", Err: fault.Cause(err)}
 	}
-	s.log.Info("serving", "address", listener.Addr().String(), "targets", len(s.keepers), "interval", s.loop.Interval, "window", s.loop.Window)
+	s.log.Info("serving", "address", listener.Addr().String(), "targets", len(s.keepers), "interval", s.loop.Interval, "window", s.loop.Window, "webhooks", s.flags.received())
 	web := &http.Server{
 		Handler: hurried(handler), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),

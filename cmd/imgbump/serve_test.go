@@ -494,15 +494,37 @@ func TestServeTwoWriters(t *testing.T) {
 func TestServeOnce(t *testing.T) {
 	f := newFleet(t, 3)
 	f.push("app2", "1.5.0")
+	if d := f.once(); len(d.Targets) != 1 || len(d.Targets[0].Commits) != 1 {
+		t.Fatalf("%+v", d)
+	}
+	f.isCurrent()
+}
+
+// What a policy leaves alone is shown with the reason, and not as behind.
+func TestServeLeavesAlone(t *testing.T) {
+	f := newFleet(t, 2)
+	values := fmt.Sprintf("app0: {image: %[1]s/team/app0:1.0.0}\napp1: {image: %[1]s/team/app1:2.0.0}\n", f.registry.Host)
+	if _, err := f.repository.Commit("main", "Ahead", fstest.MapFS{"values.yaml": &fstest.MapFile{Data: []byte(values)}}); err != nil {
+		t.Fatal(err)
+	}
+	d := f.once()
+	if p := d.Targets[0].Images[1].Places[0]; p.Current != "2.0.0" || !strings.Contains(p.Hold, "would be a downgrade") || len(d.Targets[0].Commits) > 0 {
+		t.Errorf("%+v", d.Targets[0])
+	}
+}
+
+// once runs imgbump serve --once, and returns what it prints.
+func (f *fleet) once() serveDocument {
+	f.t.Helper()
 	cmd := exec.Command("imgbump", "serve", "--once", "--format", "json", "--repo", f.repository.URL, "--branch", "main")
-	home := t.TempDir()
+	home := f.t.TempDir()
 	cmd.Env = append(gittest.Env(), "HOME="+home, "DOCKER_CONFIG="+home, "HARBOR_URL="+f.registry.URL, "HARBOR_USERNAME="+robot, "HARBOR_PASSWORD="+robotPassword)
 	out, err := cmd.Output()
 	var d serveDocument
-	if err := errors.Join(err, json.Unmarshal(out, &d)); err != nil || len(d.Targets) != 1 || len(d.Targets[0].Commits) != 1 {
-		t.Fatalf("%v: %s", err, out)
+	if err := errors.Join(err, json.Unmarshal(out, &d)); err != nil {
+		f.t.Fatalf("%v: %s", err, out)
 	}
-	f.isCurrent()
+	return d
 }
 
 // Targets of a file are kept up to date each by itself; one that fails is told of.

@@ -68,6 +68,10 @@ func (v *view) round(result bump.Result, branch *watched) status.Round {
 			changed[spotOf(x.Site)] = bump.VersionOf(x.To)
 		}
 	}
+	left := map[string]string{} // why, of places that were left alone
+	for _, x := range result.Skipped {
+		left[fmt.Sprint(x.File, ":", x.Line)] = x.Reason
+	}
 	for _, x := range result.Choices {
 		image := shownImage(x.Found, now)
 		image.Why = x.Why
@@ -80,6 +84,8 @@ func (v *view) round(result bump.Result, branch *watched) status.Round {
 			place := v.place(s)
 			if to := changed[spotOf(s)]; to != "" {
 				place.Current = to
+			} else if place.Current != image.Newest {
+				place.Hold = left[fmt.Sprint(s.File, ":", s.Line)]
 			}
 			image.Places = append(image.Places, place)
 		}

@@ -22,6 +22,9 @@ type build struct {
 	Go      string `json:"go"`
 }
 
+// Recorded is the version that runs, as the linker or the Go toolchain recorded it.
+func Recorded() string { return buildOf("").Version }
+
 // buildOf reads what the linker was told, else what the Go toolchain recorded.
 func buildOf(binary string) build {
 	b := build{Schema: binary + "/version/v1", Version: Version, Commit: Commit, Go: runtime.Version()}

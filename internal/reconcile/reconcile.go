@@ -25,6 +25,9 @@ const (
 	parallel = 4
 )
 
+// late is how old an event may be that tells how long a commit took. An older one was delivered again.
+const late = time.Hour
+
 // Target is a branch that is kept up to date. Round makes it so: for the given images, which have no tag and no digest, or for
 // all when there are none. A Round whose context ends finishes or abandons whole commits. Whether it was Whole is noted by the
 // loop.
@@ -92,7 +95,7 @@ func (l *Loop) with(do func(now time.Time)) {
 func (l *Loop) Push(e Event) (known bool) {
 	name := e.Image.Canonical()
 	l.with(func(now time.Time) {
-		if e.At.IsZero() || e.At.After(now) {
+		if e.At.IsZero() || e.At.After(now) || now.Sub(e.At) > late {
 			e.At = now
 		}
 		for _, q := range l.queues {

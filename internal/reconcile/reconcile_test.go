@@ -569,6 +569,8 @@ func TestLag(t *testing.T) {
 		lag(15 * time.Second)
 		push("a.example/y", time.Hour)
 		lag(12 * time.Second)
+		push("a.example/y", -61*time.Minute) // delivered again
+		lag(12 * time.Second)
 		l.Push(event("a.example/y"))
 		lag(12 * time.Second)
 		l.Ask("prod", ref("a.example/y"))
@@ -582,7 +584,7 @@ func TestLag(t *testing.T) {
 		refused.Store(false)
 		lag(32 * time.Second)
 		stop()
-		if got := log.String(); strings.Count(got, "lag=") != 6-1 || !strings.Contains(got, `images="a.example/x a.example/y" events=3 commits=1 failures=0 took=10s lag=15s`) || !strings.Contains(got, "images=a.example/x events=0 commits=1 failures=0 took=10s lag=32s") {
+		if got := log.String(); strings.Count(got, "lag=") != 7-1 || !strings.Contains(got, `images="a.example/x a.example/y" events=3 commits=1 failures=0 took=10s lag=15s`) || !strings.Contains(got, "images=a.example/x events=0 commits=1 failures=0 took=10s lag=32s") {
 			t.Errorf("the log says\n%s", got)
 		}
 	})
