@@ -56,7 +56,7 @@ type pruneFlags struct {
 }
 
 // pruneEnvironment is the help on the variables that prune reads.
-var pruneEnvironment = access.Environment + "\n" + strings.Replace(gitaccess.Environment, "Environment:", "Environment, to read git repositories:", 1)
+var pruneEnvironment = access.Environment + "\n" + strings.Replace(gitaccess.ReadEnvironment, "Environment:", "Environment, to read git repositories:", 1)
 
 func pruneCommand(c *cli.Console) *cobra.Command {
 	var f pruneFlags

@@ -216,7 +216,7 @@ func (w *workplace) reads(job bump.Job) []string {
 	return full
 }
 
-// together is the error of a run: with several targets, of kind Partial when one was served. That changes are pending is
+// together is the error of a run: with several targets, of kind Partial when one was served, if only in part. That changes are pending is
 // no failure.
 func together(outcomes []outcome) error {
 	if len(outcomes) == 1 {
@@ -224,9 +224,11 @@ func together(outcomes []outcome) error {
 	}
 	var failed []error
 	var pending error
-	kind := fault.Failed
+	kind, done := fault.Failed, false
 	for _, o := range outcomes {
-		switch of := fault.KindOf(o.err); {
+		of := fault.KindOf(o.err)
+		done = done || o.err == nil || of == fault.Pending || of == fault.Partial
+		switch {
 		case o.err == nil:
 		case of == fault.Pending:
 			pending = o.err
@@ -241,7 +243,7 @@ func together(outcomes []outcome) error {
 	if len(failed) == 0 {
 		return pending
 	}
-	if len(failed) < len(outcomes) {
+	if done {
 		kind = fault.Partial
 	}
 	return &fault.Error{Kind: kind, Hint: fault.HintOf(failed[0]), Err: fmt.Errorf("%d of %d targets failed:\n%w", len(failed), len(outcomes), errors.Join(failed...))}

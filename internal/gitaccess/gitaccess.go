@@ -21,15 +21,18 @@ import (
 )
 
 // Environment is the help on the variables that are read.
-const Environment = `Environment:
+const Environment = ReadEnvironment + `  IMGBUMP_SIGN_KEY, IMGBUMP_SIGN_KEY_PASSPHRASE
+                 private key to sign with, SSH or OpenPGP, and what unlocks it or --sign-key
+`
+
+// ReadEnvironment is that of commands which commit nothing.
+const ReadEnvironment = `Environment:
   IMGBUMP_TOKEN  token for the git server, sent to its host alone
   GITHUB_TOKEN   the same, used only where that is the workflow's GitHub server or its API
   IMGBUMP_APP_ID, IMGBUMP_APP_KEY
                  a GitHub App instead, and its private key, as --app-id and --app-key-file
   IMGBUMP_SSH_KEY, IMGBUMP_SSH_KEY_PASSPHRASE
                  private key for SSH remotes, and what unlocks it or --ssh-key
-  IMGBUMP_SIGN_KEY, IMGBUMP_SIGN_KEY_PASSPHRASE
-                 private key to sign with, SSH or OpenPGP, and what unlocks it or --sign-key
 `
 
 // Flags say how the git server is reached.
@@ -74,6 +77,9 @@ func (f *Flags) Options(c *cli.Console) repo.Options {
 // Keyring is what flags and environment hold. It has no login of its own for any server before Home.
 func (f *Flags) Keyring(c *cli.Console) (*Keyring, error) {
 	k := &Keyring{getenv: c.Getenv, username: f.username}
+	if token := c.Getenv("IMGBUMP_TOKEN"); token != "" {
+		c.Workflow.Mask(token)
+	}
 	k.github = github.Options{APIURL: cmp.Or(c.Getenv("GITHUB_API_URL"), GitHubAPI), UserAgent: c.Agent(), Wait: func(d time.Duration, why string) {
 		c.Progressf("%s: waiting %v", why, d.Round(time.Second))
 	}}
