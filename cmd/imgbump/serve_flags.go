@@ -76,12 +76,18 @@ func (f *httpFlags) checkToken(c *cli.Console) (err error) {
 		return fault.Usagef("add --ui-actions", "--ui-token-file is for --ui-actions")
 	case !f.actions:
 		return nil
-	case f.tokenFile != "":
-		f.token, err = secretIn(f.tokenFile)
-		return err
+	case f.tokenFile == "":
+		f.token = c.Getenv("IMGBUMP_UI_TOKEN")
+	default:
+		if f.token, err = secretIn(f.tokenFile); err != nil {
+			return err
+		}
 	}
-	if f.token = c.Getenv("IMGBUMP_UI_TOKEN"); f.token == "" {
+	switch {
+	case f.token == "":
 		return fault.Usagef("set IMGBUMP_UI_TOKEN, or name --ui-token-file", "--ui-actions needs a token")
+	case strings.TrimSpace(f.token) != f.token:
+		return fault.Usagef("take the line's end off", "the token for --ui-actions begins or ends with white space, which nobody types")
 	}
 	return nil
 }
@@ -175,6 +181,9 @@ func (f *leaseFlags) check(c *cli.Console, listen string) error {
 	}
 	if f.identity == "" || f.address == "" {
 		return fault.Usagef("set POD_NAME and POD_IP from the pod's fields, or name them", "--lease needs --identity and --address")
+	}
+	if replicaAt(f.address) == nil {
+		return fault.Usagef("for example: --address http://10.0.0.7:8080", "--address %s is not where other replicas could reach this one", fault.Address(f.address))
 	}
 	return nil
 }

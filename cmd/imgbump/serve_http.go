@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -193,10 +194,11 @@ func (s *service) hold(ctx context.Context, target, image string, hold bump.Hold
 		if k.name != target {
 			continue
 		}
-		if err := k.hold(ctx, hold); err != nil {
-			return err
+		err := k.hold(ctx, hold)
+		if err == nil || fault.KindOf(err) == fault.Partial {
+			err = cmp.Or(err, s.loop.Ask(target, hold.Image))
 		}
-		return s.loop.Ask(target, hold.Image)
+		return err
 	}
 	return &fault.Error{Kind: fault.Missing, What: "no target is called", Where: target}
 }

@@ -58,11 +58,29 @@ func TestHandedOn(t *testing.T) {
 	}
 }
 
-// The leader is a pod beside this one, whatever proxy leads to registries.
+// The leader is a pod beside this one, whatever proxy leads to registries. One that is silent is not waited for as long as it
+// likes.
 func TestWayToLeader(t *testing.T) {
 	s := service{log: slog.New(slog.DiscardHandler)}
-	if way := s.wayToLeader().(*httputil.ReverseProxy).Transport.(*http.Transport); way.Proxy != nil {
+	way := s.wayToLeader().(*httputil.ReverseProxy).Transport.(*http.Transport)
+	if way.Proxy != nil {
 		t.Error("the leader is asked through a proxy")
+	}
+	if way.ResponseHeaderTimeout == 0 {
+		t.Error("a silent leader is waited for")
+	}
+}
+
+// What the Lease says of the leader's address is followed to a server of HTTP, and is no login.
+func TestReplicaAt(t *testing.T) {
+	for address, want := range map[string]bool{
+		"http://10.0.0.7:8080": true, "https://imgbump-0.imgbump:8443": true, "http://[fd00::7]:8080": true,
+		"": false, "10.0.0.7:8080": false, "//10.0.0.7": false, "http:10.0.0.7": false, "file://host/etc/passwd": false, "ftp://10.0.0.7": false,
+		"http://robot:s3cret@10.0.0.7": false, "http://10.0.0.7:x": false, "http://": false,
+	} {
+		if got := replicaAt(address); (got != nil) != want {
+			t.Errorf("%q is followed to %v", address, got)
+		}
 	}
 }
 

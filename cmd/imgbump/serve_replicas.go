@@ -22,8 +22,8 @@ type replicas struct {
 // follow notes who leads.
 func (s *service) follow(leads bool, holder, address string) {
 	var leader *url.URL
-	if u, err := url.Parse(address); !leads && err == nil && u.Host != "" {
-		leader = u
+	if !leads {
+		leader = replicaAt(address)
 	}
 	s.leader.Store(leader)
 	led := s.leads.Swap(leads)
@@ -37,6 +37,15 @@ func (s *service) follow(leads bool, holder, address string) {
 	case led && !s.stopping.Load():
 		s.log.Warn("this replica no longer leads, and nobody is known to")
 	}
+}
+
+// replicaAt is where a replica says that it is reached, nil unless that is an address of HTTP.
+func replicaAt(address string) *url.URL {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return nil
+	}
+	return u
 }
 
 // handed marks a request that another replica handed on: it goes no further, whoever that one believes to lead.
@@ -65,7 +74,8 @@ func (s *service) handedOn(own http.Handler) http.Handler {
 func (s *service) wayToLeader() http.Handler {
 	complain := rate.Sometimes{Interval: 10 * time.Second}
 	return &httputil.ReverseProxy{
-		Transport:     &http.Transport{DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, IdleConnTimeout: time.Minute},
+		Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, IdleConnTimeout: time.Minute,
+			ResponseHeaderTimeout: arrival},
 		FlushInterval: -1,
 		ErrorLog:      slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		Rewrite: func(r *httputil.ProxyRequest) {

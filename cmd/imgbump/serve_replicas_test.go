@@ -125,3 +125,22 @@ func TestServeActions(t *testing.T) {
 		t.Errorf("the log tells the token:\n%s", s.log())
 	}
 }
+
+// What of an image can be held is held, and seen, when something else of it cannot be.
+func TestServeHoldsInPart(t *testing.T) {
+	f := newFleet(t, 2)
+	f.commit("more.json", `{"apiVersion": "v1", "kind": "Pod", "spec": {"image": "`+f.registry.Host+`\/team\/app1:1.0.0"}}`)
+	s := f.acting()
+	image := url.Values{"target": {"gitops"}, "image": {f.registry.Host + "/team/app1"}, "reason": {"移行待ち: #1 {{.}}"}}
+	if code := s.act("hold", pageToken, image); code != 502 || f.commits() != 2 {
+		t.Fatalf("hold: %d, %d commits\n%s", code, f.commits(), s.log())
+	}
+	s.sees("msg=round ", "images="+f.registry.Host+"/team/app1")
+	if page := s.ask("/"); !strings.Contains(page, "移行待ち: #1 {{.}}") {
+		t.Errorf("the page does not tell of the hold:\n%s", page)
+	}
+	image.Set("reason", "a # imgbump: semver")
+	if code := s.act("hold", pageToken, image); code != 400 || f.commits() != 2 {
+		t.Errorf("a reason that no comment can say: %d, %d commits", code, f.commits())
+	}
+}

@@ -149,6 +149,11 @@ func (w *waiting) wait(ctx context.Context) (err error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
+	defer func() {
+		if errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil {
+			err = &fault.Error{Kind: fault.Gate, What: fmt.Sprintf("the time is up after %v", w.timeout), Hint: "allow more with --timeout", Err: err}
+		}
+	}()
 	past, err := w.past(limited, w.console)
 	if err != nil {
 		return err

@@ -198,9 +198,14 @@ func (p *past) touched(ctx context.Context, c *cli.Console) ([]string, error) {
 		if o.Namespace != "" {
 			name = p.flags.short(o.Namespace + "/" + o.Name)
 		}
-		if p.follows(o.Revision) && !slices.Contains(names, name) {
-			names = append(names, name)
+		if !p.follows(o.Revision) || slices.Contains(names, name) {
+			continue
 		}
+		if _, _, err := argoapi.ParseName(name); err != nil { // Kubernetes takes none of that name
+			c.Warnf("", 0, "not waited for: %v", err)
+			continue
+		}
+		names = append(names, name)
 	}
 	return names, nil
 }

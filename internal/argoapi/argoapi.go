@@ -16,16 +16,15 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/ksera524/imgbump/internal/rollout"
 )
 
-const (
-	patience   = 15 * time.Second // that an answer may take, in all
-	comparison = 2 * time.Minute  // that a refresh may take, which ends when Argo CD has compared the application
-)
+// patience is how long an answer may take, in all.
+const patience = 15 * time.Second
 
 // maxAnswer is the largest answer, or event of a stream, that is read, in bytes: etcd keeps no larger objects than 1.5 MiB.
 const maxAnswer = 8 << 20
@@ -107,6 +106,17 @@ func follow(stream io.Reader, namespace, name string, seen func(*rollout.Applica
 		}
 	}
 	return lines.Err()
+}
+
+// busy makes the error of an answer a rollout.Later where the server may answer otherwise soon: it may ask to be left alone
+// for a number of seconds (RFC 9110, 10.2.3).
+func busy(resp *http.Response, err error) error {
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		return &rollout.Later{After: time.Duration(min(max(1, seconds), 3600)) * time.Second, Err: err}
+	}
+	return err
 }
 
 // cause is why there was no answer, without the address, which the message around it names.

@@ -126,17 +126,17 @@ func (c *Cluster) send(ctx context.Context, method string, target *url.URL, patc
 	}
 	resp, err := c.API.Do(r, reading, application)
 	if err != nil {
-		return nil, err
+		return nil, &rollout.Later{Err: err}
 	}
 	if resp.StatusCode != http.StatusOK {
 		body, _ := read(resp)
-		return nil, c.refused(application, resp.StatusCode, body)
+		return nil, c.refused(application, resp, body)
 	}
 	return resp, nil
 }
 
 // refused says what an answer other than 200 means (metav1.Status).
-func (c *Cluster) refused(application string, code int, body []byte) error {
+func (c *Cluster) refused(application string, resp *http.Response, body []byte) error {
 	namespace, _, _ := c.split(application)
 	var status struct {
 		Kind    string `json:"kind"`
@@ -145,7 +145,7 @@ func (c *Cluster) refused(application string, code int, body []byte) error {
 			Name string `json:"name"`
 		} `json:"details"`
 	}
-	f := &fault.Error{What: reading, Where: application}
+	f, code := &fault.Error{What: reading, Where: application}, resp.StatusCode
 	switch ours := json.Unmarshal(body, &status) == nil && status.Kind == "Status"; {
 	case !ours:
 		f.Err = fmt.Errorf("%s answers %d %s, and not as an API server does", c.API.Host(), code, http.StatusText(code))
@@ -163,5 +163,6 @@ func (c *Cluster) refused(application string, code int, body []byte) error {
 	default:
 		f.Err = fmt.Errorf("%s answers %d: %s", c.API.Host(), code, said(status.Message))
 	}
+	f.Err = busy(resp, f.Err)
 	return f
 }

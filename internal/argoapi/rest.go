@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/rollout"
@@ -51,26 +52,31 @@ func OpenREST(o Options) (*REST, error) {
 	return &REST{base: base, token: token, agent: o.Agent, http: direct(o.Roots)}, nil
 }
 
+// idleConnections are kept for the next questions about many applications.
+const idleConnections = 32
+
 // direct is a client that follows no redirect: what it sends is for one server.
 func direct(roots *x509.CertPool) *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: idleConnections, IdleConnTimeout: time.Minute, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
 // Application is what Argo CD says of an application, NAME or NAMESPACE/NAME; with refresh after it was compared anew with
-// its repository. An error is rollout.ErrMissing when there is none that we may see, and of kind Denied when the token is
-// not accepted.
+// its repository, or before when that takes long. An error is rollout.ErrMissing when there is none that we may see, and of
+// kind Denied when the token is not accepted.
 func (r *REST) Application(ctx context.Context, application string, refresh bool) (*rollout.Application, error) {
-	query, limit := url.Values{}, patience
+	query := url.Values{}
 	if refresh {
 		query.Set("refresh", "normal")
-		limit = comparison
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	body, err := r.body(ctx, application, "", query)
+	body, err := r.body(limited, application, "", query)
+	if err != nil && refresh && limited.Err() != nil && ctx.Err() == nil { // the comparison goes on without us
+		return r.Application(ctx, application, false)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +99,9 @@ func (r *REST) Watch(ctx context.Context, application string, seen func(*rollout
 		query.Set("appNamespace", namespace)
 	}
 	resp, err := r.ask(ctx, r.base.JoinPath("api/v1/stream/applications"), query, application)
+	if errors.Is(err, rollout.ErrMissing) { // of the stream: Argo CD is silent about an application that is not there
+		return r.strange(application, errors.New("it streams no changes"))
+	}
 	if err != nil {
 		return err
 	}
@@ -173,7 +182,7 @@ func (r *REST) ask(ctx context.Context, target *url.URL, query url.Values, appli
 const asking = "ask Argo CD about application"
 
 func (r *REST) unreachable(ctx context.Context, application string, err error) error {
-	return reaching(ctx, &fault.Error{What: asking, Where: application}, r.base, err)
+	return &rollout.Later{Err: reaching(ctx, &fault.Error{What: asking, Where: application}, r.base, err)}
 }
 
 // reaching completes the error of a request that got no answer.
@@ -227,6 +236,7 @@ func (r *REST) refused(application string, resp *http.Response, body []byte) err
 	default:
 		f.Err = fmt.Errorf("%s answers %d: %s", r.base.Host, code, said(answer.Message))
 	}
+	f.Err = busy(resp, f.Err)
 	return f
 }
 

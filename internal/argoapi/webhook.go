@@ -73,11 +73,15 @@ func (w *Webhook) Post(ctx context.Context, p Push) error {
 		return reaching(ctx, &fault.Error{What: posting}, w.target, err)
 	}
 	answer, _ := read(resp)
-	if resp.StatusCode == http.StatusOK {
+	page := strings.HasPrefix(strings.TrimSpace(string(answer)), "<")
+	if resp.StatusCode == http.StatusOK && !page {
 		return nil
 	}
 	f := &fault.Error{What: posting, Err: fmt.Errorf("%s answers %d: %s", w.target.Host, resp.StatusCode, said(string(answer))),
 		Hint: "is it the address of Argo CD's webhook, https://HOST/api/webhook?"}
+	if page {
+		f.Err = fmt.Errorf("%s answers %d with a page, and not as Argo CD does", w.target.Host, resp.StatusCode)
+	}
 	if resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
 		f.Kind = fault.Denied
 		f.Hint = "the secret must be webhook.github.secret of Argo CD's argocd-secret: IMGBUMP_ARGOCD_WEBHOOK_SECRET or --refresh-webhook-secret-file"

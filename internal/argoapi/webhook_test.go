@@ -91,6 +91,15 @@ func TestPushNowhere(t *testing.T) {
 	if text := fmt.Sprint(err, fault.HintOf(err)); !strings.Contains(text, "reach 127.0.0.1:1") || strings.Contains(text, "pw") || strings.Contains(text, secret) {
 		t.Error(text)
 	}
+	interfaced := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<!doctype html>") }))
+	defer interfaced.Close()
+	w, err = argoapi.OpenWebhook(argoapi.Options{Address: interfaced.URL + "/argocd", Token: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Post(t.Context(), push); err == nil || !strings.Contains(err.Error(), "with a page, and not as Argo CD does") {
+		t.Error(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := w.Post(ctx, push); err != context.Canceled {

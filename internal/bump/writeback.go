@@ -66,24 +66,38 @@ func (j Job) writeBacks(t *tree, deployers owners, p *Policies) {
 		if site.Line > 0 && taken[place{file, site.Start}] {
 			continue
 		}
-		if site.Line == 0 && !g.WriteBack.Always && g.WriteBack.Kustomization != "" && !deployers.deploy(*g, sites()) {
-			g.Notices = append(g.Notices, config.Notice{File: g.File, Line: g.Line, Text: "nothing that application " + g.Scope.Application +
-				" deploys names " + g.Image.Name() + ": it is not written; force-update writes it anyway"})
-			continue
+		if site.Line == 0 {
+			deployed := deployers.deployed(*g, sites())
+			if len(deployed) == 0 && !g.WriteBack.Always && g.WriteBack.Kustomization != "" {
+				g.Notices = append(g.Notices, config.Notice{File: g.File, Line: g.Line, Text: "nothing that application " + g.Scope.Application +
+					" deploys names " + g.Image.Name() + ": it is not written; force-update writes it anyway"})
+				continue
+			}
+			held := slices.IndexFunc(deployed, func(s manifest.Site) bool { return s.Hold != "" })
+			if held >= 0 && !j.IgnoreHold {
+				g.Sites = deployed[held : held+1] // what would be written there is in force instead of it
+				continue
+			}
 		}
 		taken[place{file, site.Start}] = site.Line > 0
 		g.Sites = []manifest.Site{site}
 	}
 }
 
-// deploy reports whether the policy's application deploys one of the sites of its image.
-func (o owners) deploy(g Governed, sites map[string][]manifest.Site) bool {
+// deployed are the sites of the policy's image that its application deploys.
+func (o owners) deployed(g Governed, sites map[string][]manifest.Site) (all []manifest.Site) {
 	ours := func(owner argocd.Owner) bool { return owner.Is(g.Scope.Application) }
-	return slices.ContainsFunc([]imageref.Ref{g.Image, g.Scope.Names}, func(name imageref.Ref) bool {
-		return name.Repository != "" && slices.ContainsFunc(sites[name.Canonical()], func(site manifest.Site) bool {
-			return slices.ContainsFunc(o.of(site), ours)
-		})
-	})
+	for _, name := range []imageref.Ref{g.Image, g.Scope.Names} {
+		if name.Repository == "" {
+			continue
+		}
+		for _, site := range sites[name.Canonical()] {
+			if slices.ContainsFunc(o.of(site), ours) {
+				all = append(all, site)
+			}
+		}
+	}
+	return all
 }
 
 // read is the content of a file, nil when it is not there yet.

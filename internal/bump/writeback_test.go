@@ -63,6 +63,18 @@ func TestWriteBack(t *testing.T) {
 			tree{"a.yaml": helm, values: "image:\n  name: app\n  tag: 1.0.0\n", "chart/Chart.yaml": "", "imgbump.yaml": "version: 1\nimages: [{name: app, hold: not now}]\n"},
 			[]string{"skipped chart/values.yaml:3 held: not now (imgbump.yaml:2)"},
 		},
+		"held where it is used, for an entry that is not there": {
+			tree{"a.yaml": kustomization, "k/kustomization.yaml": "resources: [b.yaml, c.yaml]\n", "k/b.yaml": pod("app:0"), "k/c.yaml": "# imgbump: hold for now\n" + strings.ReplaceAll(pod("app:0"), "\n", " # imgbump: hold for now\n")},
+			[]string{"skipped k/c.yaml:4 held: for now"},
+		},
+		"held in the values, for a file that is not there": {
+			tree{"a.yaml": plain, "chart/Chart.yaml": "", values: "image: {repository: app, tag: 1.0.0} # imgbump: hold\n"},
+			[]string{"skipped " + values + ":1 held"},
+		},
+		"held elsewhere": {
+			tree{"a.yaml": kustomization, "k/kustomization.yaml": "resources: [b.yaml]\n", "k/b.yaml": pod("app:0"), "other/c.yaml": "image: app:0 # imgbump: hold\n"},
+			[]string{"k/kustomization.yaml:4 app -> app:1.1.0"},
+		},
 		"a downgrade": {
 			tree{"a.yaml": helm, values: "image:\n  name: app\n  tag: 1.2.0\n", "chart/Chart.yaml": ""},
 			[]string{"skipped chart/values.yaml:3 1.1.0 would be a downgrade from 1.2.0: --allow-downgrade makes it (newest of 2 tags within ^1; 1 outside ^1)"},

@@ -6,6 +6,7 @@ package rollout
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -60,6 +61,47 @@ type Source struct {
 		Values     string   `json:"values"`
 		ValueFiles []string `json:"valueFiles"`
 	} `json:"helm"`
+
+	whole string // as it was declared, with all that matters nowhere else
+}
+
+// UnmarshalJSON also keeps the source as a whole, without what is empty, which Argo CD leaves out of what it compared.
+func (s *Source) UnmarshalJSON(data []byte) error {
+	type plain Source
+	var whole any
+	if err := errors.Join(json.Unmarshal(data, (*plain)(s)), json.Unmarshal(data, &whole)); err != nil {
+		return err
+	}
+	text, err := json.Marshal(filled(whole))
+	s.whole = string(text)
+	return err
+}
+
+// filled is a value of JSON without what is empty in it, nil when that is all.
+func filled(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for key, below := range v {
+			if v[key] = filled(below); v[key] == nil {
+				delete(v, key)
+			}
+		}
+		if len(v) == 0 {
+			return nil
+		}
+	case []any:
+		for i, below := range v {
+			v[i] = filled(below)
+		}
+		if len(v) == 0 {
+			return nil
+		}
+	case string, bool, float64:
+		if v == "" || v == false || v == 0.0 {
+			return nil
+		}
+	}
+	return value
 }
 
 // Same reports whether two sources are the same branch, tag or commit of the same repository.
@@ -167,6 +209,16 @@ func (a *Application) Origins() []Source {
 // ErrMissing is that there is no such application, or none that we may see: Argo CD's own API does not tell these apart.
 var ErrMissing = errors.New("not found, or not permitted")
 
+// Later is that Argo CD, or what stands before it, cannot answer now. Asking again may help.
+type Later struct {
+	After time.Duration // that it asks to be left alone, 0 when nobody answered at all
+	Err   error
+}
+
+func (l *Later) Error() string { return l.Err.Error() }
+
+func (l *Later) Unwrap() error { return l.Err }
+
 // Children are the applications among an application's resources, by wave: it is an app of apps when there are any.
 func (a *Application) Children() []Resource {
 	var children []Resource
@@ -184,6 +236,15 @@ func isName(name string) bool {
 	return len(name) < 254 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 }
 
+// Equal reports whether two sources are the same in all that is declared.
+func (s Source) Equal(other Source) bool {
+	if s.whole != "" && other.whole != "" {
+		return s.whole == other.whole
+	}
+	s.whole, other.whole = "", ""
+	return fmt.Sprintf("%q", s) == fmt.Sprintf("%q", other)
+}
+
 // Compared reports whether Argo CD has compared the application as it is declared now, and not only as it was before
 // somebody changed it: a child's new branch, or an image among its parameters.
 func (a *Application) Compared() bool {
@@ -191,7 +252,7 @@ func (a *Application) Compared() bool {
 	if len(compared) == 0 && a.Status.Sync.Compared.Source.Repository != "" {
 		compared = []Source{a.Status.Sync.Compared.Source}
 	}
-	return len(compared) == 0 || len(a.Origins()) == 0 || fmt.Sprintf("%q", compared) == fmt.Sprintf("%q", a.Origins())
+	return len(compared) == 0 || len(a.Origins()) == 0 || slices.EqualFunc(compared, a.Origins(), Source.Equal)
 }
 
 // Revision is what the source with that number was compared at with the cluster: a full commit id, a chart's version, or

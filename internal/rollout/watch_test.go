@@ -2,6 +2,7 @@ package rollout_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -143,6 +144,15 @@ func sources(all ...rollout.Source) func(*rollout.Application) {
 	return func(a *rollout.Application) { a.Spec.Source, a.Spec.Sources = nil, all }
 }
 
+// declared is an application whose source is one, and was compared as another.
+func declared(now, compared string) func(*rollout.Application) {
+	return func(a *rollout.Application) {
+		if err := errors.Join(json.Unmarshal([]byte(now), &a.Spec.Source), json.Unmarshal([]byte(compared), &a.Status.Sync.Compared.Source)); err != nil {
+			panic(err)
+		}
+	}
+}
+
 func revisions(all ...string) func(*rollout.Application) {
 	return func(a *rollout.Application) {
 		a.Status.Sync.Revision, a.Status.Sync.Revisions = "", all
@@ -207,6 +217,10 @@ func TestVerdicts(t *testing.T) {
 			a.Status.Sync.Compared.Source = *a.Spec.Source
 			a.Spec.Source.Kustomize.Images = []string{"web:2"}
 		}), text: "not compared with the cluster yet"},
+		{name: "declared otherwise since, elsewhere in the source", a: at(wanted, declared(`{"repoURL":"r","targetRevision":"main","helm":{"valuesObject":{"tag":"2"}}}`,
+			`{"repoURL":"r","targetRevision":"main","helm":{"valuesObject":{"tag":"1"}}}`)), text: "not compared with the cluster yet"},
+		{name: "declared with what is empty", a: at(wanted, declared(`{"repoURL":"r","targetRevision":"main","directory":{"recurse":false},"kustomize":{"images":[],"x":{}},"ref":""}`,
+			`{"repoURL":"r","targetRevision":"main"}`)), soon: rollout.Live, late: rollout.Live, text: "live"},
 		{name: "an operation without a state", a: at(wanted, func(a *rollout.Application) {
 			a.Operation, a.Status.OperationState = &rollout.Operation{}, nil
 		}), text: "about to be synced"},
@@ -242,7 +256,7 @@ func TestVerdicts(t *testing.T) {
 		}, late: rollout.Ended, text: "out of sync: a window [2J denies it", hint: "AppProject default"},
 		{name: "switched off", a: at(wanted, outOfSync, func(a *rollout.Application) { a.Spec.SyncPolicy.Automated.Enabled = new(bool) }), late: rollout.Ended, text: "not synced automatically"},
 		{name: "a hostile message", a: at(wanted, func(a *rollout.Application) {
-			a.Status.Conditions = []rollout.Condition{{Type: "ComparisonError", Message: "Get \"https://t0ken@git.example.com/a?key=t0ken\":\n::error::\x1b]0;x\x07 " + strings.Repeat("x", 999)}}
+			a.Status.Conditions = []rollout.Condition{{Type: "ComparisonError", Message: "Get \"https://t0ken@git.example.com/a?key=t0ken\":\n::error::\x1b]0;x\x07\u202e " + strings.Repeat("x", 999)}}
 		}), late: rollout.Ended, text: `ComparisonError: Get "https://git.example.com/a?...": ::error:: ]0;x xxx`},
 	} {
 		w := follows()
@@ -257,7 +271,7 @@ func TestVerdicts(t *testing.T) {
 		if soon.State != tt.soon || late.State != tt.late || !strings.Contains(late.Text, tt.text) || !strings.Contains(late.Hint, tt.hint) || len(late.Text) > 400 {
 			t.Errorf("%s: soon %+v\nlate %+v\nwant %d, %d, %q, %q", tt.name, soon, late, tt.soon, tt.late, tt.text, tt.hint)
 		}
-		if text := fmt.Sprint(soon, late); strings.Contains(text, "t0ken") || strings.ContainsAny(text, "\n\x1b") {
+		if text := fmt.Sprint(soon, late); strings.Contains(text, "t0ken") || strings.ContainsAny(text, "\n\x1b\u202e") {
 			t.Errorf("%s: %q", tt.name, text)
 		}
 		if late.Behind != (late.State == rollout.Waiting && (w.Revision(tt.a) != wanted || late.Text == "SyncError: x" || strings.HasPrefix(late.Text, "synced, to be") || strings.HasPrefix(late.Text, "not compared"))) {

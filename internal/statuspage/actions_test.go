@@ -3,6 +3,7 @@ package statuspage_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -108,6 +109,7 @@ func TestRefused(t *testing.T) {
 		"in the query":          {"secret", form, []string{"query: secret"}, 401},
 		"no token is set":       {"", form, nil, 401},
 		"empty token":           {"", with(""), []string{"Authorization: Bearer "}, 401},
+		"a gateway's own login": {"secret", with("secret"), []string{"Authorization: Basic c2VjcmV0OnNlY3JldA=="}, 200},
 		"from another site":     {"secret", with("secret"), []string{"Sec-Fetch-Site: cross-site"}, 403},
 		"in the form":           {"secret", with("secret"), []string{"Sec-Fetch-Site: same-origin"}, 200},
 	} {
@@ -162,6 +164,18 @@ func TestGuessing(t *testing.T) {
 	}
 	if code := try("[2001:db8::1]:1000", "secret"); code != http.StatusOK {
 		t.Errorf("from elsewhere: %d", code)
+	}
+	for n := range 11 {
+		want := http.StatusUnauthorized
+		if n == 10 {
+			want = http.StatusTooManyRequests
+		}
+		if code := try(fmt.Sprintf("[2001:db8:1:2:%x::1]:1000", n), "x"); code != want {
+			t.Errorf("from address %d of a network: %d", n, code)
+		}
+	}
+	if code := try("[2001:db8:1:3::1]:1000", "secret"); code != http.StatusOK {
+		t.Errorf("from the network beside it: %d", code)
 	}
 	clock = clock.Add(time.Minute)
 	if code := try("192.0.2.1:3000", "secret"); code != http.StatusOK {

@@ -1,8 +1,8 @@
 package statuspage
 
 import (
-	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -24,10 +24,7 @@ type attempts struct {
 
 // try is the status that a request with a right or wrong token comes to.
 func (a *attempts) try(r *http.Request, right bool) int {
-	from := r.RemoteAddr
-	if host, _, err := net.SplitHostPort(from); err == nil {
-		from = host
-	}
+	from := network(r.RemoteAddr)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.now().Sub(a.since) >= time.Minute {
@@ -41,4 +38,17 @@ func (a *attempts) try(r *http.Request, right bool) int {
 		return http.StatusUnauthorized
 	}
 	return http.StatusOK
+}
+
+// network is whose an address is: with IPv6, everybody has at least 64 bits of addresses (RFC 6177).
+func network(address string) string {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return address
+	}
+	ip, bits := at.Addr().Unmap(), 32
+	if ip.Is6() {
+		bits = 64
+	}
+	return netip.PrefixFrom(ip.WithZone(""), bits).Masked().String()
 }

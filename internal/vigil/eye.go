@@ -33,9 +33,12 @@ func (e *eye) ask(v rollout.Verdict) {
 	e.verdicts <- v
 }
 
-// tell hands on what was seen.
+// tell hands on what was seen just now. What fails since the time is up is none of it.
 func (e *eye) tell(ctx context.Context, s sighting) {
-	s.name = e.name
+	if ctx.Err() != nil {
+		return
+	}
+	s.name, s.at = e.name, time.Now()
 	select {
 	case <-ctx.Done():
 	case e.sightings <- s:
@@ -48,12 +51,12 @@ func (e *eye) look(ctx context.Context) {
 	if e.announced {
 		refreshed = time.Now()
 	}
-	behind, failures, seen := true, 0, false
+	behind, failures, seen, held := true, 0, false, time.Duration(0)
 	for ctx.Err() == nil {
 		refresh := behind && (refreshed.IsZero() || time.Since(refreshed) >= refreshing)
 		a, err := e.server.Application(ctx, e.name, refresh)
 		if err == nil {
-			failures = 0
+			failures, held = 0, 0
 			if refresh {
 				refreshed = time.Now()
 			}
@@ -63,16 +66,17 @@ func (e *eye) look(ctx context.Context) {
 			}
 		} else {
 			failures++
+			held = backoff(failures, err)
 		}
 		e.tell(ctx, sighting{seen: a, err: err})
-		behind = e.rest(ctx, behind, failures)
+		behind = e.rest(ctx, behind, held)
 	}
 }
 
-// rest waits until it is time to ask again, and reports whether Argo CD is behind.
-func (e *eye) rest(ctx context.Context, behind bool, failures int) bool {
+// rest waits until it is time to ask again, at least as long as it is held back, and reports whether Argo CD is behind.
+func (e *eye) rest(ctx context.Context, behind bool, held time.Duration) bool {
 	since := time.Now()
-	timer := time.NewTimer(longest)
+	timer := time.NewTimer(max(longest, held))
 	defer timer.Stop()
 	for {
 		select {
@@ -82,16 +86,16 @@ func (e *eye) rest(ctx context.Context, behind bool, failures int) bool {
 			return behind
 		case v := <-e.verdicts:
 			behind = v.Behind
-			timer.Reset(max(0, e.pause(v, failures)-time.Since(since)))
+			timer.Reset(max(0, e.pause(v, held)-time.Since(since)))
 		}
 	}
 }
 
 // pause is how long to wait before the next question.
-func (e *eye) pause(v rollout.Verdict, failures int) time.Duration {
+func (e *eye) pause(v rollout.Verdict, held time.Duration) time.Duration {
 	switch {
-	case failures > 0:
-		return backoff(failures)
+	case held > 0:
+		return held
 	case v.Settling:
 		return settling
 	case e.streaming.Load():
@@ -118,7 +122,7 @@ func (e *eye) listen(ctx context.Context) {
 			e.tell(ctx, sighting{err: err})
 			return
 		}
-		timer := time.NewTimer(backoff(max(1, failures)))
+		timer := time.NewTimer(backoff(max(1, failures), err))
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -127,7 +131,12 @@ func (e *eye) listen(ctx context.Context) {
 	}
 }
 
-// backoff is how long to wait after so many failures.
-func backoff(failures int) time.Duration {
-	return min(longest, time.Second<<min(failures-1, 4))
+// backoff is how long to wait after so many failures, and what the last one asks for.
+func backoff(failures int, err error) time.Duration {
+	wait := min(longest, time.Second<<min(failures-1, 4))
+	var later *rollout.Later
+	if errors.As(err, &later) {
+		wait = max(wait, min(later.After, patient))
+	}
+	return wait
 }

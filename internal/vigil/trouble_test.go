@@ -77,6 +77,16 @@ func TestTrouble(t *testing.T) {
 				}
 				return nil
 			}, earliest: 10 * time.Minute, latest: 10 * time.Minute},
+		{name: "the server is busy at first", states: []moment{{0, app(wanted)}}, state: rollout.Live, text: "live", earliest: 21 * time.Second, latest: 23 * time.Second,
+			failing: func(since time.Duration) error {
+				if since < 20*time.Second {
+					return &rollout.Later{After: 20 * time.Second, Err: errors.New("answers 429")}
+				}
+				return nil
+			}},
+		{name: "the server stays busy", failing: func(time.Duration) error { return &rollout.Later{After: time.Hour, Err: errors.New("answers 503")} },
+			err: "answers 503", text: "asking again: answers 503", earliest: time.Minute, latest: time.Minute},
+		{name: "nobody answers", failing: func(time.Duration) error { return &rollout.Later{Err: down} }, err: "ask: connection refused", text: "not seen yet"},
 		{name: "the token expires", states: []moment{{0, app(former)}}, err: "expired", text: "still at 1111111",
 			failing: func(since time.Duration) error {
 				if since > time.Minute {
@@ -98,6 +108,72 @@ func TestTrouble(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestOneOfMany asks again about an application that could not be asked about at first, once another one could.
+func TestOneOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &argo{states: map[string][]moment{"web": {{0, app(wanted)}}, "api": {{0, app(wanted)}}}, failing: func(since time.Duration) error {
+			if since == time.Second { // when api is asked about first
+				return &rollout.Later{Err: errors.New("connection reset")}
+			}
+			return nil
+		}, slow: map[string]time.Duration{"api": time.Second}}
+		all, after, told, err := a.keep(t, wanted, []string{former, wanted}, "web", "api")
+		if err != nil || all[1].State != rollout.Live || after > 10*time.Second {
+			t.Errorf("after %v: %+v, %v; told:\n%s", after, all, err, strings.Join(told, "\n"))
+		}
+	})
+}
+
+// TestHeldUp takes what is seen for what was so when it was seen, however long git had to be asked about another application.
+func TestHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const fetched = "3333333333333333333333333333333333333333"
+		syncing := app(wanted, outOfSync, func(a *rollout.Application) { a.Status.OperationState = &rollout.OperationState{Phase: "Running"} })
+		a := &argo{streams: "deaf", states: map[string][]moment{
+			"web": {{0, app(wanted, outOfSync)}, {6500 * time.Millisecond, syncing}, {30 * time.Second, app(wanted)}},
+			"api": {{0, app(former)}, {3 * time.Second, app(fetched)}, {40 * time.Second, app(wanted)}},
+		}, fetches: map[string]time.Duration{fetched: 15 * time.Second}}
+		all, after, told, err := a.keep(t, wanted, []string{former, wanted}, "web", "api")
+		if err != nil || all[0].State != rollout.Live || all[1].State != rollout.Live {
+			t.Errorf("after %v: %+v, %v; told:\n%s", after, all, err, strings.Join(told, "\n"))
+		}
+	})
+}
+
+// TestChanged looks once more at the children of a root that is live now: its sync may have changed them.
+func TestChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		changed := app(wanted, func(a *rollout.Application) { a.Status.Health.Status = "Progressing" })
+		root := parent(wanted, "web")
+		syncing := *root
+		syncing.Status.OperationState = &rollout.OperationState{Phase: "Running"}
+		a := &argo{streams: "stuck", slow: map[string]time.Duration{"web": 1500 * time.Millisecond}, states: map[string][]moment{
+			"root": {{0, &syncing}, {4900 * time.Millisecond, root}},
+			"web":  {{0, app(wanted)}, {4800 * time.Millisecond, changed}, {20 * time.Second, app(wanted)}},
+		}}
+		all, after, told, err := a.keep(t, wanted, []string{former, wanted}, "root")
+		if err != nil || all[0].State != rollout.Live || after < 20*time.Second || after > 30*time.Second {
+			t.Errorf("after %v: %+v, %v; told:\n%s", after, all, err, strings.Join(told, "\n"))
+		}
+	})
+}
+
+// TestUnchanged does not wait for the children's turn to do so.
+func TestUnchanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := parent(wanted, "web")
+		syncing := *root
+		syncing.Status.OperationState = &rollout.OperationState{Phase: "Running"}
+		a := &argo{streams: "stuck", slow: map[string]time.Duration{"web": time.Second / 2}, states: map[string][]moment{
+			"root": {{0, &syncing}, {14 * time.Second, root}}, "web": {{0, app(wanted)}},
+		}}
+		all, after, told, err := a.keep(t, wanted, []string{former, wanted}, "root")
+		if err != nil || all[0].State != rollout.Live || after > 16500*time.Millisecond {
+			t.Errorf("after %v: %+v, %v; told:\n%s", after, all, err, strings.Join(told, "\n"))
+		}
+	})
 }
 
 // TestRefreshes asks for a refresh every 20 seconds until Argo CD comes to the commit, and not then.

@@ -64,6 +64,7 @@ const (
 	settling   = 1100 * time.Millisecond
 	creation   = time.Minute // that an application may be missing
 	longest    = 15 * time.Second
+	patient    = time.Minute // that a server may be busy at the start, and what it may ask to be left alone
 )
 
 // keeper keeps a vigil: it alone knows how everything stands.
@@ -73,6 +74,8 @@ type keeper struct {
 	sightings chan sighting
 	known     map[string]*follower
 	outcomes  map[string]Outcome // of the applications that are decided
+	begun     time.Time
+	reached   bool // some application was seen
 }
 
 // follower is an application that is looked at.
@@ -84,12 +87,15 @@ type follower struct {
 	seen    *rollout.Application
 	verdict rollout.Verdict
 	missing time.Time // since when it is, zero when it is not
+	looked  time.Time // when it was seen last
+	steady  time.Time // since when it is live, or to be looked at once more, zero when it is not
 	told    string
 }
 
 // sighting is an application as somebody has just seen it, or why nobody could.
 type sighting struct {
 	name string
+	at   time.Time // when it was seen, which may be a while ago: others are looked at one after the other
 	seen *rollout.Application
 	err  error
 }
@@ -99,7 +105,7 @@ type sighting struct {
 func (v *Vigil) Keep(ctx context.Context) ([]Outcome, error) {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	k := &keeper{Vigil: v, ctx: inner, sightings: make(chan sighting), known: map[string]*follower{}, outcomes: map[string]Outcome{}}
+	k := &keeper{Vigil: v, ctx: inner, sightings: make(chan sighting), known: map[string]*follower{}, outcomes: map[string]Outcome{}, begun: time.Now()}
 	for _, name := range v.Applications {
 		k.follow(name, 0, nil)
 	}
@@ -140,20 +146,21 @@ func (k *keeper) see(s sighting) error {
 	f := k.known[s.name]
 	switch {
 	case s.err == nil:
-		f.seen, f.missing = s.seen, time.Time{}
+		f.seen, f.missing, k.reached = s.seen, time.Time{}, true
 		if f.parent != nil {
 			f.watch.Commit = k.commitOf(f)
 		}
-		f.verdict = f.watch.Look(time.Now(), s.seen)
+		f.verdict = f.watch.Look(s.at, s.seen)
 		for _, c := range s.seen.Children() {
 			k.follow(k.name(c), c.Wave, f)
 		}
+		k.steady(f, s.at)
 	case errors.Is(s.err, rollout.ErrMissing):
 		if f.seen == nil && f.parent == nil && !k.Declared {
 			return s.err
 		}
-		f.verdict = f.absent(s.err)
-	case f.seen == nil && f.parent == nil, fault.KindOf(s.err) == fault.Denied:
+		f.verdict = f.absent(s)
+	case f.seen == nil && f.parent == nil && !k.later(s.err), fault.KindOf(s.err) == fault.Denied:
 		return s.err
 	default:
 		f.verdict = rollout.Verdict{Text: "asking again: " + s.err.Error(), Behind: f.verdict.Behind}
@@ -163,14 +170,38 @@ func (k *keeper) see(s sighting) error {
 	return nil
 }
 
+// steady notes since when an application is live, and has its children looked at once more when that begins: what made it so
+// may have changed them.
+func (k *keeper) steady(f *follower, now time.Time) {
+	f.looked = now
+	switch {
+	case f.verdict.State != rollout.Live && !f.verdict.Settling:
+		f.steady = time.Time{}
+	case f.steady.IsZero():
+		f.steady = now
+		for _, c := range f.seen.Children() {
+			child := k.known[k.name(c)]
+			soon := child.verdict
+			soon.Settling = true
+			child.ask(soon)
+		}
+	}
+}
+
+// later reports whether an application that was not seen yet is asked about again: of many, one may meet a busy server.
+func (k *keeper) later(err error) bool {
+	var later *rollout.Later
+	return errors.As(err, &later) && (k.reached || later.After > 0 && time.Since(k.begun) < patient)
+}
+
 // absent is the verdict on an application that is not there, or not there any more. A root that has pruned a child does not
 // name it soon after.
-func (f *follower) absent(err error) rollout.Verdict {
+func (f *follower) absent(s sighting) rollout.Verdict {
 	if f.missing.IsZero() {
-		f.missing = time.Now()
+		f.missing = s.at
 	}
 	deleted := rollout.Verdict{State: rollout.Ended, Text: "it was deleted, or we may not see it any more"}
-	switch waited := time.Since(f.missing) >= creation; {
+	switch waited := s.at.Sub(f.missing) >= creation; {
 	case f.seen != nil && (f.parent == nil || waited):
 		return deleted
 	case f.seen != nil:
@@ -178,7 +209,7 @@ func (f *follower) absent(err error) rollout.Verdict {
 	case !waited:
 		return rollout.Verdict{Text: rollout.ErrMissing.Error() + ": it may yet be created", Behind: true}
 	}
-	return rollout.Verdict{State: rollout.Ended, Text: rollout.ErrMissing.Error(), Hint: fault.HintOf(err)}
+	return rollout.Verdict{State: rollout.Ended, Text: rollout.ErrMissing.Error(), Hint: fault.HintOf(s.err)}
 }
 
 // commitOf is what a child must come to: the commit, when it is deployed from the branch of the repository that its parent
@@ -228,6 +259,9 @@ func (k *keeper) outcome(name string, above []string) Outcome {
 			continue
 		}
 		below := k.outcome(child, above)
+		if below.State == rollout.Live && k.known[child].looked.Before(f.steady) {
+			below.Verdict = rollout.Verdict{Text: "to be looked at once more"}
+		}
 		o.Children = append(o.Children, below)
 		names, verdicts[child] = append(names, child), below.Verdict
 	}

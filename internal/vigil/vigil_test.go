@@ -23,12 +23,14 @@ import (
 type argo struct {
 	mu        sync.Mutex
 	states    map[string][]moment
-	streams   string // "deaf" for none, "mute" for silent ones, "torn" for ones that end after each event
+	streams   string // "deaf" for none, "mute" for silent ones, "torn" for ones that end after each event, "stuck" for ones without a second
 	watched   int
 	failing   func(since time.Duration) error
 	windows   string
 	announced bool
-	nowhere   bool // the repository is not known
+	nowhere   bool                     // the repository is not known
+	slow      map[string]time.Duration // that an answer about an application takes
+	fetches   map[string]time.Duration // that git takes to tell of a revision, which it does once
 	begun     time.Time
 	asked     map[string]int
 	refreshs  map[string][]time.Duration
@@ -50,6 +52,7 @@ func (a *argo) at(name string) (now *rollout.Application, next time.Duration) {
 }
 
 func (a *argo) Application(_ context.Context, name string, refresh bool) (*rollout.Application, error) {
+	<-time.After(a.slow[name])
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.asked[name]++; refresh {
@@ -88,7 +91,7 @@ func (a *argo) Watch(ctx context.Context, name string, seen func(*rollout.Applic
 		if a.streams == "torn" {
 			return errors.New("unexpected EOF")
 		}
-		if next < 0 {
+		if next < 0 || a.streams == "stuck" {
 			<-ctx.Done()
 			return nil
 		}
@@ -121,6 +124,8 @@ func (a *argo) keep(t *testing.T, commit string, commits []string, names ...stri
 			return rollout.Along
 		},
 		Relation: func(revision string) rollout.Relation {
+			<-time.After(a.fetches[revision])
+			delete(a.fetches, revision)
 			if at := slices.Index(commits, revision); at > slices.Index(commits, commit) {
 				return rollout.Descendant
 			}
@@ -134,7 +139,9 @@ func (a *argo) keep(t *testing.T, commit string, commits []string, names ...stri
 		v.Place = nil
 	}
 	all, err = v.Keep(ctx)
-	return all, time.Since(a.begun), told, err
+	after = time.Since(a.begun)
+	synctest.Wait() // for what still asks
+	return all, after, told, err
 }
 
 // from is Argo CD as a transcript has it from the push of a commit on. A root's transcript does not list its resources: they

@@ -45,7 +45,7 @@ func (e registryEvent) pushes() ([]push, error) {
 
 func parseDistribution(d delivery) (said, error) {
 	var body struct {
-		Events []registryEvent `json:"events"`
+		Events list[registryEvent] `json:"events"`
 	}
 	if err := decode(d.body, &body); err != nil {
 		return said{}, err
@@ -100,7 +100,7 @@ type cloudEvent struct {
 // parseCloudEvents reads an event in the body, several, or one whose attributes are in the header (CloudEvents, HTTP protocol
 // binding, section 3).
 func parseCloudEvents(d delivery) (said, error) {
-	var events []cloudEvent
+	var events list[cloudEvent]
 	switch attribute := d.header.Get; {
 	case attribute("Ce-Specversion") != "":
 		events = []cloudEvent{{SpecVersion: attribute("Ce-Specversion"), ID: attribute("Ce-Id"), Source: attribute("Ce-Source"),
@@ -125,6 +125,9 @@ func parseCloudEvents(d delivery) (said, error) {
 		if len(pushes) > 0 {
 			ids = append(ids, e.Source, e.ID)
 			all.pushes = append(all.pushes, pushes...)
+		}
+		if len(all.pushes) > maxListed {
+			return said{}, errLong
 		}
 	}
 	all.id = strings.Join(ids, " ")

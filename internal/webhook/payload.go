@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -48,13 +49,46 @@ var parsers = map[Kind]func(delivery) (said, error){
 var (
 	errJSON       = errors.New("the body is not the JSON that this type sends")
 	errRepository = errors.New("the body names no repository")
+	errLong       = fmt.Errorf("it lists more than %d events, images or tags", maxListed)
 	errReference  = errors.New("its registry, repository or tag can be no part of an image's name; a registry's own name may need an alias")
 )
 
 // decode reads JSON without telling what is wrong with it: the error of encoding/json repeats parts of it.
 func decode(body []byte, into any) error {
-	if json.Unmarshal(body, into) != nil {
+	switch err := json.Unmarshal(body, into); {
+	case errors.Is(err, errLong):
+		return errLong
+	case err != nil:
 		return errJSON
+	}
+	return nil
+}
+
+// maxListed is how many events, images or tags a delivery may list. Registries list a few.
+const maxListed = 1000
+
+// list is a list of which no more is read than a delivery may have: two bytes, "{}", are hundreds in memory.
+type list[T any] []T
+
+// UnmarshalJSON reads a list, or null for none.
+func (l *list[T]) UnmarshalJSON(text []byte) error {
+	in := json.NewDecoder(bytes.NewReader(text))
+	switch begin, err := in.Token(); {
+	case err != nil || begin == nil:
+		return err
+	case begin != json.Delim('['):
+		return errJSON
+	}
+	*l = list[T]{}
+	for in.More() {
+		if len(*l) == maxListed {
+			return errLong
+		}
+		var one T
+		if err := in.Decode(&one); err != nil {
+			return err
+		}
+		*l = append(*l, one)
 	}
 	return nil
 }
@@ -110,11 +144,11 @@ func (s seconds) time() time.Time {
 
 // harborData is what Harbor tells of an artifact, in both its formats.
 type harborData struct {
-	Resources []struct {
+	Resources list[struct {
 		Digest string `json:"digest"`
 		Tag    string `json:"tag"`
 		URL    string `json:"resource_url"`
-	} `json:"resources"`
+	}] `json:"resources"`
 	Repository struct {
 		Name      string `json:"name"`
 		Namespace string `json:"namespace"`
@@ -188,9 +222,9 @@ func parseDockerHub(d delivery) (said, error) {
 
 func parseQuay(d delivery) (said, error) {
 	var body struct {
-		Repository string   `json:"repository"`
-		URL        string   `json:"docker_url"`
-		Tags       []string `json:"updated_tags"`
+		Repository string       `json:"repository"`
+		URL        string       `json:"docker_url"`
+		Tags       list[string] `json:"updated_tags"`
 	}
 	if err := decode(d.body, &body); err != nil {
 		return said{}, err

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,6 +186,37 @@ func TestMalformed(t *testing.T) {
 			rc.holds("S3NSITIVE", got)
 			rc.holds("53e999", got)
 		})
+	}
+}
+
+// A mebibyte of small things is not made into a hundred: lists are read as far as one may be long.
+func TestLongLists(t *testing.T) {
+	many := func(text string, n int) string { return strings.Repeat(text+",", n) + text }
+	nested := `{"specversion":"1.0","type":"harbor.artifact.pushed","data":{"repository":{"repo_full_name":"a/b"},"resources":[` + many("{}", 900) + `]}}`
+	for kind, text := range map[webhook.Kind]string{
+		webhook.Harbor:       `{"type":"PUSH_ARTIFACT","event_data":{"repository":{"repo_full_name":"a/b"},"resources":[` + many("{}", 300_000) + `]}}`,
+		webhook.Quay:         `{"repository":"a/b","updated_tags":[` + many(`""`, 300_000) + `]}`,
+		webhook.Distribution: `{"events":[` + many("{}", 300_000) + `]}`,
+		webhook.CloudEvents:  `[` + many("{}", 300_000) + `]`,
+		webhook.ACR:          `{"action":"push"}`, // has no list
+		webhook.GitLab:       `{"events":[` + many("{}", 999) + `]}`,
+	} {
+		rc := newReceiver(t, webhook.Options{Open: []webhook.Kind{kind}})
+		long := len(text) > 500_000
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got := rc.post("/webhook/"+string(kind), nil, []byte(text))
+		runtime.ReadMemStats(&after)
+		if long != strings.Contains(got.Body.String(), "more than 1000") || long != (got.Code == http.StatusBadRequest) {
+			t.Errorf("%s: %d %s", kind, got.Code, got.Body)
+		}
+		if took := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 12 {
+			t.Errorf("%s: %d MiB for a body of %d KiB", kind, took, len(text)>>10)
+		}
+	}
+	rc := newReceiver(t, webhook.Options{Open: []webhook.Kind{webhook.CloudEvents}})
+	if got := rc.post("/webhook/cloudevents", nil, []byte(`[`+many(nested, 3)+`]`)); got.Code != http.StatusBadRequest {
+		t.Errorf("lists in a list: %d %s", got.Code, got.Body)
 	}
 }
 

@@ -28,7 +28,7 @@ func remarks(line []byte) (all []remark) {
 			end = begins[i+1][0]
 		}
 		text := string(bytes.Trim(line[begin[1]:end], whitespace))
-		if text != "" && text[0] >= 'a' && text[0] <= 'z' {
+		if text != "" && text[0] >= 'a' && text[0] <= 'z' || holdText.MatchString(text) {
 			start := begin[0] + bytes.IndexByte(line[begin[0]:], '#')
 			all = append(all, remark{text, start, len(bytes.TrimRight(line[:end], whitespace))})
 		}
@@ -39,8 +39,9 @@ func remarks(line []byte) (all []remark) {
 // whitespace is what regular expressions call so.
 const whitespace = " \t\n\f\r"
 
-// holdText is a comment that forbids to change a site, with its reason.
-var holdText = regexp.MustCompile(`^hold(?:[\s:]+(.*))?$`)
+// holdText is a comment that forbids to change a site, with its reason. It is as wide as what people write who mean it: "Hold",
+// "hold, because", "hold：理由". A hold that was not meant is seen and taken away; one that is not understood is not missed in time.
+var holdText = regexp.MustCompile(`^(?i:hold)(?:[\s\p{Z}:,：、，]+(.*)|([^0-9A-Za-z_].*))?$`)
 
 // hold is the reason of a remark that forbids to change a site, "hold" when it gives none.
 func (r remark) hold() (reason string, holds bool) {
@@ -48,7 +49,7 @@ func (r remark) hold() (reason string, holds bool) {
 	if m == nil {
 		return "", false
 	}
-	return cmp.Or(m[1], "hold"), true
+	return cmp.Or(m[1], m[2], "hold"), true
 }
 
 // blankLine is a line without a key or a value: empty, a comment, or the dash of an element that begins on a later one.

@@ -57,3 +57,38 @@ func TestMarker(t *testing.T) {
 		}
 	}
 }
+
+// TestSpelledHold has holds as people write them, and what is none.
+func TestSpelledHold(t *testing.T) {
+	for comment, want := range map[string]string{
+		"# imgbump: hold":                 "hold",
+		"#imgbump:hold":                   "hold",
+		"# imgbump: Hold until Monday":    "until Monday",
+		"# imgbump: HOLD":                 "hold",
+		"# imgbump: hold: until Monday":   "until Monday",
+		"# imgbump: hold, until Monday":   "until Monday",
+		"# imgbump: hold - until Monday":  "- until Monday",
+		"# imgbump: hold—until Monday":    "—until Monday",
+		"# imgbump: hold-until-monday":    "-until-monday",
+		"# imgbump: hold (until Monday)":  "(until Monday)",
+		"# imgbump: hold(until Monday)":   "(until Monday)",
+		"# imgbump: hold.":                ".",
+		"# imgbump: hold　移行待ち":            "移行待ち",
+		"# imgbump: hold：移行待ち":            "移行待ち",
+		"# imgbump: hold、移行待ち":            "移行待ち",
+		"# imgbump: hold（移行待ち）":           "（移行待ち）",
+		"# imgbump: hold移行待ち":             "移行待ち",
+		"# why # imgbump: Hold it":        "it",
+		"# imgbump: holding":              "",
+		"# imgbump: hold2":                "",
+		"# imgbump: hold_it":              "",
+		"# imgbump: Households need this": "",
+		"# imgbump: on hold":              "",
+	} {
+		in := "image: app:1"
+		found, err := manifest.Find("a.yaml", []byte(in+" "+comment+"\n"), manifest.Rules{})
+		if err != nil || len(found) != 1 || found[0].Hold != want {
+			t.Errorf("%q: %+v, %v, not %q", comment, found, err, want)
+		}
+	}
+}

@@ -33,6 +33,7 @@ func FuzzSet(f *testing.F) {
 	f.Add([]byte("kustomize:\n  images: [a=b:1, c:2]\nhelm:\n  parameters: [{name: image.name, value: a}, {name: image.tag, value: b}]\n"), byte(2))
 	f.Add([]byte("a: &base\n  repository: &tag x\nimage:\n  <<: *base\n  tag: *tag"), byte(0))
 	f.Add([]byte("images:\n  - name: a\n    newName: b/c # {\"$imagepolicy\": \"p:name\"}\n    newTag: v1 # {\"$imagepolicy\": \"n:p:tag\"}\n"), byte(0))
+	f.Add([]byte("{\"image\": \"x.io\\/a:1\", \"é\\/\\\\\": {\"image\": {\"repository\": \"a\\/b\", \"tag\": 1.2}}}"), byte(0))
 	digest := "sha256:1111111111111111111111111111111111111111111111111111111111111111"
 	wants := []imageref.Ref{{Tag: "1.10"}, {Digest: digest}, {Tag: "v2", Digest: digest}}
 	f.Fuzz(func(t *testing.T, data []byte, name byte) {

@@ -68,6 +68,9 @@ func Release(path string, data []byte, rules Rules, chosen []int) ([]Commented, 
 	return comment(path, data, rules, chosen, "", (*commenter).release)
 }
 
+// errMore is why there is no comment where it would be a part of a value, or break the file.
+var errMore = errors.New("more than a comment would change there")
+
 // comment makes the edits for each of the chosen sites, and makes sure that all of them leave the file as it is, but for what
 // holds these sites.
 func comment(path string, data []byte, rules Rules, chosen []int, hold string, edit func(*commenter, Site) ([]Edit, error)) ([]Commented, error) {
@@ -77,22 +80,53 @@ func comment(path string, data []byte, rules Rules, chosen []int, hold string, e
 	}
 	c := newCommenter(newSource(path, data), sites, chosen)
 	made := make([]Commented, len(chosen))
-	var all []Edit
 	for n, i := range chosen {
-		if made[n].Edits, made[n].Err = edit(c, sites[i]); made[n].Err == nil {
-			all = append(all, made[n].Edits...)
+		made[n].Edits, made[n].Err = edit(c, sites[i])
+	}
+	refuse(data, made)
+	for n, i := range chosen {
+		if made[n].Err == nil {
 			sites[i].Hold = hold
 		}
 	}
+	all := editsOf(made)
 	after, err := Apply(data, all)
 	if err != nil {
 		return nil, err
 	}
-	found, err := Find(path, after, rules)
-	if err != nil || !slices.EqualFunc(sites, found, sameSite) || !sameYAML(data, after) {
-		return nil, errors.New("a comment there would be more than a comment; the file is left alone")
+	if found, err := Find(path, after, rules); err != nil || !slices.EqualFunc(sites, found, sameSite) || !sameYAML(data, after) {
+		return nil, fmt.Errorf("%w; the file is left alone", errMore)
 	}
 	return made, nil
+}
+
+// maxRefused is the longest list of comments among which those are searched for that are more than comments: each is tried, and
+// the file read for it.
+const maxRefused = 100
+
+// refuse takes the comments out that would be more than that, so that they keep nothing from the others.
+func refuse(data []byte, made []Commented) {
+	if len(made) > maxRefused || justComments(data, editsOf(made)) {
+		return
+	}
+	for n, m := range made {
+		if m.Err == nil && !justComments(data, m.Edits) {
+			made[n] = Commented{Err: errMore}
+		}
+	}
+}
+
+// justComments reports whether the edits change comments alone.
+func justComments(data []byte, edits []Edit) bool {
+	after, err := Apply(data, edits)
+	return err == nil && sameYAML(data, after)
+}
+
+func editsOf(made []Commented) (all []Edit) {
+	for _, m := range made {
+		all = append(all, m.Edits...)
+	}
+	return all
 }
 
 // sameSite reports whether two sites are alike but for their places in the file.

@@ -39,8 +39,8 @@ func commented(t *testing.T, data string, made []manifest.Commented, err error) 
 	return string(after)
 }
 
-// unlike is what comes of a file in which a comment would be more than that.
-const unlike = "file: a comment there would be more than a comment; the file is left alone"
+// unlike is what comes of a place at which a comment would be more than that.
+const unlike = "more than a comment would change there"
 
 // TestHoldBack has app held back, wherever it stands.
 func TestHoldBack(t *testing.T) {
@@ -95,12 +95,30 @@ func TestHoldBack(t *testing.T) {
 	}
 }
 
+// TestRefused has places that a comment cannot stand at among others that it can.
+func TestRefused(t *testing.T) {
+	const in = "apiVersion: v1\nkind: A\npatch: |\n  [{\"image\": \"app:1\"}]\nimage: app:1\nb: {c: \"\n  d\", image: app:1, e: \"f\n  g\"}\n"
+	made, err := manifest.HoldBack("a.yaml", []byte(in), manifest.Rules{}, []int{0, 1, 2}, "it")
+	if err != nil || len(made) != 3 {
+		t.Fatal(made, err)
+	}
+	after, err := manifest.Apply([]byte(in), made[1].Edits)
+	if want := strings.Replace(in, "\nb:", " # imgbump: hold it\nb:", 1); string(after) != want {
+		t.Errorf("%q, %v, not %q", after, err, want)
+	}
+	for _, n := range []int{0, 2} {
+		if m := made[n]; m.Err == nil || m.Err.Error() != unlike || m.Edits != nil {
+			t.Errorf("%+v", m)
+		}
+	}
+}
+
 // TestUnchecked has a reason that CheckReason does not let pass.
 func TestUnchecked(t *testing.T) {
 	for _, reason := range []string{": it", "it # imgbump: semver", "it\nb: 1"} {
 		data := "image: app:1"
 		made, err := manifest.HoldBack("a.yaml", []byte(data), manifest.Rules{}, []int{0}, reason)
-		if got := commented(t, data, made, err); got != unlike {
+		if got := commented(t, data, made, err); got != "file: "+unlike+"; the file is left alone" && got != unlike {
 			t.Errorf("%q: %q", reason, got)
 		}
 	}
@@ -117,6 +135,7 @@ func TestRelease(t *testing.T) {
 		"image: app:1 # imgbump: hold it # imgbump: semver":                "image: app:1 # imgbump: semver",
 		"# imgbump: hold it # imgbump: semver\nimage: app:1":               "# imgbump: semver\nimage: app:1",
 		"image: app:1 # imgbump: semver":                                   "image: app:1 # imgbump: semver",
+		"image: app:1 # see # imgbump: Hold（移行待ち） # imgbump: semver":       "image: app:1 # see # imgbump: semver",
 		"spec: # imgbump: hold\n  image: app:1\n":                          "spec:\n  image: app:1\n",
 		"spec: # imgbump: hold\n  image: app:1\n  sidecarImage: tool:1\n":  "line 1 is about tool, too",
 		"a: '# imgbump: hold'\nimage: app:1\n":                             "a: '# imgbump: hold'\nimage: app:1\n",
@@ -155,6 +174,9 @@ func TestReason(t *testing.T) {
 		"a\xff":                            "is not UTF-8 text",
 		" a":                               "has space around it",
 		": a":                              `would be read as "a"`,
+		"、a":                               `would be read as "a"`,
+		"-- a":                             "",
+		"Hold a":                           "",
 		"a # imgbump: semver":              "says something to imgbump itself, or to another tool",
 		`# {"$imagepolicy": "a:b"}`:        "says something to imgbump itself, or to another tool",
 	} {

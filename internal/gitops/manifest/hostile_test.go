@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
+	"github.com/ksera524/imgbump/internal/imageref"
 )
 
 // TestHostileFiles reads files that are made to cost time or memory; a reader that falls for one does not come back.
@@ -108,16 +109,58 @@ func TestMergesTooDeep(t *testing.T) {
 	}
 }
 
-func TestUnknownEscapes(t *testing.T) {
-	for in, want := range map[string]manifest.SyntaxError{
-		`{"image": "x.io\/app:1"}`:                       {Line: 1, Message: `the escape \/ is not supported; write /`},
-		"{\n\"a\": \"b\",\n\"image\": \"x.io\\/app:1\"}": {Line: 3, Message: `the escape \/ is not supported; write /`},
-		"{\n\"image\": \"x.io\\/app:1\"}":                {Line: 2, Message: `the escape \/ is not supported; write /`},
-		`a: "\d"`:                                        {Line: 1, Message: "not valid YAML: found unknown escape character"},
+// TestUnreadable has what is no YAML, and what is no JSON.
+func TestUnreadable(t *testing.T) {
+	for _, tt := range []struct {
+		file, in string
+		want     manifest.SyntaxError
+	}{
+		{"a.yaml", `a: "\d"`, manifest.SyntaxError{Line: 1, Message: "not valid YAML: found unknown escape character"}},
+		{"a.yaml", "a: 1\nimage: \"x.io\\/app:1\"", manifest.SyntaxError{Line: 2, Message: `the escape \/ is not supported; write /`}},
+		{"a.yaml", "a: *x", manifest.SyntaxError{Message: "not valid YAML: unknown anchor 'x' referenced"}},
+		{"a.yaml", "a: 1\n\tb: 2", manifest.SyntaxError{Line: 2, Message: "not valid YAML: found a tab character that violates indentation"}},
+		{"a.json", "{\n\"a\": 1,\n\"image\": \"x.io\\/app:1\" // why\n}", manifest.SyntaxError{Line: 3, Message: "not valid JSON: invalid character '/' after object key:value pair"}},
+		{"a.json", "\ufeff{\n\"a\": \"\\d\"}", manifest.SyntaxError{Line: 2, Message: "not valid JSON: invalid character 'd' in string escape code"}},
+		{"a.json", "{\n\"a\": [1,\n", manifest.SyntaxError{Line: 2, Message: "not valid JSON: unexpected end of JSON input"}},
 	} {
 		var got *manifest.SyntaxError
-		if _, err := manifest.Find("a.json", []byte(in), manifest.Rules{}); !errors.As(err, &got) || *got != want {
-			t.Errorf("%s: %+v", in, got)
+		if _, err := manifest.Find(tt.file, []byte(tt.in), manifest.Rules{}); !errors.As(err, &got) || *got != tt.want {
+			t.Errorf("%q: %+v", tt.in, got)
+		}
+	}
+}
+
+// TestEscapedSlash has the escape of JSON in a file, and in a block of one.
+func TestEscapedSlash(t *testing.T) {
+	for _, tt := range []struct{ file, in, want string }{
+		{"a.json", `{"apiVersion": "v1", "kind": "A", "a": "\\\/\"\/é", "image": "x.io\/team\/app:1", "b": {"image": "x.io/team/app:1"}}`,
+			`{"apiVersion": "v1", "kind": "A", "a": "\\\/\"\/é", "image": "x.io/team/app:v2", "b": {"image": "x.io/team/app:v2"}}`},
+		{"a.yaml", "\ufeff{\"a\": \"\\/\", \"image\": {\"repository\": \"x.io\\/team\\/app\", \"tag\": \"1\"}}\r\n",
+			"\ufeff{\"a\": \"\\/\", \"image\": {\"repository\": \"x.io\\/team\\/app\", \"tag\": \"v2\"}}\r\n"},
+		{"a.json", `{"apiVersion": "v1", "kind": "A", "image": {"repository": "x.io/team\/app", "tag" : 1}}`,
+			`{"apiVersion": "v1", "kind": "A", "image": {"repository": "x.io/team\/app", "tag" : "v2"}}`},
+		{"a.yaml", "apiVersion: v1\nkind: A\npatch: |\n  {\"image\":\n   \"x.io\\/team\\/app:1\"}\n", "apiVersion: v1\nkind: A\npatch: |\n  {\"image\":\n   \"x.io/team/app:v2\"}\n"},
+	} {
+		found, err := manifest.Find(tt.file, []byte(tt.in), manifest.Rules{})
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %+v, %v", tt.in, found, err)
+		}
+		var edits []manifest.Edit
+		for _, site := range found {
+			if got := site.Ref.String(); got != "x.io/team/app:1" {
+				t.Errorf("%s: %s", tt.in, got)
+			}
+			made, err := site.Set(imageref.Ref{Registry: site.Ref.Registry, Repository: site.Ref.Repository, Tag: "v2"}, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			edits = append(edits, made...)
+		}
+		if after, err := manifest.Apply([]byte(tt.in), edits); err != nil || string(after) != tt.want {
+			t.Errorf("%s, %v, not %s", after, err, tt.want)
+		}
+		if refs, err := manifest.Reread(found, []byte(tt.in), []byte(tt.want), edits, manifest.Rules{}); err != nil || refs[0].Tag != "v2" {
+			t.Errorf("%s: read as %v, %v", tt.want, refs, err)
 		}
 	}
 }

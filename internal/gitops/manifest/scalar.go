@@ -89,7 +89,7 @@ func reads(token []byte, value string) bool {
 		return string(token[1:len(token)-1]) == value
 	}
 	var decoded string
-	return yaml.Unmarshal(token, &decoded) == nil && decoded == value
+	return yaml.Unmarshal(unslashed(token), &decoded) == nil && decoded == value
 }
 
 // blockLine is the range of the only line with content in the block scalar whose indicator is at; -1 if it has more.
@@ -126,10 +126,17 @@ func (v scalar) replace(s *source, value string) Edit {
 	switch {
 	case v.value == value && (!v.plain || plainSafe(value)):
 		text = string(s.data[v.start:v.end])
-	case v.plain && !plainSafe(value):
+	case v.plain && (!plainSafe(value) || !plainSafe(v.value) && s.afterQuotedKey(v.start)):
 		text = quoted(value, v.quote)
 	}
 	return s.edit(v.start, v.end, text)
+}
+
+// afterQuotedKey reports whether a value stands behind a key in double quotes, as in JSON, where all but a number or the like
+// has quotes.
+func (s *source) afterQuotedKey(at int) bool {
+	key, colon := bytes.CutSuffix(bytes.TrimRight(s.data[:at], " \t\r\n"), []byte(":"))
+	return colon && bytes.HasSuffix(bytes.TrimRight(key, " \t\r\n"), []byte(`"`))
 }
 
 func quoted(value string, quote byte) string { return string(quote) + value + string(quote) }

@@ -2,9 +2,11 @@ package manifest
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"unicode/utf8"
 
@@ -127,7 +129,7 @@ func (s *source) documents() ([]*yaml.Node, error) {
 // from 1, and columns in bytes, where the YAML reader counts characters.
 func (s *source) parse(text []byte, line int) ([]*yaml.Node, error) {
 	var docs []*yaml.Node
-	for dec := yaml.NewDecoder(bytes.NewReader(text)); ; {
+	for dec := yaml.NewDecoder(bytes.NewReader(unslashed(text))); ; {
 		var doc yaml.Node
 		err := dec.Decode(&doc)
 		if errors.Is(err, io.EOF) {
@@ -201,21 +203,38 @@ func readable(data []byte) []byte {
 	return data
 }
 
-// syntaxError takes the line out of the YAML reader's message, the only place where it says it. The reader follows YAML 1.1,
-// which lacks the escape that 1.2 took over from JSON, and names no line when it is the first.
+// syntaxError takes the line out of the YAML reader's message, the only place where it says it, unless it is the first. The
+// reader follows YAML 1.1, which lacks an escape that 1.2 took over from JSON.
 func (s *source) syntaxError(err error) error {
+	if broken := s.notJSON(); broken != nil {
+		return broken
+	}
 	e := &SyntaxError{Message: err.Error()}
-	var rest string
-	if n, _ := fmt.Sscanf(e.Message, "yaml: line %d: %s", &e.Line, &rest); n == 2 {
-		_, after, _ := bytes.Cut([]byte(e.Message), fmt.Appendf(nil, "line %d: ", e.Line))
-		e.Message = "not valid YAML: " + string(after)
+	if text, ok := strings.CutPrefix(e.Message, "yaml: "); ok {
+		if n, _ := fmt.Sscanf(text, "line %d:", &e.Line); n == 1 {
+			_, text, _ = strings.Cut(text, ": ")
+		}
+		e.Message = "not valid YAML: " + text
 	}
 	if strings.HasSuffix(e.Message, "found unknown escape character") {
 		e.Line = max(e.Line, 1)
-		e.Message = "not valid YAML: found unknown escape character"
-		if e.Line <= len(s.lines) && bytes.Contains(s.line(e.Line), []byte(`\/`)) {
+		if e.Line <= len(s.lines) && bytes.Contains(s.line(e.Line), escapedSlash) {
 			e.Message = `the escape \/ is not supported; write /`
 		}
 	}
 	return e
+}
+
+// notJSON says where a file that is JSON by its name is none; nil when it is.
+func (s *source) notJSON() error {
+	if path.Ext(s.path) != ".json" {
+		return nil
+	}
+	text := bytes.TrimPrefix(s.data, byteOrderMark)
+	var syntax *json.SyntaxError
+	if !errors.As(json.Unmarshal(text, new(json.RawMessage)), &syntax) {
+		return nil
+	}
+	at := len(s.data) - len(text) + int(syntax.Offset) - 1 // the offset counts the byte, too
+	return &SyntaxError{Line: s.lineAt(max(at, 0)), Message: "not valid JSON: " + syntax.Error()}
 }
