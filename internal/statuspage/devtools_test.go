@@ -47,6 +47,11 @@ func open(t testing.TB) *browser {
 	if program == "" {
 		without.Skip(t, "Chromium on PATH: Debian's package chromium, or Google Chrome")
 	}
+	profile, err := os.MkdirTemp("", "chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(profile) }) // not t.TempDir: what outlives the browser for a moment still writes there
 	theirIn, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +62,7 @@ func open(t testing.TB) *browser {
 	}
 	c := exec.Command(program, "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--no-first-run", "--disable-component-update", "--disable-background-networking", "--disable-sync", "--no-proxy-server",
-		"--hide-scrollbars", "--force-color-profile=srgb", "--lang=en", "--user-data-dir="+t.TempDir(), "about:blank")
+		"--hide-scrollbars", "--force-color-profile=srgb", "--lang=en", "--user-data-dir="+profile, "about:blank")
 	c.ExtraFiles = []*os.File{theirIn, theirOut}
 	c.Env = append(os.Environ(), "TZ=UTC")
 	if err := c.Start(); err != nil {
