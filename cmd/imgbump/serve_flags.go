@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"log/slog"
@@ -79,7 +78,7 @@ func (f *httpFlags) checkToken(c *cli.Console) (err error) {
 	case f.tokenFile == "":
 		f.token = c.Getenv("IMGBUMP_UI_TOKEN")
 	default:
-		if f.token, err = secretIn(f.tokenFile); err != nil {
+		if f.token, err = secretIn("--ui-token-file", f.tokenFile); err != nil {
 			return err
 		}
 	}
@@ -109,7 +108,7 @@ func (f *httpFlags) secrets(c *cli.Console) (map[webhook.Kind]webhook.Secret, er
 		if err != nil {
 			return nil, err
 		}
-		secret, err := secretIn(file)
+		secret, err := secretIn("--webhook-secret-file", file)
 		if err != nil {
 			return nil, err
 		}
@@ -121,18 +120,6 @@ func (f *httpFlags) secrets(c *cli.Console) (map[webhook.Kind]webhook.Secret, er
 // variable is a kind as a part of a variable's name.
 func variable(kind string) string {
 	return strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(kind))
-}
-
-// secretIn is what a file holds, without the end of its line.
-func secretIn(file string) (string, error) {
-	data, err := os.ReadFile(file)
-	if err == nil && len(bytes.TrimSpace(data)) == 0 {
-		return "", fault.Usagef("", "%s is empty", file)
-	}
-	if err != nil {
-		return "", &fault.Error{Kind: fault.Usage, What: "read a secret", Err: err}
-	}
-	return strings.TrimRight(string(data), "\r\n"), nil
 }
 
 // received are the types of webhooks that are taken.

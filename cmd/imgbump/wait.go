@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -253,11 +252,10 @@ func (f *waitFlags) hook(c *cli.Console, roots *x509.CertPool) (*argoapi.Webhook
 	}
 	secret := c.Getenv("IMGBUMP_ARGOCD_WEBHOOK_SECRET")
 	if f.webhookSecretFile != "" {
-		data, err := os.ReadFile(f.webhookSecretFile)
-		if err != nil {
-			return nil, fault.Usagef("", "read the webhook's secret: %w", err)
+		var err error
+		if secret, err = secretIn("--refresh-webhook-secret-file", f.webhookSecretFile); err != nil {
+			return nil, err
 		}
-		secret = strings.TrimSpace(string(data))
 	}
 	if secret != "" {
 		c.Workflow.Mask(secret)
