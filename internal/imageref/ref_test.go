@@ -59,6 +59,16 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// A login that somebody typed is not told.
+func TestParseLogin(t *testing.T) {
+	for _, in := range []string{"http://u:hunter2@a.example/b:1", "u:hunter2@a.example:5000/b", "u:hun@ter/hunter2@a.example/b@" + digest} {
+		_, err := imageref.Parse(in)
+		if err == nil || !strings.Contains(err.Error(), `"a.example`) || !strings.Contains(err.Error(), "there is a login before it") || strings.Contains(err.Error(), "hun") {
+			t.Errorf("Parse(%q) = %v", in, err)
+		}
+	}
+}
+
 func TestSame(t *testing.T) {
 	for _, tt := range []struct {
 		a, b string
