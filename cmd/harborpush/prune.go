@@ -128,6 +128,8 @@ func parseTarget(target string) (project, repository string, err error) {
 	switch {
 	case errors.Is(err, imageref.ErrUpperCase):
 		return "", "", fault.Usagef("did you mean "+strings.ToLower(target)+"?", "%s: %w", target, imageref.ErrUpperCase)
+	case errors.Is(err, imageref.ErrLogin):
+		return "", "", fault.Usagef("for example: harborpush prune team/app --keep-last 5", "%w", err)
 	case err != nil || ref.Versioned():
 		return "", "", fault.Usagef("for example: harborpush prune team/app --keep-last 5", "%q is not PROJECT or PROJECT/REPO", target)
 	}

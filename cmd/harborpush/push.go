@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -190,6 +191,9 @@ func (d *destination) source(ctx context.Context, c *cli.Console, typed string) 
 		return ship.Source{Path: typed}, nil
 	}
 	ref, err := imageref.Parse(typed)
+	if errors.Is(err, imageref.ErrLogin) {
+		return ship.Source{}, fault.Usagef("no file is called so; HARBOR_USERNAME and HARBOR_PASSWORD are a login", "%w", err)
+	}
 	if err != nil || ref.Registry == "" && (c.Getenv("HARBOR_URL") == "" || ref.Tag == "" && ref.Digest == "") {
 		return ship.Source{Path: typed}, nil
 	}

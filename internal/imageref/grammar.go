@@ -9,6 +9,9 @@ import (
 // ErrUpperCase is the cause when a repository has upper-case letters; the OCI distribution specification allows none.
 var ErrUpperCase = errors.New("a repository is lower case")
 
+// ErrLogin is what Parse refuses before a reference; the error does not show it.
+var ErrLogin = errors.New("there is a login before it, which is not shown here: a reference has none")
+
 const (
 	lower  = "abcdefghijklmnopqrstuvwxyz"
 	upper  = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

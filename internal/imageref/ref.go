@@ -32,7 +32,7 @@ type Ref struct {
 // colon, is "localhost", or has upper-case letters, as Docker decides it.
 func Parse(s string) (Ref, error) {
 	if i := strings.LastIndexByte(s[:strings.LastIndexByte(s, '/')+1], '@'); i >= 0 { // a digest is behind all slashes
-		return Ref{}, fmt.Errorf("reference %q: there is a login before it, which is not shown here: a reference has none", s[i+1:])
+		return Ref{}, fmt.Errorf("reference %q: %w", s[i+1:], ErrLogin)
 	}
 	if _, bare, found := strings.Cut(s, "://"); found {
 		return Ref{}, fmt.Errorf("reference %q: without a scheme it is %s", s, bare)
