@@ -21,6 +21,8 @@ import (
 
 const connectTimeout = 10 * time.Second
 
+var errClosed = errors.New("the server closed the connection")
+
 // Options say what goes before, or instead of, what OpenSSH's files say.
 type Options struct {
 	KeyFile    string // the private key to log in with, and no other
@@ -48,7 +50,42 @@ type Client struct {
 	keys    *keys
 
 	mu         sync.Mutex
-	connection *ssh.Client // nil before the first command
+	connection *connection // nil before the first command
+}
+
+// connection is one to a server that let us in.
+type connection struct {
+	*ssh.Client
+	ended chan struct{} // closed when it has ended, by whomever
+}
+
+func connected(client *ssh.Client) *connection {
+	c := &connection{Client: client, ended: make(chan struct{})}
+	go func() {
+		client.Wait()
+		close(c.ended)
+	}()
+	return c
+}
+
+// NewSession gives up when the connection ends. The library's own would wait for ever if it asked just then: its mux
+// forgets all channels first, and still lets one be opened before it refuses to write.
+func (c *connection) NewSession() (*ssh.Session, error) {
+	type answer struct {
+		session *ssh.Session
+		err     error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		session, err := c.Client.NewSession()
+		answers <- answer{session, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.session, a.err
+	case <-c.ended:
+		return nil, errClosed
+	}
 }
 
 // New finds out how a server is reached. Nothing is sent yet.
@@ -136,7 +173,7 @@ func (c *Client) start(ctx context.Context, command string) (*Session, error) {
 	return s, nil
 }
 
-func (c *Client) dial(ctx context.Context) (*ssh.Client, error) {
+func (c *Client) dial(ctx context.Context) (*connection, error) {
 	address := net.JoinHostPort(c.host, c.port)
 	conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -160,7 +197,7 @@ func (c *Client) dial(ctx context.Context) (*ssh.Client, error) {
 		conn.Close()
 		return nil, c.explain(ctx, err, greeted)
 	}
-	return ssh.NewClient(transport, channels, requests), nil
+	return connected(ssh.NewClient(transport, channels, requests)), nil
 }
 
 // explain says why there is no connection. Once the server has been recognized, what fails is the login.
@@ -174,7 +211,7 @@ func (c *Client) explain(ctx context.Context, err error, greeted bool) error {
 	case context.Cause(ctx) != nil:
 		f.Err = context.Cause(ctx)
 	case errors.Is(err, io.EOF):
-		f.Err = errors.New("the server closed the connection")
+		f.Err = errClosed
 	case greeted && !network:
 		f.Kind, f.What, f.Err, f.Hint = fault.Denied, "log in to", errors.New(c.keys.refused()), c.keys.hint()
 	}
@@ -198,7 +235,7 @@ type Session struct {
 	Stdin  io.WriteCloser
 	Stdout io.Reader
 
-	connection *ssh.Client
+	connection *connection
 	remote     *ssh.Session
 	stderr     excerpt
 }
