@@ -59,7 +59,7 @@ func (f *gitFlags) proposed(w *workplace, h *hub, remote *repo.Remote, target co
 	if strings.EqualFold(p.fork, h.owner) {
 		p.fork = ""
 	}
-	return &destination{
+	d := &destination{
 		branch: remote, repository: remote.URL(), warning: h.warning, finish: p.finish,
 		proposals: &bump.Proposals{Per: f.pr.per, Head: func(group string) (bump.Branch, error) {
 			head, err := p.branch(group)
@@ -69,6 +69,10 @@ func (f *gitFlags) proposed(w *workplace, h *hub, remote *repo.Remote, target co
 			return head, err
 		}},
 	}
+	if job.Updates != nil {
+		d.proposals.Declined = p.declined
+	}
+	return d
 }
 
 // drafting is a branch of the remote whose commits can be published in another way.

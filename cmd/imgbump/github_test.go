@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/ksera524/imgbump/internal/githubtest"
@@ -28,7 +29,8 @@ func githubServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("GITHUB_SERVER_URL", s.URL)
 }
 
-// githubKnows fork OWNER | app ID KEY-FILE | people NAME... | auto-merge | no-queries | protected BRANCH... sets what GitHub has.
+// githubKnows fork OWNER | app ID KEY-FILE | people NAME... | auto-merge | no-queries | protected BRANCH... | closed|open NUMBER
+// sets what GitHub has.
 func githubKnows(ts *testscript.TestScript, neg bool, args []string) {
 	s := ts.Value(serverKey{}).(*server)
 	switch args[0] {
@@ -55,6 +57,10 @@ func githubKnows(ts *testscript.TestScript, neg bool, args []string) {
 		s.project.Unqueried = true
 	case "protected":
 		s.project.Protected = args[1:]
+	case "closed", "open":
+		number, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		s.project.Pulls()[number-1].State = args[0]
 	default:
 		ts.Fatalf("github-knows %s?", args[0])
 	}

@@ -101,6 +101,27 @@ func (p *proposals) branch(group string) (*repo.Proposal, error) {
 	return p.remote.Propose(p.headName(group), fork)
 }
 
+// declined is why what a policy chose is not proposed again: somebody closed the pull request. A person who names a version
+// gets it proposed whatever there was.
+func (p *proposals) declined(ctx context.Context, head string, plan bump.Plan) (reason string, err error) {
+	url, err := p.Declined(ctx, p.pullRequest(head, plan.Changes))
+	if url != "" {
+		reason = "somebody closed " + url + ", which proposed this; reopen it to have this after all"
+	}
+	return reason, err
+}
+
+// pullRequest is that for changes, without what it looks like.
+func (p *proposals) pullRequest(head string, changes []bump.Change) github.PullRequest {
+	var wanted []string
+	for _, x := range changes {
+		wanted = append(wanted, x.To.String())
+	}
+	slices.Sort(wanted)
+	return github.PullRequest{Owner: p.owner, Repository: p.name, Base: p.remote.Name(), Head: head, HeadOwner: p.fork,
+		Proposes: hashed(slices.Compact(wanted)...)}
+}
+
 // finish opens a pull request for each head that has commits now, and closes those that propose nothing any more.
 func (p *proposals) finish(ctx context.Context, result *bump.Result) error {
 	for commits := result.Commits; len(commits) > 0; {
@@ -166,11 +187,10 @@ func (p *proposals) request(ctx context.Context, commits []bump.Commit) github.P
 		part.Changes = append(part.Changes, x.Changes...)
 		part.Rewrites = append(part.Rewrites, x.Rewrites...)
 	}
-	base := p.remote.Name()
-	r := github.PullRequest{
-		Owner: p.owner, Repository: p.name, Base: base, Head: commits[0].Branch, HeadOwner: p.fork, Title: p.title, Body: p.body,
-		Labels: p.labels, Reviewers: p.reviewers, Assignees: p.assignees, Draft: p.draft, AutoMerge: p.merge != "", MergeMethod: p.merge,
-	}
+	r := p.pullRequest(commits[0].Branch, part.Changes)
+	r.Title, r.Body, r.Draft = p.title, p.body, p.draft
+	r.Labels, r.Reviewers, r.Assignees = p.labels, p.reviewers, p.assignees
+	r.AutoMerge, r.MergeMethod = p.merge != "", p.merge
 	if r.Title == "" {
 		r.Title, _, _ = strings.Cut(commits[0].Message, "\n")
 		switch {

@@ -58,7 +58,7 @@ func (f *fleet) onGitHub() (*githubtest.Repository, []string) {
 	return project, []string{"GITHUB_TOKEN=t0ken", "GITHUB_API_URL=" + web.URL, "GITHUB_SERVER_URL=" + f.git.URL}
 }
 
-// Whatever is pushed, and however often it looks, there is one pull request with all that is newer. The page tells what the branch
+// Whatever is pushed, and however often it looks, there is one pull request with all that is newer, until somebody closes it. The page tells what the branch
 // has, and not what is proposed.
 func TestServeProposes(t *testing.T) {
 	f := newFleet(t, 3)
@@ -84,6 +84,20 @@ func TestServeProposes(t *testing.T) {
 	s.again()
 	if n := len(s.target().Commits); n != commits {
 		t.Errorf("nothing is new, and there are %d commits after %d", n, commits)
+	}
+
+	pulls[0].State = "closed"
+	s.again()
+	if n := len(project.Pulls()); n != 1 {
+		t.Errorf("one that somebody closed is opened again: %d", n)
+	}
+	if hold := s.target().Images[0].Places[0].Hold; !strings.Contains(hold, "somebody closed https://github.example.com/team/gitops/pull/1") {
+		t.Errorf("why nothing is proposed: %q", hold)
+	}
+	s.push(f, "app0", "1.3.0")
+	s.sees("image changed", "app0:1.3.0")
+	if n := len(project.Pulls()); n != 2 {
+		t.Errorf("something newer is another proposal: %d", n)
 	}
 }
 

@@ -71,6 +71,9 @@ type Committing struct {
 type Proposals struct {
 	Per  Grouping                           // which changes make a pull request of their own
 	Head func(group string) (Branch, error) // the branch for a group's commits
+
+	// Declined says why what a group would change on its head is not proposed, "" where it is. Without it, all is.
+	Declined func(ctx context.Context, head string, p Plan) (reason string, err error)
 }
 
 // DecideOn decides the job on the branch's tip.
@@ -150,7 +153,7 @@ func (j Job) attempt(ctx context.Context, branch Branch, c Committing, number in
 		by = append(by, c.Proposals.Per)
 	}
 	plan.Warnings = append(plan.Warnings, plan.inseparable(by...)...)
-	commits, err := c.publish(ctx, branch, tip, plan)
+	commits, err := c.publish(ctx, branch, tip, &plan)
 	for i := range commits {
 		commits[i].Attempts = number
 	}
@@ -181,29 +184,41 @@ func (c Committing) partly(r Result, err error) (Result, error) {
 	return r, nil
 }
 
-// publish makes the plan's commits upon tip and publishes them, all at once or for each pull request apart. With an
-// error come those that were published before it.
-func (c Committing) publish(ctx context.Context, branch Branch, tip string, plan Plan) ([]Commit, error) {
+// publish makes the plan's commits upon tip and publishes them, all at once or for each pull request apart. What is declined
+// leaves the plan. With an error come those that were published before it.
+func (c Committing) publish(ctx context.Context, branch Branch, tip string, plan *Plan) ([]Commit, error) {
 	if c.Proposals == nil {
-		return c.series(ctx, branch, tip, plan)
+		return c.series(ctx, branch, tip, *plan)
 	}
-	var commits []Commit
 	groups, err := plan.split(c.Proposals.Per)
 	if err != nil {
 		return nil, err
 	}
+	var commits []Commit
+	declined := map[identity]string{}
 	for _, g := range groups {
-		head, err := c.Proposals.Head(g.name)
+		made, reason, err := c.propose(ctx, tip, g)
 		if err != nil {
-			return commits, err
-		}
-		made, err := c.series(ctx, head, tip, g.Plan)
-		if err != nil {
-			return commits, err
+			return commits, errors.Join(err, plan.skip(declined))
 		}
 		commits = append(commits, made...)
+		for _, x := range g.Changes {
+			declined[x.identity()] = reason
+		}
 	}
-	return commits, nil
+	return commits, plan.skip(declined)
+}
+
+// propose publishes what a group changes on its head, unless there is a reason not to.
+func (c Committing) propose(ctx context.Context, tip string, g group) (commits []Commit, reason string, err error) {
+	head, err := c.Proposals.Head(g.name)
+	if err == nil && c.Proposals.Declined != nil {
+		reason, err = c.Proposals.Declined(ctx, head.Name(), g.Plan)
+	}
+	if err == nil && reason == "" {
+		commits, err = c.series(ctx, head, tip, g.Plan)
+	}
+	return commits, reason, err
 }
 
 // series makes a commit of each of the plan's groups, one upon the other, and publishes them at once.

@@ -1,8 +1,10 @@
 package bump
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ksera524/imgbump/internal/gitops/manifest"
 	"github.com/ksera524/imgbump/internal/imageref"
@@ -135,6 +137,44 @@ func (p Plan) rewrite(g *group, made map[string][]Change) error {
 		g.Rewrites = append(g.Rewrites, r)
 	}
 	return nil
+}
+
+// identity is which change one is.
+type identity struct {
+	file  string
+	doc   int
+	field string
+	start int
+	to    imageref.Ref
+}
+
+func (c Change) identity() identity {
+	return identity{c.Site.File, c.Site.Doc, c.Site.Field, c.Site.Start, c.To}
+}
+
+// skip takes the changes out of the plan that there is a reason against.
+func (p *Plan) skip(reasons map[identity]string) error {
+	var kept group
+	for _, c := range p.Changes {
+		if reason := reasons[c.identity()]; reason != "" {
+			p.Skipped = append(p.Skipped, Skipped{File: c.Site.File, Line: c.Site.Line, Reason: reason})
+		} else {
+			kept.Changes = append(kept.Changes, c)
+		}
+	}
+	if len(kept.Changes) == len(p.Changes) {
+		return nil
+	}
+	p.sortSkipped()
+	err := p.rewrite(&kept, map[string][]Change{})
+	p.Changes, p.Rewrites = kept.Changes, kept.Rewrites
+	return err
+}
+
+func (p *Plan) sortSkipped() {
+	slices.SortStableFunc(p.Skipped, func(a, b Skipped) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
 }
 
 // with is the file's content with only the given changes to it.

@@ -101,6 +101,32 @@ func TestProposals(t *testing.T) {
 	}
 }
 
+// What is declined is left out of its own pull request alone, and of what the result says.
+func TestProposalsDeclined(t *testing.T) {
+	heads := map[string]*branch{"a": {tips: []tree{grouped}}, "b": {tips: []tree{grouped}}}
+	job := bump.Job{Paths: []string{"a.yaml", "b.yaml"}}
+	job.Images, _ = bump.ParseImages([]string{"a:2", "b:2"})
+	result, err := job.Commit(t.Context(), &branch{tips: []tree{grouped}}, bump.Committing{Proposals: &bump.Proposals{
+		Per:  bump.PerImage,
+		Head: func(group string) (bump.Branch, error) { return named{heads[path.Base(group)], path.Base(group)}, nil },
+		Declined: func(_ context.Context, head string, p bump.Plan) (string, error) {
+			if head == "b" && len(p.Changes) == 2 {
+				return "no", nil
+			}
+			return "", nil
+		},
+	}})
+	if err != nil || len(result.Commits) != 1 || result.Commits[0].Branch != "a" || len(heads["b"].tips) != 1 {
+		t.Fatalf("%v, commits %+v", err, result.Commits)
+	}
+	if diff := cmp.Diff([]bump.Skipped{{File: "a.yaml", Line: 1, Reason: "no"}, {File: "b.yaml", Line: 1, Reason: "no"}}, result.Skipped); diff != "" {
+		t.Error(diff)
+	}
+	if len(result.Changes) != 1 || len(result.Rewrites) != 1 || string(result.Rewrites[0].After) != "first: {image: a:2, other: {image: b:1}}\n" {
+		t.Errorf("%d changes, rewrites %+v", len(result.Changes), result.Rewrites)
+	}
+}
+
 // Two images that share a value by an anchor get it in one commit and in one pull request, which says so.
 func TestSharedValueIsOneChange(t *testing.T) {
 	const before = "one: {image: {repository: a, tag: &v '1'}}\ntwo: {image: {repository: b, tag: *v}}\n"

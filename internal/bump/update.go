@@ -1,12 +1,10 @@
 package bump
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ksera524/imgbump/internal/config"
 	"github.com/ksera524/imgbump/internal/fault"
@@ -84,9 +82,7 @@ func (p Plan) with(changes Plan) Plan {
 	changes.Failures = p.Failures
 	changes.Warnings = slices.Concat(p.Warnings, changes.Warnings)
 	changes.Skipped = slices.Concat(p.Skipped, changes.Skipped)
-	slices.SortStableFunc(changes.Skipped, func(a, b Skipped) int {
-		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
-	})
+	changes.sortSkipped()
 	for _, c := range p.Choices {
 		if c.answer.err == nil && c.answer.unpinned == nil {
 			changes.Named++

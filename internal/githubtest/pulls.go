@@ -16,6 +16,7 @@ type Pull struct {
 	HeadOwner   string // of the repository that Head is in
 	Title, Body string
 	State       string // open or closed
+	Merged      bool
 	Draft       bool
 	Labels      []string
 	Assignees   []string
@@ -55,8 +56,8 @@ func (repo *Repository) Pulls() []*Pull {
 // settle closes pull requests that have nothing left to merge, as GitHub does.
 func (repo *Repository) settle() {
 	for _, p := range repo.pulls {
-		if head := repo.tip(p.Head); p.HeadOwner == repo.Owner && (head == "" || repo.contains(repo.tip(p.Base), head)) {
-			p.State = "closed"
+		if head := repo.tip(p.Head); p.State == "open" && p.HeadOwner == repo.Owner && (head == "" || repo.contains(repo.tip(p.Base), head)) {
+			p.State, p.Merged = "closed", head != ""
 		}
 	}
 }
@@ -79,8 +80,11 @@ func (p *Pull) object(s *Server) object {
 		"number": p.Number, "state": p.State, "title": p.Title, "body": p.Body, "draft": p.Draft, "node_id": fmt.Sprintf("PR_%d_%d", p.repo.id, p.Number),
 		"html_url": fmt.Sprintf("https://github.example.com/%s/%s/pull/%d", p.repo.Owner, p.repo.Name, p.Number),
 		"labels":   people(p.Labels, "name"), "assignees": people(p.Assignees, "login"),
-		"requested_reviewers": people(p.Reviewers, "login"), "requested_teams": people(p.Teams, "slug"), "auto_merge": nil,
+		"requested_reviewers": people(p.Reviewers, "login"), "requested_teams": people(p.Teams, "slug"), "auto_merge": nil, "merged_at": nil,
 		"head": head, "base": object{"ref": p.Base, "user": object{"login": p.repo.Owner}, "repo": object{"id": p.repo.id, "full_name": p.repo.Owner + "/" + p.repo.Name}},
+	}
+	if p.Merged {
+		full["merged_at"] = "2026-01-02T03:04:05Z"
 	}
 	if p.AutoMerge != "" {
 		full["auto_merge"] = object{"merge_method": strings.ToLower(p.AutoMerge)}
@@ -90,10 +94,11 @@ func (p *Pull) object(s *Server) object {
 
 func (s *Server) listPulls(w http.ResponseWriter, r *http.Request, repo *Repository, _ object) {
 	query := r.URL.Query()
+	state := cmp.Or(query.Get("state"), "open")
 	var found []*Pull
-	for _, p := range repo.pulls {
+	for _, p := range slices.Backward(repo.pulls) { // the newest first
 		asked := (query.Get("head") == "" || query.Get("head") == p.HeadOwner+":"+p.Head) && (query.Get("base") == "" || query.Get("base") == p.Base)
-		if p.State == "open" && (asked || repo.Unfiltered) {
+		if (state == "all" || p.State == state) && (asked || repo.Unfiltered) {
 			found = append(found, p)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 const own = "imgbump/"
 
 // Close closes the open pull request from a head branch of the repository itself to base, which is superseded, and says
-// why in a comment. Then it deletes the branch, if it is called imgbump/ something and no other pull request needs it. Where
+// why in a comment; that nobody declined it, the body says by proposing nothing any more. Then it deletes the branch, if it is called imgbump/ something and no other pull request needs it. Where
 // somebody else's commits are on the branch, nothing happens. urls are those that were closed, even when what was left to
 // do failed.
 func (c *Client) Close(ctx context.Context, owner, repository, base, head, comment string) (urls []string, err error) {
@@ -34,7 +34,8 @@ func (c *Client) Close(ctx context.Context, owner, repository, base, head, comme
 			continue
 		}
 		tip = at
-		if _, _, err := c.api.PullRequests.Edit(ctx, owner, repository, pull.GetNumber(), &github.PullRequest{State: github.String("closed")}); err != nil {
+		closed := &github.PullRequest{State: github.String("closed"), Body: github.String(remark.ReplaceAllString(pull.GetBody(), ""))}
+		if _, _, err := c.api.PullRequests.Edit(ctx, owner, repository, pull.GetNumber(), closed); err != nil {
 			return urls, c.explain(ctx, doing, err)
 		}
 		urls = append(urls, pull.GetHTMLURL())

@@ -94,6 +94,56 @@ func TestOpenLeavesAClosedOneClosed(t *testing.T) {
 	}
 }
 
+// What somebody closed was declined, as long as the same is proposed; what we closed, or was merged, was not.
+func TestDeclined(t *testing.T) {
+	v1, v2 := wanted, wanted
+	v1.Proposes, v2.Proposes = "v1", "v2"
+	s := start(t)
+	c := s.client(t)
+	declined := func(p github.PullRequest, number string) {
+		t.Helper()
+		url, err := c.Declined(t.Context(), p)
+		if err != nil || !strings.HasSuffix(url, number) || url != "" && number == "" {
+			t.Errorf("%s is declined in %q, %v", p.Proposes, url, err)
+		}
+	}
+	open := func(p github.PullRequest) *githubtest.Pull {
+		t.Helper()
+		if _, _, err := c.Open(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		pulls := s.repo.Pulls()
+		return pulls[len(pulls)-1]
+	}
+	declined(v1, "")
+	first := open(v1)
+	declined(v1, "") // it is open
+	first.State, first.Merged = "closed", true
+	declined(v1, "")
+	first.Merged = false
+	first.Body = strings.ReplaceAll(first.Body, "\n", "\r\n") + "\r\nseen" // as a browser sends it
+	declined(v1, "/pull/1")
+	declined(v2, "")
+	declined(wanted, "")
+	elsewhere := v1
+	elsewhere.Base = "staging"
+	declined(elsewhere, "")
+
+	second := open(v1)
+	if second.Number != 2 || second.State != "open" {
+		t.Fatalf("whoever asks for it gets it: %+v", second)
+	}
+	declined(v1, "")
+	first.Body = ""
+	if urls, err := c.Close(t.Context(), "acme", "gitops", "main", wanted.Head, "superseded"); err != nil || len(urls) != 1 {
+		t.Fatal(urls, err)
+	}
+	declined(v1, "")
+	if second.State != "closed" || second.Body != wanted.Body {
+		t.Errorf("closed by us: %+v", second)
+	}
+}
+
 // GitHub opens no second pull request, so that asking again after a lost answer finds ours.
 func TestOpenAnswerLost(t *testing.T) {
 	s := start(t)
@@ -347,6 +397,7 @@ func TestHeads(t *testing.T) {
 		want = append(want, head)
 	}
 	got, err := s.client(t).Heads(t.Context(), "acme", "gitops", "imgbump/main/")
+	slices.Sort(got)
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%d heads, want %d: %v", len(got), len(want), err)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	list   = "GET /api/v3/repos/acme/gitops/pulls?base=main&head=acme%3Aimgbump%2Fapi&state=open"
+	list   = "GET /api/v3/repos/acme/gitops/pulls?base=main&head=acme%3Aimgbump%2Fapi&per_page=100&state=open"
 	create = `POST /api/v3/repos/acme/gitops/pulls {"title":"Bump api to 1.4.2","head":"imgbump/api","base":"main","body":"api: 1.4.1 -> 1.4.2"}`
 	edit   = `PATCH /api/v3/repos/acme/gitops/pulls/1 {"title":"Bump api to 1.4.2","body":"api: 1.4.1 -> 1.4.2"}`
 	url1   = "https://github.example.com/acme/gitops/pull/1"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -19,6 +20,7 @@ type PullRequest struct {
 	Base, Head        string
 	HeadOwner         string // whose fork Head is in; empty: it is in the repository itself
 	Title, Body       string
+	Proposes          string // what is proposed, in a word, which Declined finds again; it is kept in a comment below Body
 	Labels            []string
 	Reviewers         []string // users, and teams of Owner as ORG/TEAM
 	Assignees         []string
@@ -41,7 +43,7 @@ var steps = []step{
 }
 
 // Open makes sure that one pull request is open from Head to Base: the one that is there gets Title and Body where they
-// differ, else one is created; one that was closed stays so. Labels, reviewers and assignees are added, none is taken away.
+// differ, else one is created; one that was closed stays so, which Declined tells. Labels, reviewers and assignees are added, none is taken away.
 // url is known as soon as there is a pull request, even when what is left to do failed. An error tells what GitHub's
 // refusal means.
 func (c *Client) Open(ctx context.Context, p PullRequest) (url string, created bool, err error) {
@@ -64,17 +66,55 @@ func (c *Client) Open(ctx context.Context, p PullRequest) (url string, created b
 	return url, created, nil
 }
 
-// find is the open pull request, or nil. GitHub leaves out a filter that it cannot read, and other servers with its API
-// know none, so that the answer is looked through: nobody else's pull request is ever taken.
-func (c *Client) find(ctx context.Context, p PullRequest) (*github.PullRequest, error) {
-	filter := &github.PullRequestListOptions{State: "open", Head: cmp.Or(p.HeadOwner, p.Owner) + ":" + p.Head, Base: p.Base}
-	pulls, _, err := c.api.PullRequests.List(ctx, p.Owner, p.Repository, filter)
+// remark is what a pull request proposes, where no reader of its page sees it.
+var remark = regexp.MustCompile(`\n*<!-- imgbump proposes [^ ]* -->`)
+
+func (p PullRequest) remark() string {
+	if p.Proposes == "" {
+		return ""
+	}
+	return "\n\n<!-- imgbump proposes " + p.Proposes + " -->"
+}
+
+// Declined is the address of a pull request from Head to Base that proposed the same and that somebody else than Close has
+// closed without merging it, "" when there is none, or when one is open.
+func (c *Client) Declined(ctx context.Context, p PullRequest) (url string, err error) {
+	if p.Proposes == "" {
+		return "", nil
+	}
+	pulls, err := c.list(ctx, p, "all")
+	if err != nil {
+		return "", c.explain(ctx, deed{"list the pull requests of", p.repository(), pullRequests}, err)
+	}
 	for _, pull := range pulls {
-		if pull.GetHead().GetRef() == p.Head && pull.GetBase().GetRef() == p.Base && p.owns(pull) {
-			return pull, nil
+		switch {
+		case pull.GetState() == "open":
+			return "", nil
+		case url == "" && pull.MergedAt == nil && strings.Contains(pull.GetBody(), strings.TrimSpace(p.remark())):
+			url = pull.GetHTMLURL()
 		}
 	}
-	return nil, err
+	return url, nil
+}
+
+// find is the open pull request, or nil.
+func (c *Client) find(ctx context.Context, p PullRequest) (*github.PullRequest, error) {
+	pulls, err := c.list(ctx, p, "open")
+	if len(pulls) == 0 {
+		return nil, err
+	}
+	return pulls[0], nil
+}
+
+// list are the newest hundred pull requests from Head to Base in a state. GitHub leaves out a filter that it cannot read, and other servers with its API
+// know none, so that the answer is looked through: nobody else's pull request is ever taken.
+func (c *Client) list(ctx context.Context, p PullRequest, state string) ([]*github.PullRequest, error) {
+	filter := &github.PullRequestListOptions{State: state, Head: cmp.Or(p.HeadOwner, p.Owner) + ":" + p.Head, Base: p.Base,
+		ListOptions: github.ListOptions{PerPage: 100}}
+	pulls, _, err := c.api.PullRequests.List(ctx, p.Owner, p.Repository, filter)
+	return slices.DeleteFunc(pulls, func(pull *github.PullRequest) bool {
+		return pull.GetHead().GetRef() != p.Head || pull.GetBase().GetRef() != p.Base || !p.owns(pull)
+	}), err
 }
 
 // owns reports whether a pull request's head is in the repository that p says.
@@ -91,7 +131,8 @@ func (p PullRequest) owns(pull *github.PullRequest) bool {
 // opens no second one from the same head to the same base, and answers with the same code as to other refusals, so that
 // looking again is what tells.
 func (c *Client) create(ctx context.Context, p PullRequest) (pull *github.PullRequest, created bool, err error) {
-	wanted := &github.NewPullRequest{Title: &p.Title, Body: &p.Body, Head: &p.Head, Base: &p.Base}
+	body := p.Body + p.remark()
+	wanted := &github.NewPullRequest{Title: &p.Title, Body: &body, Head: &p.Head, Base: &p.Base}
 	if p.HeadOwner != "" {
 		wanted.Head = github.String(p.HeadOwner + ":" + p.Head)
 	}
@@ -111,10 +152,11 @@ func (c *Client) create(ctx context.Context, p PullRequest) (pull *github.PullRe
 }
 
 func (c *Client) edit(ctx context.Context, p PullRequest, pull *github.PullRequest) error {
-	if pull.GetTitle() == p.Title && pull.GetBody() == p.Body {
+	body := p.Body + p.remark()
+	if pull.GetTitle() == p.Title && pull.GetBody() == body {
 		return nil
 	}
-	_, _, err := c.api.PullRequests.Edit(ctx, p.Owner, p.Repository, pull.GetNumber(), &github.PullRequest{Title: &p.Title, Body: &p.Body})
+	_, _, err := c.api.PullRequests.Edit(ctx, p.Owner, p.Repository, pull.GetNumber(), &github.PullRequest{Title: &p.Title, Body: &body})
 	return err
 }
 
