@@ -73,7 +73,11 @@ func argoHas(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		for _, resource := range strings.Fields(ts.Getenv("RESOURCES")) {
 			parts := strings.Split(resource, "/")
-			a.Status.Resources = append(a.Status.Resources, rollout.Resource{Namespace: parts[0], Kind: parts[1], Name: parts[2]})
+			r := rollout.Resource{Namespace: parts[0], Kind: parts[1], Name: parts[2]}
+			if r.Kind == "Rollout" {
+				r.Group, r.Version = "argoproj.io", "v1alpha1"
+			}
+			a.Status.Resources = append(a.Status.Resources, r)
 		}
 		writes = append(writes, a)
 	}

@@ -31,6 +31,7 @@ type client interface {
 	Application(ctx context.Context, name string, refresh bool) (*rollout.Application, error)
 	Watch(ctx context.Context, name string, seen func(*rollout.Application)) error
 	Forbids(ctx context.Context, name string) string
+	Rollout(ctx context.Context, name string, a *rollout.Application, r rollout.Resource) []byte
 	Troubles(ctx context.Context, name string, a *rollout.Application, lines int) []rollout.Trouble
 }
 
@@ -277,5 +278,30 @@ func TestNames(t *testing.T) {
 		if _, err := argoapi.OpenREST(argoapi.Options{Address: "x", Token: wrong}); fault.KindOf(err) != fault.Usage {
 			t.Errorf("token %q: %v", wrong, err)
 		}
+	}
+}
+
+func TestRollout(t *testing.T) {
+	s := &argotest.Server{Token: token, Answers: map[string]string{
+		"/api/v1/applications/web/resource":                       `{"manifest": "{\"rest\": 1}"}`,
+		"/apis/argoproj.io/v1alpha1/namespaces/apps/rollouts/web": `{"cluster": 1}`,
+	}}
+	web := rollout.Resource{Group: "argoproj.io", Version: "v1alpha1", Kind: "Rollout", Namespace: "apps", Name: "web"}
+	abroad, elsewhere := web, &rollout.Application{}
+	elsewhere.Spec.Destination.Name = "edge"
+	abroad.Namespace = "../.."
+	for kind, c := range clients(t, s) {
+		if got := string(c.Rollout(t.Context(), "web", &rollout.Application{}, web)); got != `{"`+kind+`": 1}` {
+			t.Errorf("%s: %s", kind, got)
+		}
+		if got := c.Rollout(t.Context(), "api", &rollout.Application{}, rollout.Resource{Namespace: "apps", Name: "api"}); got != nil {
+			t.Errorf("%s has no right to it, and says %s", kind, got)
+		}
+		if kind == "cluster" && (c.Rollout(t.Context(), "web", elsewhere, web) != nil || c.Rollout(t.Context(), "web", &rollout.Application{}, abroad) != nil) {
+			t.Error("asked this cluster")
+		}
+	}
+	if requests := fmt.Sprint(s.Requests()); !strings.Contains(requests, "resource?group=argoproj.io&kind=Rollout&namespace=apps&resourceName=web&version=v1alpha1") {
+		t.Error(requests)
 	}
 }

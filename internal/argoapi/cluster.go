@@ -79,6 +79,24 @@ func (c *Cluster) Watch(ctx context.Context, application string, seen func(*roll
 // Forbids is not known here: sync windows are a matter of Argo CD's own API.
 func (c *Cluster) Forbids(context.Context, string) string { return "" }
 
+// Rollout is a Rollout in this cluster, nil when that cannot be found out.
+func (c *Cluster) Rollout(ctx context.Context, application string, a *rollout.Application, of rollout.Resource) []byte {
+	if abroad(a) || !validName.MatchString(of.Namespace) || !validName.MatchString(of.Name) {
+		return nil
+	}
+	object, err := c.text(ctx, application, path.Join("apis/argoproj.io/v1alpha1/namespaces", of.Namespace, "rollouts", of.Name), nil, maxAnswer)
+	if err != nil {
+		return nil
+	}
+	return object
+}
+
+// abroad reports whether an application's resources are in another cluster than it is itself.
+func abroad(a *rollout.Application) bool {
+	d := a.Spec.Destination
+	return d.Server != "" && d.Server != "https://kubernetes.default.svc" || d.Name != "" && d.Name != "in-cluster"
+}
+
 func (c *Cluster) split(application string) (namespace, name string, err error) {
 	namespace, name, err = ParseName(application)
 	return cmp.Or(namespace, c.Namespace), name, err

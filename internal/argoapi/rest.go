@@ -138,6 +138,15 @@ func (r *REST) Forbids(ctx context.Context, application string) string {
 	return "it is outside of the sync windows that allow it"
 }
 
+// Rollout is a Rollout as it is in the cluster, nil when that cannot be found out.
+func (r *REST) Rollout(ctx context.Context, application string, _ *rollout.Application, of rollout.Resource) []byte {
+	live, err := r.live(ctx, application, node{Group: of.Group, Version: of.Version, Kind: of.Kind, Namespace: of.Namespace, Name: of.Name})
+	if err != nil {
+		return nil
+	}
+	return live
+}
+
 // body is the answer to a question about an application, or about something below it.
 func (r *REST) body(ctx context.Context, application, below string, query url.Values) ([]byte, error) {
 	namespace, name, err := ParseName(application)

@@ -20,7 +20,7 @@ import (
 // of what should have made pods. What cannot be found out is noted.
 func (c *Cluster) Troubles(ctx context.Context, application string, a *rollout.Application, lines int) []rollout.Trouble {
 	all := unapplied(a)
-	if d := a.Spec.Destination; d.Server != "" && d.Server != "https://kubernetes.default.svc" || d.Name != "" && d.Name != "in-cluster" {
+	if abroad(a) {
 		return append(all, rollout.Trouble{Note: "its resources are in another cluster: Argo CD's own API knows of them"})
 	}
 	namespaces := map[string][]rollout.Resource{}

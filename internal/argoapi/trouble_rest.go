@@ -84,16 +84,13 @@ func newest(nodes []node, parent node) *node {
 func (r *REST) pod(ctx context.Context, application string, n node, lines int) rollout.Trouble {
 	t := rollout.Trouble{Resource: said("Pod/" + n.Name), State: said(n.Health.Status + " " + n.Health.Message)}
 	r.events(ctx, application, n, &t)
-	var live struct {
-		Manifest string `json:"manifest"`
-	}
-	query := url.Values{"namespace": {n.Namespace}, "resourceName": {n.Name}, "version": {n.Version}, "group": {n.Group}, "kind": {n.Kind}}
-	if err := r.read(ctx, application, "resource", query, &live); err != nil {
+	live, err := r.live(ctx, application, n)
+	if err != nil {
 		t.Note = noted("its state", err)
 		return t
 	}
 	var p pod
-	if json.Unmarshal([]byte(live.Manifest), &p) != nil || p.Status.Phase == "" {
+	if json.Unmarshal(live, &p) != nil || p.Status.Phase == "" {
 		return t
 	}
 	t.State = p.state()
@@ -106,6 +103,16 @@ func (r *REST) pod(ctx context.Context, application string, n node, lines int) r
 		t.Note = noted("its log", err)
 	}
 	return t
+}
+
+// live is a resource as it is in the cluster.
+func (r *REST) live(ctx context.Context, application string, n node) ([]byte, error) {
+	var answer struct {
+		Manifest string `json:"manifest"`
+	}
+	query := url.Values{"namespace": {n.Namespace}, "resourceName": {n.Name}, "version": {n.Version}, "group": {n.Group}, "kind": {n.Kind}}
+	err := r.read(ctx, application, "resource", query, &answer)
+	return []byte(answer.Manifest), err
 }
 
 // events adds those of a resource.

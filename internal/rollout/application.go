@@ -166,6 +166,7 @@ type Condition struct {
 // Resource is one of an application's.
 type Resource struct {
 	Group     string  `json:"group"`
+	Version   string  `json:"version"`
 	Kind      string  `json:"kind"`
 	Namespace string  `json:"namespace"`
 	Name      string  `json:"name"`

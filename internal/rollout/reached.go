@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -134,7 +133,7 @@ func (w *Watch) synced(now time.Time, a *Application, sources []int, revision st
 		}
 		return Verdict{State: Ended, Text: text, Hint: "kubectl describe the resource; the events and logs say why"}
 	case "Suspended":
-		return a.suspended()
+		return w.suspended(a)
 	default:
 		return Verdict{Text: strings.ToLower(Clean(health.Status)) + a.unhealthy(health.Status)}
 	}
@@ -171,16 +170,4 @@ func (w *Watch) live(state *OperationState, sources []int, revision string) stri
 		text += fmt.Sprintf("; the sync of %s before had failed", short(w.last(sources, state.Operation.Sync.Revisions, state.Operation.Sync.Revision)))
 	}
 	return text
-}
-
-// suspended is the verdict on an application that waits for somebody.
-func (a *Application) suspended() Verdict {
-	v := Verdict{State: Ended, Text: "suspended: it waits for a promotion" + a.unhealthy("Suspended"),
-		Hint: "resume the rollout, for example: kubectl argo rollouts promote NAME"}
-	at := slices.IndexFunc(a.Status.Resources, func(r Resource) bool { return r.Health != nil && r.Health.Status == "Suspended" })
-	if at >= 0 && a.Status.Resources[at].Kind == "CronJob" {
-		v.Text = "suspended" + a.unhealthy("Suspended")
-		v.Hint = `is it meant to be? Its annotation argocd.argoproj.io/ignore-healthcheck: "true" leaves it out of the application's health`
-	}
-	return v
 }

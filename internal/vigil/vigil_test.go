@@ -105,6 +105,10 @@ func (a *argo) Watch(ctx context.Context, name string, seen func(*rollout.Applic
 
 func (a *argo) Forbids(context.Context, string) string { return a.windows }
 
+func (a *argo) Rollout(context.Context, string, *rollout.Application, rollout.Resource) []byte {
+	return nil
+}
+
 // keep waits, at most for ten minutes of the bubble's time.
 func (a *argo) keep(t *testing.T, commit string, commits []string, names ...string) (all []vigil.Outcome, after time.Duration, told []string, err error) {
 	t.Helper()
