@@ -84,7 +84,7 @@ func (s *session) AdvertisedReferencesContext(ctx context.Context) (*packp.AdvRe
 	empty := errors.Is(err, packp.ErrEmptyAdvRefs)
 	switch {
 	case err != nil && !empty:
-		return nil, s.ended(ctx, err)
+		return nil, s.ended(ctx, nil, err)
 	case (empty || refs.IsEmpty()) && s.service == transport.UploadPackServiceName:
 		return nil, transport.ErrEmptyRemoteRepository
 	}
@@ -106,23 +106,25 @@ func (s *session) UploadPack(ctx context.Context, request *packp.UploadPackReque
 		return nil, err
 	}
 	s.asked, s.free = true, s.process.until(ctx)
-	err := errors.Join(
+	sent := errors.Join(
 		request.UploadRequest.Encode(s.process.in),
 		request.UploadHaves.Encode(s.process.in, true),
 		pktline.NewEncoder(s.process.in).EncodeString("done\n"),
 		s.process.in.Close(),
 	)
-	if err != nil {
-		return nil, s.ended(ctx, err)
-	}
 	response := packp.NewUploadPackResponse(request)
-	if err := response.Decode(io.NopCloser(s.answer())); err != nil {
-		return nil, s.ended(ctx, err)
+	var begins snippet
+	err := response.Decode(io.NopCloser(io.TeeReader(s.answer(), &begins)))
+	if err == nil && len(begins) == 0 { // which go-git takes for an answer
+		err = io.EOF
+	}
+	if err != nil {
+		return nil, s.ended(ctx, sent, err)
 	}
 	return response, nil
 }
 
-// ReceivePack sends a request and reads the report. A server that refuses early stops reading, and reports all the same.
+// ReceivePack sends a request and reads the report.
 func (s *session) ReceivePack(ctx context.Context, request *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error) {
 	s.asked, s.free = true, s.process.until(ctx)
 	sent := errors.Join(request.Encode(s.process.in), s.process.in.Close())
@@ -134,7 +136,7 @@ func (s *session) ReceivePack(ctx context.Context, request *packp.ReferenceUpdat
 	}
 	report := packp.NewReportStatus()
 	if err := report.Decode(answer); err != nil {
-		return nil, s.ended(ctx, cmp.Or(sent, err))
+		return nil, s.ended(ctx, sent, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, hookPatience)
 	defer cancel()
@@ -143,15 +145,23 @@ func (s *session) ReceivePack(ctx context.Context, request *packp.ReferenceUpdat
 	return report, report.Error()
 }
 
-// ended is why a request failed: time was up, or else what the service said when it ended, if it did.
-func (s *session) ended(ctx context.Context, err error) error {
+// ended is why there is no answer: time was up, or what reading it met; where it just ended, what the service said then, or
+// what sending met. That sending failed is no failure by itself: a service that refuses early stops reading, and one that
+// has everything may be gone before it is told that this was all.
+func (s *session) ended(ctx context.Context, sent, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, packp.ErrEmptyInput) {
-		return cmp.Or(s.process.wait(), io.ErrUnexpectedEOF)
+	isEnd := func(err error) bool {
+		return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, packp.ErrEmptyInput)
 	}
-	return err
+	switch {
+	case !isEnd(err):
+		return err
+	case sent != nil && !isEnd(sent):
+		return cmp.Or(s.process.wait(), sent)
+	}
+	return cmp.Or(s.process.wait(), io.ErrUnexpectedEOF)
 }
 
 // Close takes leave: a service that was asked for nothing is told so, and ends well.
