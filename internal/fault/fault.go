@@ -79,11 +79,11 @@ func Cause(err error) error {
 	return err
 }
 
-// Said is what somebody else said, a server for example, as a part of a message: on one line, without control characters,
-// and no longer than max bytes.
+// Said is what somebody else said, a server for example, as a part of a message: on one line, without what could
+// drive a terminal or turn the text around, and no longer than max bytes.
 func Said(text string, max int) string {
 	text = strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
+		if unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) {
 			return ' '
 		}
 		return c

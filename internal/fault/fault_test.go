@@ -60,7 +60,7 @@ func TestCause(t *testing.T) {
 // What a server says cannot drive a terminal or a runner, and does not fill the screen.
 func TestSaid(t *testing.T) {
 	for text, want := range map[string]string{
-		" \x1b[31mno\u009b\r\n::error::it is\tlate ": "[31mno ::error::it is late", "éééé": "éé", "xééé": "xéé", "": "",
+		" \x1b[31mno\u009b\r\n::error::it is\tlate ": "[31mno ::error::it is late", "éééé": "éé", "xééé": "xéé", "": "", "a\u202eb\u2066": "a b",
 	} {
 		max := 5
 		if strings.Contains(want, "error") {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"unicode"
 
 	"github.com/ksera524/imgbump/internal/fault"
 )
@@ -99,18 +98,12 @@ var (
 	queries = regexp.MustCompile(`(?i)([a-z]://[^\s"'<>?]*\?)[^\s"'<>]+`)
 )
 
-// Clean is what somebody else said, on one line: without what could drive a terminal or turn the text around, and without
-// what could be a secret in an address.
+// Clean is what somebody else said, as fault.Said makes it, without what could be a secret in an address.
 func Clean(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.Is(unicode.Bidi_Control, r) {
-			return ' '
-		}
-		return r
-	}, text)
+	text = fault.Said(text, len(text))
 	text = queries.ReplaceAllString(logins.ReplaceAllString(text, "$1"), "$1...")
-	if said := fault.Said(text, widest); len(said) < widest {
-		return said
+	if len(text) < widest {
+		return text
 	}
 	return fault.Said(text, widest) + "…"
 }
