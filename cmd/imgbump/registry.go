@@ -24,6 +24,7 @@ type registryFlags struct {
 	registries access.Registries // of update, and so are
 	demands    catalog.Demands
 	observe    func(host, operation string, status int, took time.Duration) // of serve: each request
+	lists      *registry.Lists                                              // of serve: what one round tells the next
 	client     *registry.Client                                             // nil until the registry is asked
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/metrics"
 	"github.com/ksera524/imgbump/internal/reconcile"
+	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/status"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -200,6 +201,7 @@ func (f *serveFlags) keepers(ctx context.Context, c *cli.Console, log *slog.Logg
 	var all []*upkeep
 	for _, target := range targets {
 		u := &upkeep{flags: f.jobFlags, target: target, name: target.Name}
+		u.flags.registry.lists = &registry.Lists{}
 		if u.flags.git.repo == "" {
 			u.flags.git.repo = targets[0].Repo // whose host IMGBUMP_TOKEN is for
 		}

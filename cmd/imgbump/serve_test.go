@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,9 +34,10 @@ type fleet struct {
 	git        *gittest.Server
 	repository *gittest.Repository
 
-	mu     sync.Mutex
-	newest map[string]string // tags by image
-	lost   map[string]bool   // images that the registry has no more
+	mu        sync.Mutex
+	unchanged int               // lists that were asked for and known
+	newest    map[string]string // tags by image
+	lost      map[string]bool   // images that the registry has no more
 }
 
 func newFleet(t *testing.T, images int) *fleet {
@@ -76,7 +78,16 @@ func (f *fleet) tags(w http.ResponseWriter, r *http.Request) bool {
 	if newest := f.newest[name]; newest != "" {
 		tags = append(tags, newest)
 	}
+	etag := strconv.Quote(strings.Join(tags, "-"))
+	unchanged := r.Header.Get("If-None-Match") == etag
+	if unchanged {
+		f.unchanged++
+	}
 	f.mu.Unlock()
+	if w.Header().Set("ETag", etag); unchanged {
+		w.WriteHeader(http.StatusNotModified)
+		return true
+	}
 	json.NewEncoder(w).Encode(map[string]any{"name": name, "tags": tags})
 	return true
 }

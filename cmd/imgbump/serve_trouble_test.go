@@ -123,6 +123,18 @@ func TestServeTellsOnce(t *testing.T) {
 	}
 }
 
+// A list that is as it was is not sent again.
+func TestServeRemembersLists(t *testing.T) {
+	f := newFleet(t, 3)
+	s := f.acting()
+	s.again()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unchanged != 3 {
+		t.Errorf("%d lists are as they were", f.unchanged)
+	}
+}
+
 // Rounds leave no connections behind.
 func TestServeConnections(t *testing.T) {
 	f := newFleet(t, 20)

@@ -146,7 +146,7 @@ func (f *registryFlags) prepareUpdate(ctx context.Context, c *cli.Console, u *bu
 	if options.Credential.Username != "" && options.Credential.Host == "" {
 		return fault.Usagef("set HARBOR_URL", "there is a login, and nothing says which registry it is for")
 	}
-	options.Ledger, options.Observe, u.Signed = builds(c), f.observe, f.demands.Key != nil
+	options.Ledger, options.Lists, options.Observe, u.Signed = builds(c), f.lists, f.observe, f.demands.Key != nil
 	u.Open = func(registries []config.Registry) (bump.Catalog, error) {
 		if options.Settings, err = f.registries.Settings(c, registries); err != nil {
 			return nil, err

@@ -31,7 +31,7 @@ type client interface {
 	Application(ctx context.Context, name string, refresh bool) (*rollout.Application, error)
 	Watch(ctx context.Context, name string, seen func(*rollout.Application)) error
 	Forbids(ctx context.Context, name string) string
-	Rollout(ctx context.Context, name string, a *rollout.Application, r rollout.Resource) []byte
+	Rollout(ctx context.Context, name string, a *rollout.Application, r rollout.Resource) ([]byte, error)
 	Troubles(ctx context.Context, name string, a *rollout.Application, lines int) []rollout.Trouble
 }
 
@@ -291,14 +291,23 @@ func TestRollout(t *testing.T) {
 	elsewhere.Spec.Destination.Name = "edge"
 	abroad.Namespace = "../.."
 	for kind, c := range clients(t, s) {
-		if got := string(c.Rollout(t.Context(), "web", &rollout.Application{}, web)); got != `{"`+kind+`": 1}` {
-			t.Errorf("%s: %s", kind, got)
+		read := func(name string, a *rollout.Application, r rollout.Resource, want string) {
+			t.Helper()
+			if got, err := c.Rollout(t.Context(), name, a, r); err != nil || string(got) != want {
+				t.Errorf("%s: %s, %v", kind, got, err)
+			}
 		}
-		if got := c.Rollout(t.Context(), "api", &rollout.Application{}, rollout.Resource{Namespace: "apps", Name: "api"}); got != nil {
-			t.Errorf("%s has no right to it, and says %s", kind, got)
+		read("web", &rollout.Application{}, web, `{"`+kind+`": 1}`)
+		read("api", &rollout.Application{}, rollout.Resource{Namespace: "apps", Name: "api"}, "") // to which it has no right
+		if kind == "cluster" {
+			read("web", elsewhere, web, "")
+			read("web", &rollout.Application{}, abroad, "")
 		}
-		if kind == "cluster" && (c.Rollout(t.Context(), "web", elsewhere, web) != nil || c.Rollout(t.Context(), "web", &rollout.Application{}, abroad) != nil) {
-			t.Error("asked this cluster")
+	}
+	s.Down()
+	for kind, c := range clients(t, s) {
+		if got, err := c.Rollout(t.Context(), "web", &rollout.Application{}, web); got != nil || err == nil {
+			t.Errorf("%s cannot read it now: %s, %v", kind, got, err)
 		}
 	}
 	if requests := fmt.Sprint(s.Requests()); !strings.Contains(requests, "resource?group=argoproj.io&kind=Rollout&namespace=apps&resourceName=web&version=v1alpha1") {

@@ -79,16 +79,12 @@ func (c *Cluster) Watch(ctx context.Context, application string, seen func(*roll
 // Forbids is not known here: sync windows are a matter of Argo CD's own API.
 func (c *Cluster) Forbids(context.Context, string) string { return "" }
 
-// Rollout is a Rollout in this cluster, nil when that cannot be found out.
-func (c *Cluster) Rollout(ctx context.Context, application string, a *rollout.Application, of rollout.Resource) []byte {
+// Rollout is a Rollout in this cluster, in JSON, nil when it is in another or we may not see it.
+func (c *Cluster) Rollout(ctx context.Context, application string, a *rollout.Application, of rollout.Resource) ([]byte, error) {
 	if abroad(a) || !validName.MatchString(of.Namespace) || !validName.MatchString(of.Name) {
-		return nil
+		return nil, nil
 	}
-	object, err := c.text(ctx, application, path.Join("apis/argoproj.io/v1alpha1/namespaces", of.Namespace, "rollouts", of.Name), nil, maxAnswer)
-	if err != nil {
-		return nil
-	}
-	return object
+	return permitted(c.text(ctx, application, path.Join("apis/argoproj.io/v1alpha1/namespaces", of.Namespace, "rollouts", of.Name), nil, maxAnswer))
 }
 
 // abroad reports whether an application's resources are in another cluster than it is itself.

@@ -138,13 +138,17 @@ func (r *REST) Forbids(ctx context.Context, application string) string {
 	return "it is outside of the sync windows that allow it"
 }
 
-// Rollout is a Rollout as it is in the cluster, nil when that cannot be found out.
-func (r *REST) Rollout(ctx context.Context, application string, _ *rollout.Application, of rollout.Resource) []byte {
-	live, err := r.live(ctx, application, node{Group: of.Group, Version: of.Version, Kind: of.Kind, Namespace: of.Namespace, Name: of.Name})
-	if err != nil {
-		return nil
+// Rollout is a Rollout as it is in the cluster, in JSON, nil when we may not see it.
+func (r *REST) Rollout(ctx context.Context, application string, _ *rollout.Application, of rollout.Resource) ([]byte, error) {
+	return permitted(r.live(ctx, application, node{Group: of.Group, Version: of.Version, Kind: of.Kind, Namespace: of.Namespace, Name: of.Name}))
+}
+
+// permitted is what was read, nothing when we have no right to it.
+func permitted(object []byte, err error) ([]byte, error) {
+	if fault.KindOf(err) == fault.Denied {
+		return nil, nil
 	}
-	return live
+	return object, err
 }
 
 // body is the answer to a question about an application, or about something below it.

@@ -111,8 +111,10 @@ func (r *REST) live(ctx context.Context, application string, n node) ([]byte, er
 		Manifest string `json:"manifest"`
 	}
 	query := url.Values{"namespace": {n.Namespace}, "resourceName": {n.Name}, "version": {n.Version}, "group": {n.Group}, "kind": {n.Kind}}
-	err := r.read(ctx, application, "resource", query, &answer)
-	return []byte(answer.Manifest), err
+	if err := r.read(ctx, application, "resource", query, &answer); err != nil {
+		return nil, err
+	}
+	return []byte(answer.Manifest), nil
 }
 
 // events adds those of a resource.

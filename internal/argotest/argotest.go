@@ -140,7 +140,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusUnauthorized, 16, "invalid session: token is expired", "")
 	case answered:
 		fmt.Fprint(w, answer)
-	case strings.HasPrefix(r.URL.Path, "/api/v1/namespaces/"):
+	case strings.HasPrefix(r.URL.Path, "/api/v1/namespaces/"), strings.Contains(r.URL.Path, "/rollouts/"):
 		refuse(w, r, http.StatusForbidden, 0, fmt.Sprintf(`%s is forbidden: User "ci" cannot do that`, path.Base(r.URL.Path)), "")
 	case r.URL.Path == streams:
 		s.stream(w, r, query.Get("name"), func(kind string, a *rollout.Application) any {

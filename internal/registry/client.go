@@ -59,6 +59,8 @@ type Options struct {
 	Progress func(image.Progress)
 	// Ledger remembers which repositories were given which blobs, so that others can mount them; nil remembers nothing.
 	Ledger *image.Ledger
+	// Lists remembers lists of tags from one client to the next; nil remembers nothing.
+	Lists *Lists
 	// Observe is told of each request, when its answer began: what it was for (tags, manifest, blob, token, api, other), and
 	// the status of HTTP, 0 without an answer. Several goroutines may call it at once; nil is nobody.
 	Observe func(host, operation string, status int, took time.Duration)

@@ -29,13 +29,13 @@ func (c *Client) Tags(ctx context.Context, ref imageref.Ref) ([]string, error) {
 	var all []string
 	left := int64(maxTags)
 	err = f.pages(fmt.Sprintf("n=%d", tagsAtOnce), mostPages, func(query string) (string, error) {
-		some, size, next, err := f.tagsPage(ctx, ref.Bare(), query, left)
-		all, left = append(all, some...), left-size
+		page, err := f.tagsPage(ctx, ref.Bare(), query, left)
+		all, left = append(all, page.tags...), left-page.size
 		if err == nil && (len(all) > mostTags || left < 0) {
 			err = &fault.Error{What: f.what, Where: f.where, Err: fmt.Errorf("%s lists more than %d tags, or more than %d MiB of them", f.host, mostTags, maxTags>>20),
 				Hint: "delete old tags, in Harbor with a retention rule of the project"}
 		}
-		return next, err
+		return page.next, err
 	})
 	if err != nil {
 		return nil, err
@@ -43,33 +43,41 @@ func (c *Client) Tags(ctx context.Context, ref imageref.Ref) ([]string, error) {
 	return all, nil
 }
 
-// tagsPage reads one page, of which the size in bytes may be one more than most: then there are no tags. Next is the query of
-// the next one, "" after the last.
-func (f *fetch) tagsPage(ctx context.Context, ref imageref.Ref, query string, most int64) (tags []string, size int64, next string, err error) {
+// tagsPage reads one page. When it has more bytes than most, it has no tags.
+func (f *fetch) tagsPage(ctx context.Context, ref imageref.Ref, query string, most int64) (tagsPage, error) {
 	ctx, cancel := patiently(ctx, f.what, ref)
 	defer cancel()
-	r := request{method: http.MethodGet, url: f.url("%s/tags/list?%s", f.repository, query), scopes: f.scopes}
-	resp, err := f.expect(ctx, f.what, f.where, r, http.StatusOK)
+	url := f.url("%s/tags/list?%s", f.repository, query)
+	known, statuses := f.client.options.Lists.at(url), []int{http.StatusOK}
+	if known.etag != "" {
+		statuses = append(statuses, http.StatusNotModified)
+	}
+	resp, err := f.expect(ctx, f.what, f.where, request{method: http.MethodGet, url: url, scopes: f.scopes, header: known.unless()}, statuses...)
 	if err != nil {
-		return nil, 0, "", err
+		return tagsPage{}, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotModified {
+		return known, nil
+	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
-	size = int64(len(raw))
+	page := tagsPage{etag: resp.Header.Get("ETag"), size: int64(len(raw))}
 	switch {
 	case err != nil:
-		return nil, 0, "", f.failed(ctx, f.what, f.where, err)
-	case size > most:
-		return nil, size, "", nil
+		return tagsPage{}, f.failed(ctx, f.what, f.where, err)
+	case page.size > most:
+		return page, nil
 	}
 	var answer struct{ Tags []string }
 	if json.Unmarshal(raw, &answer) != nil {
 		err = fmt.Errorf("%s does not answer with a list", f.host)
 	} else {
-		next, err = nextQuery(resp)
+		page.tags = answer.Tags
+		page.next, err = nextQuery(resp)
 	}
 	if err != nil {
-		return nil, 0, "", &fault.Error{What: f.what, Where: f.where, Err: err, Hint: f.hintPage()}
+		return tagsPage{}, &fault.Error{What: f.what, Where: f.where, Err: err, Hint: f.hintPage()}
 	}
-	return answer.Tags, size, next, nil
+	f.client.options.Lists.keep(url, page)
+	return page, nil
 }

@@ -79,6 +79,44 @@ func TestTags(t *testing.T) {
 	}
 }
 
+// TestTagsUnchanged asks a registry that gives ETags again, as another client.
+func TestTagsUnchanged(t *testing.T) {
+	tags, etag, whole := []string{"1", "2"}, `W/"a"`, 0
+	for i := range 1500 {
+		tags = append(tags, fmt.Sprint("x", i))
+	}
+	s := lists(t, func(w http.ResponseWriter, r *http.Request) {
+		page := etag + r.URL.RawQuery
+		w.Header().Set("ETag", page)
+		if r.Header.Get("If-None-Match") == page {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		whole++
+		pageOf(w, r, tags, "")
+	})
+	var remembered registry.Lists
+	list := func(c *registry.Client, sent int) {
+		t.Helper()
+		whole = 0
+		got, err := c.Tags(t.Context(), ref(t, "%s/sandbox/app", s.Host))
+		if err != nil || !slices.Equal(got, tags) {
+			t.Errorf("%d tags, %v; want %d", len(got), err, len(tags))
+		}
+		if whole != sent {
+			t.Errorf("%d pages are sent, want %d", whole, sent)
+		}
+		clear(got)
+	}
+	again := func(o *registry.Options) { o.Lists = &remembered }
+	list(client(s, again), 2)
+	list(client(s, again), 0)
+	etag, tags = `W/"b"`, tags[:1]
+	list(client(s, again), 1)
+	list(client(s, again), 0)
+	list(client(s), 1)
+}
+
 // TestTagsRefuse has registries that are none, or that do not come to an end.
 func TestTagsRefuse(t *testing.T) {
 	const more = `<?last=%s&n=1000>; rel="next"`

@@ -16,6 +16,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
@@ -51,7 +52,11 @@ func (c *Client) cloned(ctx context.Context, r Repository) (*os.File, error) {
 		return failed("", fault.Cause(err))
 	}
 	defer os.RemoveAll(dir)
-	w := worktree{ctx: ctx, git: git, dir: dir, env: append(c.environment(), c.login(r.Address)...)}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(patience, func() { cancel(fmt.Errorf("git has said nothing for %s", patience)) })
+	defer silence.Stop()
+	w := worktree{ctx: ctx, silence: silence, git: git, dir: dir, env: append(c.environment(), c.login(r.Address)...)}
 	if err := w.checkOut(r); err != nil {
 		return failed("check the address and the branch; a private repository needs --secret id=GIT_AUTH_TOKEN,env=TOKEN", err)
 	}
@@ -95,30 +100,49 @@ func loopback(host string) bool { return host == "localhost" || net.ParseIP(host
 
 // worktree is a folder that git works in.
 type worktree struct {
-	ctx context.Context
-	git string
-	dir string
-	env []string
+	ctx     context.Context
+	silence *time.Timer // ends it
+	git     string
+	dir     string
+	env     []string
 }
 
-// run runs git. Only protocols that reach another machine are allowed, for a submodule's address is a stranger's.
+// run runs git, as long as it says something: its progress is the server's sign of life. Only protocols that reach another
+// machine are allowed, for a submodule's address is a stranger's.
 func (w worktree) run(args ...string) (string, error) {
 	guards := []string{"-c", "protocol.allow=never", "-c", "core.hooksPath=" + os.DevNull, "-c", "advice.detachedHead=false"}
 	for _, protocol := range []string{"http", "https", "git", "ssh"} {
 		guards = append(guards, "-c", "protocol."+protocol+".allow=always")
 	}
 	cmd := exec.CommandContext(w.ctx, w.git, append(guards, args...)...)
-	cmd.Dir, cmd.Env = w.dir, w.env
-	var out, said bytes.Buffer
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with the programs that git runs
+	cmd.Dir, cmd.Env, cmd.WaitDelay = w.dir, w.env, time.Second
+	var out bytes.Buffer
+	said := progress{silence: w.silence}
 	cmd.Stdout, cmd.Stderr = &out, &said
+	w.silence.Reset(patience)
 	if err := cmd.Run(); err != nil {
 		if w.ctx.Err() != nil {
-			return "", w.ctx.Err()
+			return "", context.Cause(w.ctx)
 		}
-		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+		lines := strings.Split(strings.TrimSpace(string(said.end)), "\n")
 		return "", fmt.Errorf("git %s: %s", args[0], fault.Said(lines[len(lines)-1], 1000))
 	}
 	return strings.TrimSpace(out.String()), nil
+}
+
+// progress is the end of what git says, each word of which puts off the end of patience.
+type progress struct {
+	silence *time.Timer
+	end     []byte
+}
+
+func (p *progress) Write(text []byte) (int, error) {
+	p.silence.Reset(patience)
+	p.end = append(p.end, text...)
+	p.end = p.end[max(0, len(p.end)-4096):]
+	return len(text), nil
 }
 
 // checkOut puts the files of a commit into the folder. One commit is fetched; where a server cannot do that, all are.
@@ -137,8 +161,8 @@ func (w worktree) checkOut(r Repository) error {
 		return err
 	}
 	commit := "FETCH_HEAD"
-	if _, err := w.run("fetch", "--quiet", "--depth=1", "origin", ref); err != nil {
-		if _, all := w.run("fetch", "--quiet", "--tags", "origin"); all != nil {
+	if _, err := w.run("fetch", "--progress", "--depth=1", "origin", ref); err != nil {
+		if _, all := w.run("fetch", "--progress", "--tags", "origin"); all != nil {
 			return err
 		}
 		commit = ref // which may be the beginning of a commit's name
@@ -150,11 +174,11 @@ func (w worktree) checkOut(r Repository) error {
 	if !strings.HasPrefix(is, r.Commit) {
 		return fmt.Errorf("%s is the commit %s, not %s", ref, is, r.Commit)
 	}
-	if _, err := w.run("checkout", "--quiet", "--detach", is); err != nil {
+	if _, err := w.run("checkout", "--progress", "--detach", is); err != nil {
 		return err
 	}
 	if r.Submodules {
-		_, err = w.run("submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
+		_, err = w.run("submodule", "update", "--progress", "--init", "--recursive", "--depth=1")
 	}
 	return err
 }

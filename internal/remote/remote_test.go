@@ -2,10 +2,12 @@ package remote
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -294,6 +296,39 @@ func TestCloneWithToken(t *testing.T) {
 	}
 	if got := c.login("http://example.com/a.git"); got != nil {
 		t.Errorf("a token over HTTP: %v", got)
+	}
+}
+
+// TestCloneSilence wants a server that says nothing to hold nobody up, and git's own programs to end with git.
+func TestCloneSilence(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	left := make(chan struct{}, 2)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				io.Copy(io.Discard, conn)
+				left <- struct{}{}
+			}()
+		}
+	}()
+	defer func(d time.Duration) { patience = d }(patience)
+	for _, tt := range []struct {
+		patience, timeout time.Duration
+		says              string
+	}{{3 * time.Second, time.Minute, "git has said nothing for 3s"}, {time.Minute, time.Second, "deadline exceeded"}} {
+		patience = tt.patience
+		ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
+		_, err := client(t, nil).Clone(ctx, Repository{Address: "http://" + l.Addr().String() + "/a.git"})
+		if cancel(); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%v, not %s", err, tt.says)
+		}
+		<-left
 	}
 }
 

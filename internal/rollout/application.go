@@ -42,6 +42,8 @@ type Application struct {
 
 	// Refreshed is that this was said once the application had been compared anew, because it was asked for.
 	Refreshed bool `json:"-"`
+	// Rollouts are those that Pausing names, up to one that does not resume.
+	Rollouts []Rollout `json:"-"`
 }
 
 // Source is a repository that an application takes manifests from, and what the application itself makes of them.
@@ -224,12 +226,17 @@ func (l *Later) Unwrap() error { return l.Err }
 func (a *Application) Children() []Resource {
 	var children []Resource
 	for _, r := range a.Status.Resources {
-		if r.Group == "argoproj.io" && r.Kind == "Application" && isName(r.Name) && isName(r.Namespace) {
+		if r.isChild() {
 			children = append(children, r)
 		}
 	}
 	slices.SortStableFunc(children, func(a, b Resource) int { return cmp.Compare(a.Wave, b.Wave) })
 	return children
+}
+
+// isChild reports whether the resource is an application, of which Argo CD tells as of any other.
+func (r Resource) isChild() bool {
+	return r.Group == "argoproj.io" && r.Kind == "Application" && isName(r.Name) && isName(r.Namespace)
 }
 
 // isName reports whether Kubernetes could have given such a name: what a server says is shown to people, and asked for.

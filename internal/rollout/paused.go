@@ -3,6 +3,7 @@ package rollout
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ type object struct {
 			} `json:"canary"`
 			BlueGreen struct {
 				AutoPromotion *bool `json:"autoPromotionEnabled"` // true unless it is said
-				Seconds       int   `json:"autoPromotionSeconds"`
+				Seconds       int32 `json:"autoPromotionSeconds"`
 			} `json:"blueGreen"`
 		} `json:"strategy"`
 	} `json:"spec"`
@@ -55,7 +56,7 @@ func Resumes(rollout []byte) (until string, ok bool) {
 		}
 		all = append(all, text)
 	}
-	return strings.Join(all, ", "), true
+	return Clean(strings.Join(all, ", ")), true
 }
 
 // until is when a pause ends by itself, if it does.
@@ -65,21 +66,29 @@ func (o object) until(p pause) (text string, ok bool) {
 	switch {
 	case p.Reason == "CanaryPauseStep" && step >= 0 && step < len(steps) && steps[step].Pause != nil:
 		after, ok := lasting(steps[step].Pause.Duration)
-		return fmt.Sprintf("until %s, at step %d of %d", p.Start.Add(after).UTC().Format("15:04:05Z"), step+1, len(steps)), ok
+		return fmt.Sprintf("until %s, at step %d of %d", p.end(after), step+1, len(steps)), ok
 	case p.Reason == "BlueGreenPause" && (promotion.AutoPromotion == nil || *promotion.AutoPromotion):
-		after := time.Duration(promotion.Seconds) * time.Second
-		return "until it is promoted at " + p.Start.Add(after).UTC().Format("15:04:05Z"), true
+		return "until it is promoted at " + p.end(time.Duration(promotion.Seconds)*time.Second), true
 	}
 	return "", false
+}
+
+// end is when a pause is over, with the day when that is not the one it began.
+func (p pause) end(after time.Duration) string {
+	at := p.Start.Add(after).UTC()
+	if at.Format(time.DateOnly) != p.Start.UTC().Format(time.DateOnly) {
+		return at.Format("2006-01-02 15:04:05Z")
+	}
+	return at.Format("15:04:05Z")
 }
 
 // lasting is how long a step's pause lasts.
 func lasting(duration any) (d time.Duration, ok bool) {
 	switch d := duration.(type) {
 	case float64:
-		return time.Duration(d) * time.Second, true
+		return time.Duration(d) * time.Second, d <= math.MaxInt32
 	case string:
-		if seconds, err := strconv.Atoi(d); err == nil {
+		if seconds, err := strconv.ParseInt(d, 10, 32); err == nil {
 			return time.Duration(seconds) * time.Second, true
 		}
 		after, err := time.ParseDuration(d)
@@ -88,10 +97,42 @@ func lasting(duration any) (d time.Duration, ok bool) {
 	return 0, false
 }
 
-// suspended is the verdict on an application that waits for somebody, or for a pause of its Rollouts to end.
-func (w *Watch) suspended(a *Application) Verdict {
-	if text := w.pausing(a); text != "" {
-		return Verdict{Text: "paused: " + text}
+// Rollout is how one of an application's pauses.
+type Rollout struct {
+	Resource
+	Until   string
+	Resumes bool  // by itself
+	Err     error // why it cannot be read now
+}
+
+// Pausing are the Rollouts that a suspended application may wait for, none when it waits for something else anyway.
+func (a *Application) Pausing() []Resource {
+	stopped := a.stopped()
+	if a.Status.Health.Status != "Suspended" || a.Status.Sync.Status != "Synced" || slices.ContainsFunc(stopped, Resource.stays) {
+		return nil
+	}
+	return slices.DeleteFunc(stopped, Resource.isChild)
+}
+
+// stopped are the resources that may make an application suspended. Argo CD may keep the health of resources to itself.
+func (a *Application) stopped() []Resource {
+	return slices.DeleteFunc(slices.Clone(a.Status.Resources), func(r Resource) bool {
+		if r.Health == nil {
+			return !r.isRollout()
+		}
+		return r.Health.Status != "Suspended"
+	})
+}
+
+func (r Resource) isRollout() bool { return r.Group == "argoproj.io" && r.Kind == "Rollout" }
+
+// stays reports whether a suspended resource never goes on by itself. Of an application of its own we are told elsewhere.
+func (r Resource) stays() bool { return !r.isRollout() && !r.isChild() }
+
+// suspended is the verdict on an application that waits for somebody, or for what goes on by itself.
+func (a *Application) suspended() Verdict {
+	if text := a.pausing(); text != "" {
+		return Verdict{Text: text}
 	}
 	v := Verdict{State: Ended, Text: "suspended: it waits for a promotion" + a.unhealthy("Suspended"),
 		Hint: "resume the rollout, for example: kubectl argo rollouts promote NAME"}
@@ -103,26 +144,31 @@ func (w *Watch) suspended(a *Application) Verdict {
 	return v
 }
 
-// pausing names the Rollouts that a suspended application waits for, when all of them go on by themselves. Argo CD may keep
-// the health of resources to itself.
-func (w *Watch) pausing(a *Application) string {
+// pausing names what a suspended application waits for, when all of it goes on by itself, or may.
+func (a *Application) pausing() string {
 	var all []string
-	for _, r := range a.Status.Resources {
-		isRollout := r.Group == "argoproj.io" && r.Kind == "Rollout"
-		suspended := r.Health != nil && r.Health.Status == "Suspended"
-		if !suspended && (r.Health != nil || !isRollout) {
+	for _, r := range a.stopped() {
+		if r.isChild() {
+			all = append(all, r.String())
 			continue
 		}
-		if !isRollout || w.Rollout == nil {
+		at := slices.IndexFunc(a.Rollouts, func(x Rollout) bool { return x.Namespace == r.Namespace && x.Name == r.Name })
+		if r.stays() || at < 0 {
 			return ""
 		}
-		until, ok := Resumes(w.Rollout(a, r))
+		read := a.Rollouts[at]
+		if read.Err != nil {
+			return "suspended, and " + Clean(r.String()) + " cannot be read: " + Clean(read.Err.Error())
+		}
 		switch {
-		case !ok:
+		case !read.Resumes:
 			return ""
-		case suspended || until != "":
-			all = append(all, Clean(strings.TrimSpace(r.String()+" "+until)))
+		case r.Health != nil || read.Until != "":
+			all = append(all, Clean(strings.TrimSpace(r.String()+" "+read.Until)))
 		}
 	}
-	return strings.Join(all, "; ")
+	if len(all) == 0 {
+		return ""
+	}
+	return "paused: " + strings.Join(all, "; ")
 }

@@ -13,6 +13,16 @@ func suspended(a *rollout.Application) {
 	a.Status.Resources = []rollout.Resource{{Group: "argoproj.io", Kind: "Rollout", Name: "web", Health: &rollout.Health{Status: "Suspended"}}}
 }
 
+// reads gives an application its Rollouts as they are in the cluster.
+func reads(objects ...[]byte) func(a *rollout.Application) {
+	return func(a *rollout.Application) {
+		for i, r := range a.Pausing() {
+			until, resumes := rollout.Resumes(objects[i])
+			a.Rollouts = append(a.Rollouts, rollout.Rollout{Resource: r, Until: until, Resumes: resumes})
+		}
+	}
+}
+
 // canary is a Rollout at a step of three, of which the second is a pause since ten o'clock, for a duration or, without one,
 // for ever.
 func canary(step int, duration string) []byte {
@@ -37,6 +47,8 @@ func TestResumes(t *testing.T) {
 		{"minutes", canary(1, `"5m"`), "until 10:05:00Z, at step 2 of 3", true},
 		{"seconds in a text", canary(1, `"90"`), "until 10:01:30Z, at step 2 of 3", true},
 		{"seconds", canary(1, "3600"), "until 11:00:00Z, at step 2 of 3", true},
+		{"until another day", canary(1, `"14h"`), "until 2026-01-03 00:00:00Z, at step 2 of 3", true},
+		{"more seconds than there are", canary(1, "1e300"), "", false},
 		{"for ever", canary(1, ""), "", false},
 		{"no duration", canary(1, `"soon"`), "", false},
 		{"the step is none of a pause", canary(0, "60"), "", false},

@@ -133,7 +133,7 @@ func (w *Watch) synced(now time.Time, a *Application, sources []int, revision st
 		}
 		return Verdict{State: Ended, Text: text, Hint: "kubectl describe the resource; the events and logs say why"}
 	case "Suspended":
-		return w.suspended(a)
+		return a.suspended()
 	default:
 		return Verdict{Text: strings.ToLower(Clean(health.Status)) + a.unhealthy(health.Status)}
 	}

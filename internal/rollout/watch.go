@@ -76,9 +76,6 @@ type Watch struct {
 	// Forbids names what forbids Argo CD to sync it, "" when nothing does or nobody knows. It is asked when nothing happens,
 	// and may be nil.
 	Forbids func() string
-	// Rollout is a Rollout as it is in the cluster, in JSON, nil when nobody knows. It is asked while the
-	// application is suspended, and may be nil.
-	Rollout func(*Application, Resource) []byte
 
 	since, before map[string]time.Time // what is so since when: found in this look, and up to it
 	reconciled    time.Time            // when it was compared last, as the first look had it

@@ -250,36 +250,30 @@ func TestVerdicts(t *testing.T) {
 			a.Status.Health.Status = "Suspended"
 			a.Status.Resources = []rollout.Resource{{Kind: "CronJob", Name: "nightly", Health: &rollout.Health{Status: "Suspended"}}}
 		}), soon: rollout.Ended, late: rollout.Ended, text: "suspended: CronJob/nightly is suspended", hint: "ignore-healthcheck"},
-		{name: "a rollout's pause", a: at(wanted, suspended), watch: func(w *rollout.Watch) {
-			w.Rollout = func(_ *rollout.Application, r rollout.Resource) []byte { return canary(1, `"10m"`) }
-		}, text: "paused: Rollout/web until 10:10:00Z, at step 2 of 3"},
-		{name: "a rollout that waits for a person", a: at(wanted, suspended), watch: func(w *rollout.Watch) {
-			w.Rollout = func(*rollout.Application, rollout.Resource) []byte { return canary(1, "") }
-		}, soon: rollout.Ended, late: rollout.Ended, text: "it waits for a promotion: Rollout/web is suspended", hint: "promote"},
-		{name: "a rollout's pause, and a job", a: at(wanted, suspended, func(a *rollout.Application) {
+		{name: "a rollout's pause", a: at(wanted, suspended, reads(canary(1, `"10m"`))), text: "paused: Rollout/web until 10:10:00Z, at step 2 of 3"},
+		{name: "a rollout that waits for a person", a: at(wanted, suspended, reads(canary(1, ""))),
+			soon: rollout.Ended, late: rollout.Ended, text: "it waits for a promotion: Rollout/web is suspended", hint: "promote"},
+		{name: "a rollout that nobody read", a: at(wanted, suspended), soon: rollout.Ended, late: rollout.Ended, text: "it waits for a promotion"},
+		{name: "a rollout that cannot be read now", a: at(wanted, suspended, func(a *rollout.Application) {
+			a.Rollouts = []rollout.Rollout{{Resource: a.Status.Resources[0], Err: errors.New("it answers 503\x1b[2J")}}
+		}), text: "suspended, and Rollout/web cannot be read: it answers 503 [2J"},
+		{name: "a rollout's pause, and a job", a: at(wanted, suspended, reads(canary(1, `"10m"`)), func(a *rollout.Application) {
 			a.Status.Resources = append(a.Status.Resources, rollout.Resource{Kind: "CronJob", Name: "nightly", Health: &rollout.Health{Status: "Suspended"}})
-		}), watch: func(w *rollout.Watch) {
-			w.Rollout = func(*rollout.Application, rollout.Resource) []byte { return canary(1, `"10m"`) }
-		}, soon: rollout.Ended, late: rollout.Ended, text: "suspended"},
+		}), soon: rollout.Ended, late: rollout.Ended, text: "suspended"},
 		{name: "pauses of rollouts whose health is not told", a: at(wanted, suspended, func(a *rollout.Application) {
 			a.Status.Resources[0].Health = nil
 			a.Status.Resources = append(a.Status.Resources, rollout.Resource{Kind: "Service", Name: "web"},
 				rollout.Resource{Group: "argoproj.io", Kind: "Rollout", Name: "well", Health: &rollout.Health{Status: "Healthy"}},
 				rollout.Resource{Group: "argoproj.io", Kind: "Rollout", Name: "on"})
-		}), watch: func(w *rollout.Watch) {
-			w.Rollout = func(_ *rollout.Application, r rollout.Resource) []byte {
-				if r.Name == "on" {
-					return []byte("{}")
-				}
-				return canary(1, "600")
-			}
-		}, text: "paused: Rollout/web until 10:10:00Z, at step 2 of 3"},
-		{name: "a rollout that goes on", a: at(wanted, suspended), watch: func(w *rollout.Watch) {
-			w.Rollout = func(*rollout.Application, rollout.Resource) []byte { return []byte("{}") }
-		}, text: "paused: Rollout/web"},
-		{name: "no rollout goes on", a: at(wanted, suspended, func(a *rollout.Application) { a.Status.Resources[0].Health = nil }), watch: func(w *rollout.Watch) {
-			w.Rollout = func(*rollout.Application, rollout.Resource) []byte { return []byte("{}") }
-		}, soon: rollout.Ended, late: rollout.Ended, text: "it waits for a promotion"},
+		}, reads(canary(1, "600"), []byte("{}"))), text: "paused: Rollout/web until 10:10:00Z, at step 2 of 3"},
+		{name: "a rollout that goes on", a: at(wanted, suspended, reads([]byte("{}"))), text: "paused: Rollout/web"},
+		{name: "no rollout goes on", a: at(wanted, suspended, func(a *rollout.Application) { a.Status.Resources[0].Health = nil }, reads([]byte("{}"))),
+			soon: rollout.Ended, late: rollout.Ended, text: "it waits for a promotion"},
+		{name: "an application of its own", a: at(wanted, suspended, func(a *rollout.Application) {
+			a.Status.Resources[0].Kind = "Application"
+			a.Status.Resources[0].Namespace = "argocd"
+		}),
+			text: "paused: Application/web"},
 		{name: "compared before the end of the operation", a: at(wanted, func(a *rollout.Application) { a.Status.OperationState.FinishedAt = time.Now() }), text: "to be compared once more"},
 		{name: "a window", a: at(wanted, outOfSync, func(a *rollout.Application) { a.Status.OperationState = nil }), watch: func(w *rollout.Watch) {
 			w.Forbids = func() string { return "a window\x1b[2J denies it" }

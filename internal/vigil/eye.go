@@ -35,6 +35,9 @@ func (e *eye) ask(v rollout.Verdict) {
 
 // tell hands on what was seen just now. What fails since the time is up is none of it.
 func (e *eye) tell(ctx context.Context, s sighting) {
+	if s.seen != nil {
+		s.seen = e.closer(ctx, s.seen)
+	}
 	if ctx.Err() != nil {
 		return
 	}
@@ -43,6 +46,22 @@ func (e *eye) tell(ctx context.Context, s sighting) {
 	case <-ctx.Done():
 	case e.sightings <- s:
 	}
+}
+
+// closer is an application with the Rollouts that it may wait for, up to one that decides.
+func (e *eye) closer(ctx context.Context, a *rollout.Application) *rollout.Application {
+	ctx, cancel := context.WithTimeout(ctx, closely)
+	defer cancel()
+	seen := *a
+	for _, r := range a.Pausing() {
+		object, err := e.server.Rollout(ctx, e.name, a, r)
+		until, resumes := rollout.Resumes(object)
+		seen.Rollouts = append(seen.Rollouts, rollout.Rollout{Resource: r, Until: until, Resumes: resumes, Err: err})
+		if !resumes {
+			break
+		}
+	}
+	return &seen
 }
 
 // look asks about the application until the context ends.

@@ -25,8 +25,8 @@ type Server interface {
 	Watch(ctx context.Context, name string, seen func(*rollout.Application)) error
 	// Forbids names what forbids to sync an application, "" when nothing does or nobody knows.
 	Forbids(ctx context.Context, name string) string
-	// Rollout is a Rollout of an application as it is in the cluster, in JSON, nil when nobody knows.
-	Rollout(ctx context.Context, name string, a *rollout.Application, r rollout.Resource) []byte
+	// Rollout is a Rollout of an application as it is in the cluster, in JSON, nil when we may not see it.
+	Rollout(ctx context.Context, name string, a *rollout.Application, r rollout.Resource) ([]byte, error)
 }
 
 // Vigil is what is waited for.
@@ -66,7 +66,8 @@ const (
 	settling   = 1100 * time.Millisecond
 	creation   = time.Minute // that an application may be missing
 	longest    = 15 * time.Second
-	patient    = time.Minute // that a server may be busy at the start, and what it may ask to be left alone
+	closely    = 15 * time.Second // that all of an application's Rollouts may take to be read
+	patient    = time.Minute      // that a server may be busy at the start, and what it may ask to be left alone
 )
 
 // keeper keeps a vigil: it alone knows how everything stands.
@@ -136,9 +137,6 @@ func (k *keeper) follow(name string, wave int, parent *follower) {
 	f.watch = &rollout.Watch{
 		Commit: k.Commit, Branch: k.Branch, Place: k.Place, Relation: k.Relation, Retries: k.Retries, Declared: k.Declared,
 		Forbids: func() string { return k.Server.Forbids(k.ctx, name) },
-		Rollout: func(a *rollout.Application, r rollout.Resource) []byte {
-			return k.Server.Rollout(k.ctx, name, a, r)
-		},
 	}
 	f.verdict.Text = "not seen yet"
 	k.known[name] = f

@@ -27,6 +27,7 @@ type argo struct {
 	watched   int
 	failing   func(since time.Duration) error
 	windows   string
+	rollout   func(ctx context.Context, name string, r rollout.Resource) ([]byte, error)
 	announced bool
 	nowhere   bool                     // the repository is not known
 	slow      map[string]time.Duration // that an answer about an application takes
@@ -105,8 +106,8 @@ func (a *argo) Watch(ctx context.Context, name string, seen func(*rollout.Applic
 
 func (a *argo) Forbids(context.Context, string) string { return a.windows }
 
-func (a *argo) Rollout(context.Context, string, *rollout.Application, rollout.Resource) []byte {
-	return nil
+func (a *argo) Rollout(ctx context.Context, name string, _ *rollout.Application, r rollout.Resource) ([]byte, error) {
+	return a.rollout(ctx, name, r)
 }
 
 // keep waits, at most for ten minutes of the bubble's time.

@@ -31,6 +31,7 @@ type Catalog struct {
 	mu    sync.Mutex
 	known map[string]*repository
 	hosts map[string]*semaphore.Weighted // of the tags that are read at the same time
+	share share
 }
 
 // New is a catalog; it sends nothing before it is asked to. Warn is told what makes an answer dearer or poorer than it could
@@ -46,14 +47,16 @@ func (c *Catalog) Choose(ctx context.Context, ref imageref.Ref, rules policy.Rul
 	if err != nil {
 		return policy.Decision{}, err
 	}
+	ctx, cancel := c.limit(ctx, ref)
+	defer cancel()
 	q := &question{repository: c.repository(ref), policy: p, rules: rules}
 	tags, err := q.tags(ctx)
 	if err != nil {
-		return policy.Decision{}, err
+		return policy.Decision{}, late(ctx, err)
 	}
 	ranking := p.Rank(tags)
 	if err := ranking.Settle(c.now, func(name string) (policy.Tag, error) { return q.look(ctx, name) }); err != nil {
-		return policy.Decision{}, err
+		return policy.Decision{}, late(ctx, err)
 	}
 	d := ranking.Decide(c.now)
 	d.Bad = q.bad
@@ -64,6 +67,8 @@ func (c *Catalog) Choose(ctx context.Context, ref imageref.Ref, rules policy.Rul
 // Prepare reaches the registry of the repositories, which are those of one, and asks for the right to read them. An error is
 // one that each of them would meet.
 func (c *Catalog) Prepare(ctx context.Context, repositories []imageref.Ref) error {
+	ctx, cancel := c.limit(ctx, repositories[0])
+	defer cancel()
 	whole := make([]imageref.Ref, len(repositories))
 	for i, ref := range repositories {
 		whole[i] = c.client.Whole(ref)
@@ -73,6 +78,8 @@ func (c *Catalog) Prepare(ctx context.Context, repositories []imageref.Ref) erro
 
 // Digest is what ref's tag names now.
 func (c *Catalog) Digest(ctx context.Context, ref imageref.Ref) (string, error) {
+	ctx, cancel := c.limit(ctx, ref)
+	defer cancel()
 	return c.client.Digest(ctx, c.client.Whole(ref))
 }
 

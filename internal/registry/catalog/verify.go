@@ -21,6 +21,8 @@ type Demands struct {
 // Verify is nil when the image that ref names meets the demands. Ref has a digest, or a tag of which the digest is asked
 // for. The error says which is not met, and is of kind Gate then.
 func (c *Catalog) Verify(ctx context.Context, ref imageref.Ref, d Demands) error {
+	ctx, cancel := c.limit(ctx, ref)
+	defer cancel()
 	ref = c.client.Whole(ref)
 	if ref.Digest == "" {
 		digest, err := c.client.Digest(ctx, ref)
