@@ -28,7 +28,7 @@ var imports = map[string][]string{
 	"internal/demo/app": {},
 
 	"internal/cli":    {"fault"},
-	"internal/access": {"cli", "config", "environ", "fault", "imageref", "kube", "registry", "trust"},
+	"internal/access": {"cli", "config", "environ", "fault", "imageref", "kube", "leash", "registry", "trust"},
 
 	"internal/gitaccess": {"cli", "fault", "gitops/github", "gitops/repo", "openssh"},
 
@@ -36,6 +36,7 @@ var imports = map[string][]string{
 
 	"internal/fault":            {},
 	"internal/environ":          {},
+	"internal/leash":            {},
 	"internal/cosign":           {"fault"},
 	"internal/version":          {"fault"},
 	"internal/trust":            {"fault"},
@@ -67,9 +68,9 @@ var imports = map[string][]string{
 	"internal/buildkit":         {"fault", "imageref", "image", "dockerfile", "sandbox/step"},
 	"internal/ship":             {"fault", "imageref", "image", "dockerfile", "stepcache"},
 	"internal/gitops/folder":    {"fault", "gitops/ignore", "gitops/manifest"},
-	"internal/gitops/repo":      {"environ", "fault", "gitops/manifest", "openssh", "trust", "gitops/trailer"},
+	"internal/gitops/repo":      {"environ", "fault", "gitops/manifest", "leash", "openssh", "trust", "gitops/trailer"},
 	"internal/gitops/github":    {"fault", "gitops/trailer"},
-	"internal/registry":         {"environ", "fault", "imageref", "image", "policy", "stepcache"},
+	"internal/registry":         {"environ", "fault", "imageref", "image", "leash", "policy", "stepcache"},
 	"internal/registry/harbor":  {"fault", "registry"},
 	"internal/registry/catalog": {"cosign", "fault", "imageref", "image", "policy", "registry", "registry/harbor"},
 	"internal/timespan":         {},
@@ -82,7 +83,7 @@ var imports = map[string][]string{
 	"internal/argoapi":          {"fault", "rollout"},
 	"internal/argotest":         {"rollout"},
 	"internal/provenance":       {},
-	"internal/remote":           {"fault"},
+	"internal/remote":           {"fault", "leash"},
 	"internal/registrytest":     {},
 	"internal/gittest":          {},
 	"internal/githubtest":       {"gittest"},

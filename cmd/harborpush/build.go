@@ -115,7 +115,7 @@ func (f *buildFlags) run(ctx context.Context, c *cli.Console, folder string) err
 	}
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, f.timeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, f.late(folder, ""))
 		defer cancel()
 	}
 	if err := f.openBuilder(c); err != nil {
@@ -180,17 +180,17 @@ func (f *buildFlags) carryOut(ctx context.Context, c *cli.Console, build ship.Bu
 		case err == nil && f.iidfile != "":
 			err = os.WriteFile(f.iidfile, []byte(result.Digest.String()), 0o644)
 		case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-			err = f.late(build)
+			err = f.late(build.Context, f.steps.unfinished())
 		}
 		return result, err
 	})
 }
 
-// late is the error of a build that took too long.
-func (f *buildFlags) late(build ship.Build) error {
+// late is the error of a build that took too long, at a step when that is known.
+func (f *buildFlags) late(folder, at string) error {
 	err := fmt.Errorf("it was not done after %s", f.timeout)
-	if at := f.steps.unfinished(); at != "" {
+	if at != "" {
 		err = fmt.Errorf("%w, at %s", err, at)
 	}
-	return &fault.Error{What: "build", Where: ship.ContextName(build.Context), Err: err, Hint: "give it more time with --timeout"}
+	return &fault.Error{What: "build", Where: ship.ContextName(folder), Err: err, Hint: "give it more time with --timeout"}
 }

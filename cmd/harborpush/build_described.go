@@ -136,9 +136,9 @@ func (f *buildFlags) stdinOnce(build ship.Build) error {
 func (f *buildFlags) stdin(ctx context.Context, c *cli.Console, fetching *remote.Client, build *ship.Build) (err error) {
 	switch {
 	case build.Context == "-":
-		build.Stdin, err = fetching.Spool(ctx, c.In)
+		build.Stdin, err = fetching.Spool(c.Input(ctx))
 	case build.Dockerfile == "-":
-		build.Text, err = io.ReadAll(io.LimitReader(c.In, maxDockerfile+1))
+		build.Text, err = io.ReadAll(io.LimitReader(c.Input(ctx), maxDockerfile+1))
 		if err == nil && len(build.Text) > maxDockerfile {
 			err = fault.Usagef("a tar of a context is read as CONTEXT: harborpush build -", "--file -: standard input has more than %d bytes", maxDockerfile)
 		}

@@ -185,7 +185,7 @@ func (d *destination) source(ctx context.Context, c *cli.Console, typed string) 
 	case typed == "-" && d.access.ReadsStdin():
 		return ship.Source{}, errStdinTwice
 	case typed == "-":
-		return ship.Source{Stream: c.In}, nil
+		return ship.Source{Stream: c.Input(ctx)}, nil
 	}
 	if _, err := os.Lstat(typed); err == nil {
 		return ship.Source{Path: typed}, nil

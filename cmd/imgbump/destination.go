@@ -131,9 +131,11 @@ func (f *jobFlags) through(ctx context.Context, c *cli.Console, w *workplace, d 
 	}
 	result, err := f.commit(ctx, c, w, d, job)
 	if d.otherwise != nil && (repo.Protected(err) || github.Protected(err)) {
-		c.Warnf("", 0, "%v; a pull request proposes the change instead", err)
+		refusal := err
 		d = d.otherwise
-		result, err = f.commit(ctx, c, w, d, job)
+		if result, err = f.commit(ctx, c, w, d, job); err != nil || len(result.Commits) > 0 {
+			c.Warnf("", 0, "%v; a pull request proposes the change instead", refusal)
+		}
 	}
 	if err == nil && d.finish != nil {
 		err = d.finish(ctx, &result)

@@ -104,7 +104,9 @@ func (p *proposals) branch(group string) (*repo.Proposal, error) {
 // declined is why what a policy chose is not proposed again: somebody closed the pull request. A person who names a version
 // gets it proposed whatever there was.
 func (p *proposals) declined(ctx context.Context, head string, plan bump.Plan) (reason string, err error) {
-	url, err := p.Declined(ctx, p.pullRequest(head, plan.Changes))
+	r := p.pullRequest(head, plan.Changes)
+	r.Partly = len(plan.Failures) > 0
+	url, err := p.Declined(ctx, r)
 	if url != "" {
 		reason = "somebody closed " + url + ", which proposed this; reopen it to have this after all"
 	}
@@ -115,11 +117,11 @@ func (p *proposals) declined(ctx context.Context, head string, plan bump.Plan) (
 func (p *proposals) pullRequest(head string, changes []bump.Change) github.PullRequest {
 	var wanted []string
 	for _, x := range changes {
-		wanted = append(wanted, x.To.String())
+		wanted = append(wanted, hashed(x.To.String()))
 	}
 	slices.Sort(wanted)
 	return github.PullRequest{Owner: p.owner, Repository: p.name, Base: p.remote.Name(), Head: head, HeadOwner: p.fork,
-		Proposes: hashed(slices.Compact(wanted)...)}
+		Proposes: slices.Compact(wanted)}
 }
 
 // finish opens a pull request for each head that has commits now, and closes those that propose nothing any more.
@@ -204,8 +206,8 @@ func (p *proposals) request(ctx context.Context, commits []bump.Commit) github.P
 	if r.Body == "" {
 		r.Body = p.describe(ctx, part, r)
 	}
-	if len(r.Body) > maxBody {
-		r.Body = strings.ToValidUTF8(r.Body[:maxBody], "") + "\n\nand more, in the diff\n"
+	if most := max(0, maxBody-len(strings.Join(r.Proposes, " "))); len(r.Body) > most {
+		r.Body = strings.ToValidUTF8(r.Body[:most], "") + "\n\nand more, in the diff\n"
 	}
 	return r
 }

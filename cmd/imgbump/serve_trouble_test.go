@@ -58,8 +58,8 @@ func (f *fleet) onGitHub() (*githubtest.Repository, []string) {
 	return project, []string{"GITHUB_TOKEN=t0ken", "GITHUB_API_URL=" + web.URL, "GITHUB_SERVER_URL=" + f.git.URL}
 }
 
-// Whatever is pushed, and however often it looks, there is one pull request with all that is newer, until somebody closes it. The page tells what the branch
-// has, and not what is proposed.
+// Whatever is pushed, and however often it looks, there is one pull request with all that is newer, until somebody closes it.
+// The page tells what the branch has, and not what is proposed.
 func TestServeProposes(t *testing.T) {
 	f := newFleet(t, 3)
 	project, args := f.onGitHub()
@@ -94,6 +94,12 @@ func TestServeProposes(t *testing.T) {
 	if hold := s.target().Images[0].Places[0].Hold; !strings.Contains(hold, "somebody closed https://github.example.com/team/gitops/pull/1") {
 		t.Errorf("why nothing is proposed: %q", hold)
 	}
+	f.gone("app1", true)
+	s.again()
+	if n := len(project.Pulls()); n != 1 {
+		t.Errorf("what is left of it while a registry is down is no other proposal: %d", n)
+	}
+	f.gone("app1", false)
 	s.push(f, "app0", "1.3.0")
 	s.sees("image changed", "app0:1.3.0")
 	if n := len(project.Pulls()); n != 2 {

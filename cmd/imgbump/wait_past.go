@@ -130,6 +130,9 @@ func (p *past) branchName() string {
 // askAgain is how long git is not asked again about a commit that it did not know.
 const askAgain = 10 * time.Second
 
+// relating is how long git may take about it, while no application is looked at. A test shortens it.
+var relating = 30 * time.Second
+
 // relation is how a revision stands to the commit.
 func (p *past) relation(ctx context.Context, revision string) rollout.Relation {
 	if r, known := p.known[revision]; known {
@@ -139,7 +142,9 @@ func (p *past) relation(ctx context.Context, revision string) rollout.Relation {
 		return rollout.Unknown
 	}
 	p.asked[revision] = time.Now()
-	descends, is, err := p.branch.Descends(ctx, revision, p.commit)
+	limited, cancel := context.WithTimeout(ctx, relating)
+	defer cancel()
+	descends, is, err := p.branch.Descends(limited, revision, p.commit)
 	if err != nil && !p.warned && ctx.Err() == nil {
 		p.warned = true
 		p.console.Warnf("", 0, "how newer commits stand to %.7s is not known: %v", p.commit, err)
@@ -148,11 +153,11 @@ func (p *past) relation(ctx context.Context, revision string) rollout.Relation {
 		p.known[revision] = rollout.Descendant
 		return rollout.Descendant
 	}
-	older, isOlder, _ := p.branch.Descends(ctx, p.commit, revision)
+	older, isOlder, _ := p.branch.Descends(limited, p.commit, revision)
 	switch {
 	case isOlder && older:
 		p.known[revision] = rollout.Ancestor
-		p.missed(ctx)
+		p.missed(limited)
 	case is && isOlder:
 		p.known[revision] = rollout.Unrelated
 	}

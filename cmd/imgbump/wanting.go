@@ -28,8 +28,11 @@ var dependent = []struct {
 	}},
 }
 
-// wanting refuses flags that come to nothing without another one.
+// wanting refuses flags that come to nothing without another one. What serve's --config names is pushed to, or proposed.
 func (f *gitFlags) wanting() (err error) {
+	if f.flags.Changed("config") {
+		return nil
+	}
 	for _, d := range dependent {
 		if d.met(f) || f.flags.Changed(d.on) {
 			continue

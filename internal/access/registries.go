@@ -20,6 +20,7 @@ import (
 	"github.com/ksera524/imgbump/internal/environ"
 	"github.com/ksera524/imgbump/internal/fault"
 	"github.com/ksera524/imgbump/internal/kube"
+	"github.com/ksera524/imgbump/internal/leash"
 	"github.com/ksera524/imgbump/internal/registry"
 	"github.com/ksera524/imgbump/internal/trust"
 )
@@ -172,7 +173,8 @@ func fromScript(ctx context.Context, file string) (username, password string, er
 	defer cancel()
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, file)
-	cmd.Stdout, cmd.WaitDelay = &limitedBuffer{&out}, time.Second
+	leash.Put(cmd)
+	cmd.Stdout = &limitedBuffer{&out}
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool { // which are for other hosts than the program's
 		name, _, _ := strings.Cut(variable, "=")
 		return environ.IsOurs(name)

@@ -58,7 +58,12 @@ const idleConnections = 32
 // direct is a client that follows no redirect: what it sends is for one server.
 func direct(roots *x509.CertPool) *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: idleConnections, IdleConnTimeout: time.Minute, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: idleConnections, IdleConnTimeout: time.Minute,
+			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true,
+			// Without pings a connection that was cut off is asked again and again (golang/go#36026).
+			HTTP2: &http.HTTP2Config{SendPingTimeout: patience / 2, PingTimeout: patience / 3},
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

@@ -72,7 +72,8 @@ type Proposals struct {
 	Per  Grouping                           // which changes make a pull request of their own
 	Head func(group string) (Branch, error) // the branch for a group's commits
 
-	// Declined says why what a group would change on its head is not proposed, "" where it is. Without it, all is.
+	// Declined says why what a group would change on its head is not proposed, "" where it is. Without it, all is. The
+	// group's Failures are those of the whole run.
 	Declined func(ctx context.Context, head string, p Plan) (reason string, err error)
 }
 

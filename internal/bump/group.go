@@ -92,7 +92,7 @@ func (p Plan) groups(by Grouping) (groups []group, joined []Change) {
 		case !known:
 			i = len(groups)
 			named[name] = i
-			part := Plan{Hold: p.Hold, application: p.application}
+			part := Plan{Hold: p.Hold, Failures: p.Failures, application: p.application}
 			if by == PerApplication {
 				part.application = name
 			}

@@ -105,12 +105,12 @@ func TestProposals(t *testing.T) {
 func TestProposalsDeclined(t *testing.T) {
 	heads := map[string]*branch{"a": {tips: []tree{grouped}}, "b": {tips: []tree{grouped}}}
 	job := bump.Job{Paths: []string{"a.yaml", "b.yaml"}}
-	job.Images, _ = bump.ParseImages([]string{"a:2", "b:2"})
+	job.Images, _ = bump.ParseImages([]string{"a:2", "b:2", "nowhere:2"})
 	result, err := job.Commit(t.Context(), &branch{tips: []tree{grouped}}, bump.Committing{Proposals: &bump.Proposals{
 		Per:  bump.PerImage,
 		Head: func(group string) (bump.Branch, error) { return named{heads[path.Base(group)], path.Base(group)}, nil },
 		Declined: func(_ context.Context, head string, p bump.Plan) (string, error) {
-			if head == "b" && len(p.Changes) == 2 {
+			if head == "b" && len(p.Changes) == 2 && len(p.Failures) == 1 {
 				return "no", nil
 			}
 			return "", nil

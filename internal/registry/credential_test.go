@@ -3,12 +3,14 @@ package registry_test
 import (
 	"context"
 	"encoding/base64"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -172,6 +174,41 @@ func TestCredentialHelperIsQuiet(t *testing.T) {
 	}
 	_, err = registry.New(registry.Options{}).Digest(t.Context(), ref(t, "127.0.0.1:1/team/app:1"))
 	check(t, err, fault.Denied, "docker-credential-careless failed", "")
+}
+
+// TestCredentialHelperHangs has a helper wait for ever in a program of its own, which must not be left behind.
+func TestCredentialHelperHangs(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("DOCKER_CONFIG", dir)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	alive := filepath.Join(dir, "alive")
+	for name, content := range map[string]string{
+		"config.json":            `{"credsStore":"slow"}`,
+		"docker-credential-slow": "#!/bin/sh\nsleep 600 3>" + alive + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(alive, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		f, err := os.Open(alive) // once the helper does
+		cancel()
+		if err == nil {
+			_, err = io.ReadAll(f) // to the end of the last one that has it open
+		}
+		ended <- err
+	}()
+	if _, err := registry.New(registry.Options{}).Digest(ctx, ref(t, "127.0.0.1:1/team/app:1")); err == nil {
+		t.Error("there is a login")
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestLogins has a login in each way in which Docker's configuration, or Podman's, keeps one.

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/ksera524/imgbump/internal/environ"
+	"github.com/ksera524/imgbump/internal/leash"
 )
 
 // helperPatience is how long a credential helper may take; some log in to a cloud.
@@ -80,7 +81,7 @@ func askHelper(ctx context.Context, helper, key string) (authn.Authenticator, er
 		name, _, _ := strings.Cut(variable, "=")
 		return environ.IsOurs(name)
 	})
-	cmd.WaitDelay = time.Second
+	leash.Put(cmd)
 	out, err := cmd.Output()
 	var login struct{ Username, Secret string }
 	switch {

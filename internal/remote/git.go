@@ -16,10 +16,10 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ksera524/imgbump/internal/fault"
+	"github.com/ksera524/imgbump/internal/leash"
 )
 
 // Repository is a git repository, and what is wanted of it.
@@ -115,9 +115,8 @@ func (w worktree) run(args ...string) (string, error) {
 		guards = append(guards, "-c", "protocol."+protocol+".allow=always")
 	}
 	cmd := exec.CommandContext(w.ctx, w.git, append(guards, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with the programs that git runs
-	cmd.Dir, cmd.Env, cmd.WaitDelay = w.dir, w.env, time.Second
+	leash.Put(cmd)
+	cmd.Dir, cmd.Env = w.dir, w.env
 	var out bytes.Buffer
 	said := progress{silence: w.silence}
 	cmd.Stdout, cmd.Stderr = &out, &said

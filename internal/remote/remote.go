@@ -90,21 +90,8 @@ func checkRedirect(r *http.Request, via []*http.Request) error {
 }
 
 // Spool keeps what r gives, to its end.
-func (c *Client) Spool(ctx context.Context, r io.Reader) (*os.File, error) {
-	return c.spool(func(w io.Writer) error { return bounded(w, until{ctx, r}) })
-}
-
-// until is a reader that ends with a context.
-type until struct {
-	context.Context
-	io.Reader
-}
-
-func (u until) Read(p []byte) (int, error) {
-	if err := u.Err(); err != nil {
-		return 0, err
-	}
-	return u.Reader.Read(p)
+func (c *Client) Spool(r io.Reader) (*os.File, error) {
+	return c.spool(func(w io.Writer) error { return bounded(w, r) })
 }
 
 // bounded copies at most maxSize bytes.

@@ -105,13 +105,12 @@ type Rollout struct {
 	Err     error // why it cannot be read now
 }
 
-// Pausing are the Rollouts that a suspended application may wait for, none when it waits for something else anyway.
+// Pausing are the Rollouts that a suspended application may wait for.
 func (a *Application) Pausing() []Resource {
-	stopped := a.stopped()
-	if a.Status.Health.Status != "Suspended" || a.Status.Sync.Status != "Synced" || slices.ContainsFunc(stopped, Resource.stays) {
+	if a.Status.Health.Status != "Suspended" || a.Status.Sync.Status != "Synced" {
 		return nil
 	}
-	return slices.DeleteFunc(stopped, Resource.isChild)
+	return slices.DeleteFunc(a.stopped(), func(r Resource) bool { return !r.isRollout() })
 }
 
 // stopped are the resources that may make an application suspended. Argo CD may keep the health of resources to itself.
@@ -125,9 +124,6 @@ func (a *Application) stopped() []Resource {
 }
 
 func (r Resource) isRollout() bool { return r.Group == "argoproj.io" && r.Kind == "Rollout" }
-
-// stays reports whether a suspended resource never goes on by itself. Of an application of its own we are told elsewhere.
-func (r Resource) stays() bool { return !r.isRollout() && !r.isChild() }
 
 // suspended is the verdict on an application that waits for somebody, or for what goes on by itself.
 func (a *Application) suspended() Verdict {
@@ -148,12 +144,14 @@ func (a *Application) suspended() Verdict {
 func (a *Application) pausing() string {
 	var all []string
 	for _, r := range a.stopped() {
-		if r.isChild() {
+		if r.isChild() { // whose own verdict counts
 			all = append(all, r.String())
 			continue
 		}
-		at := slices.IndexFunc(a.Rollouts, func(x Rollout) bool { return x.Namespace == r.Namespace && x.Name == r.Name })
-		if r.stays() || at < 0 {
+		at := slices.IndexFunc(a.Rollouts, func(x Rollout) bool {
+			return x.Group == r.Group && x.Kind == r.Kind && x.Namespace == r.Namespace && x.Name == r.Name
+		})
+		if at < 0 {
 			return ""
 		}
 		read := a.Rollouts[at]

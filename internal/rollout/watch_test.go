@@ -258,7 +258,7 @@ func TestVerdicts(t *testing.T) {
 			a.Rollouts = []rollout.Rollout{{Resource: a.Status.Resources[0], Err: errors.New("it answers 503\x1b[2J")}}
 		}), text: "suspended, and Rollout/web cannot be read: it answers 503 [2J"},
 		{name: "a rollout's pause, and a job", a: at(wanted, suspended, reads(canary(1, `"10m"`)), func(a *rollout.Application) {
-			a.Status.Resources = append(a.Status.Resources, rollout.Resource{Kind: "CronJob", Name: "nightly", Health: &rollout.Health{Status: "Suspended"}})
+			a.Status.Resources = append(a.Status.Resources, rollout.Resource{Kind: "CronJob", Name: "web", Health: &rollout.Health{Status: "Suspended"}})
 		}), soon: rollout.Ended, late: rollout.Ended, text: "suspended"},
 		{name: "pauses of rollouts whose health is not told", a: at(wanted, suspended, func(a *rollout.Application) {
 			a.Status.Resources[0].Health = nil
@@ -270,10 +270,10 @@ func TestVerdicts(t *testing.T) {
 		{name: "no rollout goes on", a: at(wanted, suspended, func(a *rollout.Application) { a.Status.Resources[0].Health = nil }, reads([]byte("{}"))),
 			soon: rollout.Ended, late: rollout.Ended, text: "it waits for a promotion"},
 		{name: "an application of its own", a: at(wanted, suspended, func(a *rollout.Application) {
-			a.Status.Resources[0].Kind = "Application"
-			a.Status.Resources[0].Namespace = "argocd"
-		}),
-			text: "paused: Application/web"},
+			child := a.Status.Resources[0]
+			child.Kind, child.Name, child.Namespace = "Application", "api", "argocd"
+			a.Status.Resources = append(a.Status.Resources, child)
+		}, reads(canary(1, "600"))), text: "paused: Rollout/web until 10:10:00Z, at step 2 of 3; Application/api"},
 		{name: "compared before the end of the operation", a: at(wanted, func(a *rollout.Application) { a.Status.OperationState.FinishedAt = time.Now() }), text: "to be compared once more"},
 		{name: "a window", a: at(wanted, outOfSync, func(a *rollout.Application) { a.Status.OperationState = nil }), watch: func(w *rollout.Watch) {
 			w.Forbids = func() string { return "a window\x1b[2J denies it" }

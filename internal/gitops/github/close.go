@@ -11,9 +11,9 @@ import (
 const own = "imgbump/"
 
 // Close closes the open pull request from a head branch of the repository itself to base, which is superseded, and says
-// why in a comment; that nobody declined it, the body says by proposing nothing any more. Then it deletes the branch, if it is called imgbump/ something and no other pull request needs it. Where
-// somebody else's commits are on the branch, nothing happens. urls are those that were closed, even when what was left to
-// do failed.
+// why in a comment; that nobody declined it, the body says by proposing nothing any more. Then it deletes the branch, if it
+// is called imgbump/ something and no other pull request needs it. Where somebody else's commits are on the branch, nothing
+// happens. urls are those that were closed, even when what was left to do failed.
 func (c *Client) Close(ctx context.Context, owner, repository, base, head, comment string) (urls []string, err error) {
 	pulls, err := c.open(ctx, owner, repository, func(name string) bool { return name == head })
 	if err != nil {

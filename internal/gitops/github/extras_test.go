@@ -97,7 +97,7 @@ func TestOpenLeavesAClosedOneClosed(t *testing.T) {
 // What somebody closed was declined, as long as the same is proposed; what we closed, or was merged, was not.
 func TestDeclined(t *testing.T) {
 	v1, v2 := wanted, wanted
-	v1.Proposes, v2.Proposes = "v1", "v2"
+	v1.Proposes, v2.Proposes = []string{"a1", "b1"}, []string{"a1", "b2"}
 	s := start(t)
 	c := s.client(t)
 	declined := func(p github.PullRequest, number string) {
@@ -125,9 +125,14 @@ func TestDeclined(t *testing.T) {
 	declined(v1, "/pull/1")
 	declined(v2, "")
 	declined(wanted, "")
-	elsewhere := v1
+	elsewhere, less, more := v1, v1, v1
 	elsewhere.Base = "staging"
 	declined(elsewhere, "")
+	less.Proposes, more.Proposes = v1.Proposes[1:], append(v1.Proposes, "c1")
+	declined(less, "")
+	less.Partly, more.Partly = true, true
+	declined(less, "/pull/1")
+	declined(more, "")
 
 	second := open(v1)
 	if second.Number != 2 || second.State != "open" {

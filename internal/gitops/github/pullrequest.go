@@ -20,7 +20,8 @@ type PullRequest struct {
 	Base, Head        string
 	HeadOwner         string // whose fork Head is in; empty: it is in the repository itself
 	Title, Body       string
-	Proposes          string // what is proposed, in a word, which Declined finds again; it is kept in a comment below Body
+	Proposes          []string // what is proposed, each in a word, which Declined finds again: they are kept in a comment below Body
+	Partly            bool     // of what is to be proposed, something could not be found out
 	Labels            []string
 	Reviewers         []string // users, and teams of Owner as ORG/TEAM
 	Assignees         []string
@@ -43,9 +44,9 @@ var steps = []step{
 }
 
 // Open makes sure that one pull request is open from Head to Base: the one that is there gets Title and Body where they
-// differ, else one is created; one that was closed stays so, which Declined tells. Labels, reviewers and assignees are added, none is taken away.
-// url is known as soon as there is a pull request, even when what is left to do failed. An error tells what GitHub's
-// refusal means.
+// differ, else one is created; one that was closed stays so, which Declined tells. Labels, reviewers and assignees are added,
+// none is taken away. url is known as soon as there is a pull request, even when what is left to do failed. An error tells
+// what GitHub's refusal means.
 func (c *Client) Open(ctx context.Context, p PullRequest) (url string, created bool, err error) {
 	if _, err := p.reviewers(); err != nil {
 		return "", false, err
@@ -67,19 +68,32 @@ func (c *Client) Open(ctx context.Context, p PullRequest) (url string, created b
 }
 
 // remark is what a pull request proposes, where no reader of its page sees it.
-var remark = regexp.MustCompile(`\n*<!-- imgbump proposes [^ ]* -->`)
+var remark = regexp.MustCompile(`\n*<!-- imgbump proposes ([^>]*) -->`)
 
 func (p PullRequest) remark() string {
-	if p.Proposes == "" {
+	if len(p.Proposes) == 0 {
 		return ""
 	}
-	return "\n\n<!-- imgbump proposes " + p.Proposes + " -->"
+	return "\n\n<!-- imgbump proposes " + strings.Join(p.Proposes, " ") + " -->"
+}
+
+// proposed reports whether a pull request with that body proposed the same; or more, of which p lacks what could not be found
+// out.
+func (p PullRequest) proposed(body string) bool {
+	for _, found := range remark.FindAllStringSubmatch(body, -1) {
+		words := strings.Fields(found[1])
+		lacks := slices.ContainsFunc(p.Proposes, func(word string) bool { return !slices.Contains(words, word) })
+		if !lacks && (p.Partly || len(words) == len(p.Proposes)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Declined is the address of a pull request from Head to Base that proposed the same and that somebody else than Close has
 // closed without merging it, "" when there is none, or when one is open.
 func (c *Client) Declined(ctx context.Context, p PullRequest) (url string, err error) {
-	if p.Proposes == "" {
+	if len(p.Proposes) == 0 {
 		return "", nil
 	}
 	pulls, err := c.list(ctx, p, "all")
@@ -90,7 +104,7 @@ func (c *Client) Declined(ctx context.Context, p PullRequest) (url string, err e
 		switch {
 		case pull.GetState() == "open":
 			return "", nil
-		case url == "" && pull.MergedAt == nil && strings.Contains(pull.GetBody(), strings.TrimSpace(p.remark())):
+		case url == "" && pull.MergedAt == nil && p.proposed(pull.GetBody()):
 			url = pull.GetHTMLURL()
 		}
 	}
@@ -106,8 +120,9 @@ func (c *Client) find(ctx context.Context, p PullRequest) (*github.PullRequest, 
 	return pulls[0], nil
 }
 
-// list are the newest hundred pull requests from Head to Base in a state. GitHub leaves out a filter that it cannot read, and other servers with its API
-// know none, so that the answer is looked through: nobody else's pull request is ever taken.
+// list are pull requests from Head to Base in a state, the newest first, as many as an answer has. GitHub leaves out a filter
+// that it cannot read, and other servers with its API know none, so that the answer is looked through: nobody else's pull
+// request is ever taken.
 func (c *Client) list(ctx context.Context, p PullRequest, state string) ([]*github.PullRequest, error) {
 	filter := &github.PullRequestListOptions{State: state, Head: cmp.Or(p.HeadOwner, p.Owner) + ":" + p.Head, Base: p.Base,
 		ListOptions: github.ListOptions{PerPage: 100}}

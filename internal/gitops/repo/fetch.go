@@ -266,6 +266,9 @@ func (r *Remote) fetch(ctx context.Context, o order) error {
 		return r.objects.lookUp(plumbing.AnyObject, hash)
 	}
 	if err := r.objects.fetched.unpack(ctx, demultiplexed(answer, request.Capabilities), base); err != nil {
+		if s, runs := r.link.session.(*session); runs && isEnd(err) && over(answer) {
+			err = s.ended(ctx, nil, err)
+		}
 		return fmt.Errorf("fetch %s: %w", short(o.wants[0].String()), err)
 	}
 	if o.onto.depth > 0 {

@@ -9,12 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
 
 	"github.com/ksera524/imgbump/internal/environ"
+	"github.com/ksera524/imgbump/internal/leash"
 )
 
 const (
@@ -135,9 +135,7 @@ func (h *helpers) run(ctx context.Context, command helper, operation string) map
 	}
 	cmd := exec.CommandContext(ctx, "sh", "-c", command.command+" "+operation)
 	cmd.Dir, cmd.Env, cmd.Stdin = h.repo.root, childEnv(environ.IsOurs), strings.NewReader(request+"\n")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return killGroup(cmd) }
-	cmd.WaitDelay = time.Second
+	leash.Put(cmd)
 	var said bytes.Buffer
 	cmd.Stdout = &limitedWriter{&said, maxHelperSays}
 	if cmd.Run() != nil {

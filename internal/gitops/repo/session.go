@@ -15,7 +15,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 )
 
-// hookPatience is how long the hooks after a push may take, when the push itself is reported already.
+// hookPatience is how long the hooks after a push may take, when the push itself is reported already. Then, as whenever all
+// is said, a service that does not end is ended.
 const hookPatience = 10 * time.Second
 
 // commands is go-git's interface over a way to run one of git's two services on a repository. go-git's own ways have no
@@ -152,9 +153,6 @@ func (s *session) ended(ctx context.Context, sent, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	isEnd := func(err error) bool {
-		return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, packp.ErrEmptyInput)
-	}
 	switch {
 	case !isEnd(err):
 		return err
@@ -164,11 +162,24 @@ func (s *session) ended(ctx context.Context, sent, err error) error {
 	return cmp.Or(s.process.wait(), io.ErrUnexpectedEOF)
 }
 
+func isEnd(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, packp.ErrEmptyInput)
+}
+
+// over reports whether nothing more comes: only then does a service end that nobody listens to.
+func over(answer io.Reader) bool {
+	n, err := answer.Read(make([]byte, 1))
+	return n == 0 && err == io.EOF
+}
+
 // Close takes leave: a service that was asked for nothing is told so, and ends well.
 func (s *session) Close() error {
 	if s.process == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), hookPatience)
+	defer cancel()
+	defer s.process.until(ctx)()
 	if !s.asked {
 		s.process.in.Write(pktline.FlushPkt)
 	}

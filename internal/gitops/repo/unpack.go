@@ -54,8 +54,8 @@ func (s *spool) unpack(ctx context.Context, pack io.Reader, base func(plumbing.H
 	}
 	_, objects, err := u.scanner.Header()
 	switch {
-	case errors.Is(err, packfile.ErrEmptyPackfile):
-		return nil // everything is here already
+	case errors.Is(err, packfile.ErrEmptyPackfile): // even a pack of nothing has a header
+		return io.ErrUnexpectedEOF
 	case err != nil:
 		return err
 	case objects > maxObjects:
