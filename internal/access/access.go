@@ -115,7 +115,7 @@ func (f *Flags) Options(ctx context.Context, c *cli.Console, refs []imageref.Ref
 			o.PlainHTTP = append(o.PlainHTTP, ref.Host())
 		}
 	}
-	if o.Credential, err = f.credential(c, s, host); err != nil {
+	if o.Credential, err = f.credential(ctx, c, s, host); err != nil {
 		return o, err
 	}
 	o.RootCAs, err = f.roots(ctx, c)
@@ -123,10 +123,10 @@ func (f *Flags) Options(ctx context.Context, c *cli.Console, refs []imageref.Ref
 }
 
 // credential is the login for host: the flags' and the environment's, else the Secret's.
-func (f *Flags) credential(c *cli.Console, s settings, host string) (registry.Credential, error) {
+func (f *Flags) credential(ctx context.Context, c *cli.Console, s settings, host string) (registry.Credential, error) {
 	login := registry.Credential{Host: host, Username: cmp.Or(f.username, c.Getenv("HARBOR_USERNAME")), Password: c.Getenv("HARBOR_PASSWORD")}
 	if f.passwordStdin {
-		if err := f.readPassword(c); err != nil {
+		if err := f.readPassword(ctx, c); err != nil {
 			return login, err
 		}
 		login.Password = f.typed
@@ -146,11 +146,11 @@ func (f *Flags) credential(c *cli.Console, s settings, host string) (registry.Cr
 }
 
 // readPassword reads the password from standard input, once.
-func (f *Flags) readPassword(c *cli.Console) error {
+func (f *Flags) readPassword(ctx context.Context, c *cli.Console) error {
 	if f.typed != "" {
 		return nil
 	}
-	typed, err := io.ReadAll(io.LimitReader(c.In, maxPassword+1))
+	typed, err := io.ReadAll(io.LimitReader(c.Input(ctx), maxPassword+1))
 	if err != nil {
 		return fmt.Errorf("read the password from standard input: %w", err)
 	}

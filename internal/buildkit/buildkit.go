@@ -7,6 +7,7 @@ package buildkit
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -62,6 +63,8 @@ func (c *Client) solve(ctx context.Context, s *session) (map[string]string, erro
 		s.begun = true
 	case err := <-over:
 		return nil, err
+	case <-time.After(greeting):
+		return nil, fmt.Errorf("no answer within %v", greeting)
 	}
 	go func() {
 		defer close(told)
@@ -76,6 +79,9 @@ func (c *Client) solve(ctx context.Context, s *session) (map[string]string, erro
 	}
 	return answer.table(1), err
 }
+
+// greeting is how long the daemon may take to be reached and to take part in a session. A test shortens it.
+var greeting = 30 * time.Second
 
 // patience is how long the daemon may go on telling how the build went when it is over.
 const patience = 2 * time.Second

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tonistiigi/fsutil/types"
 
@@ -417,5 +418,19 @@ func TestSkipped(t *testing.T) {
 	}
 	if _, err := io.ReadAll(r); !errors.Is(err, errElsewhere) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestSilentDaemon gives a daemon up that is there, and answers nothing.
+func TestSilentDaemon(t *testing.T) {
+	s := unencrypted(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	c, err := New(Options{Address: "tcp://" + s.Listener.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func(d time.Duration) { greeting = d }(greeting)
+	greeting = 50 * time.Millisecond
+	if _, _, err := c.Build(t.Context(), asked(t)); err == nil || !strings.Contains(err.Error(), "reach BuildKit at "+c.address+": it does not answer as BuildKit does: no answer within 50ms") {
+		t.Error(err)
 	}
 }
