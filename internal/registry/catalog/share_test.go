@@ -24,11 +24,11 @@ func TestShare(t *testing.T) {
 		return true
 	}})
 	l := listen(client(s))
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	for _, name := range []string{"team/app", "team/other"} {
 		_, err := l.Choose(ctx, imageref.Ref{Registry: s.Host, Repository: name}, policy.Rules{Strategy: policy.Semver, Constraint: "^1"})
-		if err == nil || err.Error() != "ask "+s.Host+": no answer in 3s, three quarters of the time" || !strings.Contains(fault.HintOf(err), "--timeout") {
+		if err == nil || err.Error() != "ask "+s.Host+": no answer in 6s, three quarters of the time" || !strings.Contains(fault.HintOf(err), "--timeout") {
 			t.Error(err)
 		}
 	}
