@@ -267,7 +267,7 @@ func (r *Remote) fetch(ctx context.Context, o order) error {
 	}
 	if err := r.objects.fetched.unpack(ctx, demultiplexed(answer, request.Capabilities), base); err != nil {
 		if s, runs := r.link.session.(*session); runs && isEnd(err) && over(answer) {
-			err = s.ended(ctx, nil, err)
+			err = s.ended(ctx, err)
 		}
 		return fmt.Errorf("fetch %s: %w", short(o.wants[0].String()), err)
 	}

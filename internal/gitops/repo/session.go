@@ -60,6 +60,7 @@ type session struct {
 	process *process
 	refs    *packp.AdvRefs
 	asked   bool
+	sent    error       // what sending the request met
 	free    func() bool // of the request's context
 }
 
@@ -85,7 +86,7 @@ func (s *session) AdvertisedReferencesContext(ctx context.Context) (*packp.AdvRe
 	empty := errors.Is(err, packp.ErrEmptyAdvRefs)
 	switch {
 	case err != nil && !empty:
-		return nil, s.ended(ctx, nil, err)
+		return nil, s.ended(ctx, err)
 	case (empty || refs.IsEmpty()) && s.service == transport.UploadPackServiceName:
 		return nil, transport.ErrEmptyRemoteRepository
 	}
@@ -107,20 +108,15 @@ func (s *session) UploadPack(ctx context.Context, request *packp.UploadPackReque
 		return nil, err
 	}
 	s.asked, s.free = true, s.process.until(ctx)
-	sent := errors.Join(
+	s.sent = errors.Join(
 		request.UploadRequest.Encode(s.process.in),
 		request.UploadHaves.Encode(s.process.in, true),
 		pktline.NewEncoder(s.process.in).EncodeString("done\n"),
 		s.process.in.Close(),
 	)
 	response := packp.NewUploadPackResponse(request)
-	var begins snippet
-	err := response.Decode(io.NopCloser(io.TeeReader(s.answer(), &begins)))
-	if err == nil && len(begins) == 0 { // which go-git takes for an answer
-		err = io.EOF
-	}
-	if err != nil {
-		return nil, s.ended(ctx, sent, err)
+	if err := response.Decode(io.NopCloser(s.answer())); err != nil {
+		return nil, s.ended(ctx, err)
 	}
 	return response, nil
 }
@@ -128,7 +124,7 @@ func (s *session) UploadPack(ctx context.Context, request *packp.UploadPackReque
 // ReceivePack sends a request and reads the report.
 func (s *session) ReceivePack(ctx context.Context, request *packp.ReferenceUpdateRequest) (*packp.ReportStatus, error) {
 	s.asked, s.free = true, s.process.until(ctx)
-	sent := errors.Join(request.Encode(s.process.in), s.process.in.Close())
+	s.sent = errors.Join(request.Encode(s.process.in), s.process.in.Close())
 	answer := s.answer()
 	if request.Capabilities.Supports(capability.Sideband64k) {
 		demuxer := sideband.NewDemuxer(sideband.Sideband64k, answer)
@@ -137,7 +133,7 @@ func (s *session) ReceivePack(ctx context.Context, request *packp.ReferenceUpdat
 	}
 	report := packp.NewReportStatus()
 	if err := report.Decode(answer); err != nil {
-		return nil, s.ended(ctx, sent, err)
+		return nil, s.ended(ctx, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, hookPatience)
 	defer cancel()
@@ -149,15 +145,15 @@ func (s *session) ReceivePack(ctx context.Context, request *packp.ReferenceUpdat
 // ended is why there is no answer: time was up, or what reading it met; where it just ended, what the service said then, or
 // what sending met. That sending failed is no failure by itself: a service that refuses early stops reading, and one that
 // has everything may be gone before it is told that this was all.
-func (s *session) ended(ctx context.Context, sent, err error) error {
+func (s *session) ended(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	switch {
 	case !isEnd(err):
 		return err
-	case sent != nil && !isEnd(sent):
-		return cmp.Or(s.process.wait(), sent)
+	case s.sent != nil && !isEnd(s.sent):
+		return cmp.Or(s.process.wait(), s.sent)
 	}
 	return cmp.Or(s.process.wait(), io.ErrUnexpectedEOF)
 }
